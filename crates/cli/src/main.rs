@@ -1,0 +1,2 @@
+//! The `opm` command.
+fn main() {}
