@@ -1,0 +1,73 @@
+//! What the way back must remember of a converted request.
+
+use std::collections::HashMap;
+
+use crate::format::{Dialect, Format};
+
+/// Everything that response and stream conversion need from the request. Owned and small; one per attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Format of the client.
+    pub client: Format,
+    /// Format of the upstream.
+    pub upstream: Format,
+    /// Dialect of the upstream.
+    pub dialect: Dialect,
+    /// Signature domain of the channel.
+    pub domain: u32,
+    /// Model as the client named it.
+    pub model: String,
+    /// The client asked for a stream.
+    pub stream: bool,
+    /// Chat client: wants the usage chunk.
+    pub include_usage: bool,
+    /// Gemini client: wants thought parts.
+    pub include_thoughts: bool,
+    /// Gemini client: the stream is a JSON array.
+    pub array: bool,
+    /// Responses client: wants `encrypted_content` (asked by `include`, or `store` is false).
+    pub include_encrypted: bool,
+    /// Chat client: used `functions`.
+    pub legacy_functions: bool,
+    /// The request declared tools.
+    pub declares_tools: bool,
+    /// Tools whose upstream name differs from the client's: upstream name -> client's tool.
+    pub tools: HashMap<String, ToolOrigin>,
+    /// Responses client: members of the request that the answer echoes, as JSON members without braces (`"tools":[…],"temperature":1`).
+    pub echo: String,
+    /// Key of the seals.
+    pub seal_key: Option<[u8; 32]>,
+    /// The gateway's request id without prefix.
+    pub request_id: String,
+    /// Arrival time, seconds since 1970.
+    pub now: u64,
+    /// Estimated input tokens, for formats that state them at the start of a stream. Never 0.
+    pub input_estimate: u64,
+}
+
+/// How a tool was declared by the client, where that differs from a plain function of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ToolOrigin {
+    /// The client's name.
+    pub name: String,
+    /// Responses namespace.
+    pub namespace: Option<String>,
+    /// The client declared a custom tool with free text; the upstream sees a function with one `input` string.
+    pub custom: bool,
+}
+
+impl Context {
+    /// The client's name of an upstream tool.
+    #[must_use]
+    pub fn tool_name<'n>(&'n self, upstream: &'n str) -> &'n str {
+        self.tools
+            .get(upstream)
+            .map_or(upstream, |tool| tool.name.as_str())
+    }
+
+    /// True if the client declared this upstream tool as a custom tool.
+    #[must_use]
+    pub fn is_custom(&self, upstream: &str) -> bool {
+        self.tools.get(upstream).is_some_and(|tool| tool.custom)
+    }
+}

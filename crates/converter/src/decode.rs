@@ -1,0 +1,46 @@
+//! Wire to IR: one decoder per format and direction.
+
+pub mod chat_request;
+pub mod chat_response;
+pub mod gemini_request;
+pub mod gemini_response;
+pub mod messages_request;
+pub mod messages_response;
+pub mod responses_request;
+pub mod responses_response;
+
+use crate::error::Error;
+use crate::format::Format;
+use crate::ir::{Request, Response};
+use crate::target::Source;
+
+/// Decodes a request body.
+///
+/// # Errors
+/// Not JSON, or not a request of this format; the error points at the place.
+pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Error> {
+    let mut request = match source.format {
+        Format::Chat => chat_request::decode(body)?,
+        Format::Responses => responses_request::decode(body)?,
+        Format::Messages => messages_request::decode(body)?,
+        Format::Gemini => gemini_request::decode(body)?,
+    };
+    if let Some(model) = source.model {
+        request.model = model.into();
+    }
+    request.stream |= source.stream;
+    Ok(request)
+}
+
+/// Decodes a whole answer.
+///
+/// # Errors
+/// Not JSON, or not an answer of this format.
+pub fn response(body: &str, format: Format) -> Result<Response<'_>, Error> {
+    match format {
+        Format::Chat => chat_response::decode(body),
+        Format::Responses => responses_response::decode(body),
+        Format::Messages => messages_response::decode(body),
+        Format::Gemini => gemini_response::decode(body),
+    }
+}

@@ -1,0 +1,11 @@
+//! Request bodies of the responses format to the IR.
+
+use crate::error::{Error, ErrorKind};
+use crate::ir::Request;
+
+pub(super) fn decode(_body: &str) -> Result<Request<'_>, Error> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "the responses format is not decoded yet",
+    ))
+}

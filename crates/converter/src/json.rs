@@ -1,0 +1,36 @@
+//! JSON as the converter needs it: a pull reader that keeps the source text, and a writer that copies it.
+//!
+//! Why not `serde_json`: strings must travel with their escapes (no unescape, no re-escape, lone surrogates survive), numbers
+//! with their digits, an error must name a JSON pointer, and one pass must be enough for tagged unions. The reader is checked
+//! against `serde_json` by a property test.
+
+mod reader;
+mod text;
+mod writer;
+
+pub use reader::{Kind, Reader};
+pub use text::{Raw, Text};
+pub use writer::Writer;
+
+/// Deepest nesting that is read (conversion.md 17.3).
+pub const MAX_DEPTH: usize = 128;
+
+/// A type that can be read from JSON.
+pub trait Read<'a>: Sized {
+    /// Reads exactly one value.
+    ///
+    /// # Errors
+    /// The value is not JSON or not of this type; the error points at it.
+    fn read(reader: &mut Reader<'a>) -> Result<Self, crate::Error>;
+}
+
+/// Reads a whole document.
+///
+/// # Errors
+/// See [`Read::read`]; also anything but white space behind the value.
+pub fn from_str<'a, T: Read<'a>>(source: &'a str) -> Result<T, crate::Error> {
+    let mut reader = Reader::new(source);
+    let value = T::read(&mut reader)?;
+    reader.finish()?;
+    Ok(value)
+}

@@ -1,0 +1,136 @@
+//! A shallow look at a request body: what routing, limits and accounting need, without a parse of the rest.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::error::{Error, ErrorKind};
+use crate::json::{Kind, Reader};
+
+/// What a request body says at its top level.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scan<'a> {
+    /// `model`.
+    pub model: Option<Cow<'a, str>>,
+    /// Where the value of `model` stands, quotes included.
+    pub model_at: Option<Range<usize>>,
+    /// `stream`.
+    pub stream: bool,
+    /// `max_tokens`, `max_completion_tokens`, `max_output_tokens`, whichever is there.
+    pub max_tokens: Option<u64>,
+    /// `user`, `safety_identifier`.
+    pub user: Option<Cow<'a, str>>,
+    /// `prompt_cache_key`, for affinity.
+    pub cache_key: Option<Cow<'a, str>>,
+    /// Chat: `stream_options.include_usage`; `None` if there is no `stream_options`.
+    pub include_usage: Option<bool>,
+    /// Where the object `stream_options` stands.
+    pub stream_options_at: Option<Range<usize>>,
+    /// Byte offset behind the opening brace, where a member can be put in.
+    pub members_at: usize,
+    /// The names of the top-level members, as a set of the known ones: what the body's shape says about its format (wire.md 7.4).
+    pub shape: Shape,
+}
+
+/// Top-level members that tell the formats apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// `messages`.
+    pub messages: bool,
+    /// `contents` or `generateContentRequest`.
+    pub contents: bool,
+    /// `input`.
+    pub input: bool,
+    /// `prompt`.
+    pub prompt: bool,
+    /// `system`, `anthropic_version`, `stop_sequences` or `thinking`: only Messages has them.
+    pub anthropic: bool,
+    /// No member at all.
+    pub empty: bool,
+}
+
+/// Scans the top level of a body. The rest is checked for syntax and depth, not kept.
+///
+/// # Errors
+/// Not a JSON object; `model`, `stream` or a token limit of a wrong type or given twice with different values.
+pub fn scan(body: &[u8]) -> Result<Scan<'_>, Error> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Error::new(
+            ErrorKind::Syntax,
+            format!("the body is not UTF-8 at byte {}", error.valid_up_to()),
+        )
+    })?;
+    let mut reader = Reader::new(text);
+    let mut found = Scan {
+        members_at: reader.offset() + 1,
+        ..Scan::default()
+    };
+    found.shape.empty = true;
+    reader.object(|reader, key| {
+        found.shape.empty = false;
+        member(&mut found, reader, key)
+    })?;
+    reader.finish()?;
+    Ok(found)
+}
+
+fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Result<(), Error> {
+    match key {
+        "model" => {
+            let start = reader.offset();
+            if let Some(model) = string(reader)? {
+                found.model = Some(model);
+                found.model_at = Some(start..reader.offset_behind());
+            }
+            return Ok(());
+        }
+        "stream" => {
+            found.stream = if reader.null()? { false } else { reader.bool()? };
+            return Ok(());
+        }
+        "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+            if !reader.null()? {
+                found.max_tokens = Some(reader.u64()?);
+            }
+            return Ok(());
+        }
+        "user" | "safety_identifier" if reader.kind() == Kind::String => {
+            found.user = string(reader)?;
+            return Ok(());
+        }
+        "prompt_cache_key" if reader.kind() == Kind::String => {
+            found.cache_key = string(reader)?;
+            return Ok(());
+        }
+        "stream_options" if reader.kind() == Kind::Object => return stream_options(found, reader),
+        "messages" => found.shape.messages = true,
+        "contents" | "generateContentRequest" => found.shape.contents = true,
+        "input" => found.shape.input = true,
+        "prompt" => found.shape.prompt = true,
+        "system" | "anthropic_version" | "stop_sequences" | "thinking" => found.shape.anthropic = true,
+        _ => {}
+    }
+    reader.skip()
+}
+
+fn string<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, Error> {
+    if reader.null()? {
+        Ok(None)
+    } else {
+        Ok(Some(reader.text()?.decode()))
+    }
+}
+
+fn stream_options(found: &mut Scan<'_>, reader: &mut Reader<'_>) -> Result<(), Error> {
+    let start = reader.offset();
+    let mut include = false;
+    reader.object(|reader, key| {
+        if key == "include_usage" && reader.kind() == Kind::Bool {
+            include = reader.bool()?;
+            return Ok(());
+        }
+        reader.skip()
+    })?;
+    found.include_usage = Some(include);
+    found.stream_options_at = Some(start..reader.offset_behind());
+    Ok(())
+}

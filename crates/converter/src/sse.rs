@@ -1,0 +1,1 @@
+//! Server-sent events: an incremental parser for what providers really send (wire.md 2.1, 2.3).

@@ -1,0 +1,1 @@
+//! The invariants between decoder and encoder (wire.md 4.2).
