@@ -1,0 +1,91 @@
+//! The strict gate in front of everything: what an HTTP/1 request head must look like (reliability.md section 3). Two parsers that
+//! read a message differently are how requests get smuggled, so anything ambiguous is refused.
+
+use http::HeaderMap;
+
+/// Header bytes allowed in all.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// Checks a request head. The sentence says what is wrong.
+///
+/// # Errors
+/// The head is ambiguous or malformed.
+pub fn check(headers: &HeaderMap, http2: bool, authority: Option<&str>) -> Result<(), &'static str> {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > MAX_HEAD {
+        return Err("the request headers are larger than 64 KiB");
+    }
+    let lengths = headers.get_all("content-length").iter().count();
+    let length = headers.get("content-length").map(http::HeaderValue::as_bytes);
+    if lengths > 1 || length.is_some_and(|value| value.is_empty() || !value.iter().all(u8::is_ascii_digit)) {
+        return Err("the content-length header is not one number");
+    }
+    let mut codings = headers.get_all("transfer-encoding").iter();
+    if let Some(coding) = codings.next() {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err("transfer-encoding must be `chunked` and nothing else");
+        }
+        if lengths > 0 {
+            return Err("content-length and transfer-encoding exclude each other");
+        }
+    }
+    let mut hosts = headers.get_all("host").iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("the host header is given twice");
+    }
+    let host = host.map(http::HeaderValue::as_bytes).or(authority.map(str::as_bytes));
+    match host {
+        None if http2 => Ok(()),
+        None => Err("the host header is missing"),
+        Some(host) if is_host(host) => Ok(()),
+        Some(_) => Err("the host header is not a host name"),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_list(list: &[(&'static str, &str)]) -> Result<(), &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(*name, value.parse().unwrap());
+        }
+        check(&headers, false, None)
+    }
+
+    #[test]
+    fn plain_requests_pass() {
+        assert_eq!(check_list(&[("host", "localhost:8080"), ("content-length", "13")]), Ok(()));
+        assert_eq!(check_list(&[("host", "[::1]:8080"), ("transfer-encoding", "Chunked")]), Ok(()));
+        assert_eq!(check(&HeaderMap::new(), true, Some("localhost")), Ok(()));
+    }
+
+    #[test]
+    fn ambiguous_framing_is_refused() {
+        let host = ("host", "h");
+        for bad in [
+            vec![host, ("content-length", "13, 13")],
+            vec![host, ("content-length", "13"), ("content-length", "13")],
+            vec![host, ("content-length", "+13")],
+            vec![host, ("content-length", "")],
+            vec![host, ("transfer-encoding", "gzip, chunked")],
+            vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            vec![host, ("transfer-encoding", "xchunked")],
+            vec![host, ("transfer-encoding", "chunked"), ("content-length", "5")],
+            vec![],
+            vec![host, host],
+            vec![("host", "a/admin?x=")],
+            vec![("host", "a b")],
+        ] {
+            assert!(check_list(&bad).is_err(), "{bad:?}");
+        }
+        let large = "x".repeat(MAX_HEAD);
+        assert!(check_list(&[host, ("x-large", &large)]).is_err());
+    }
+}
