@@ -9,6 +9,8 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+mod openai;
+
 use crate::error::Error;
 use crate::format::Format;
 use crate::ir::{Request, Response};

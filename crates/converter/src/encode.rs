@@ -9,6 +9,8 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+mod parts;
+
 use crate::context::Context;
 use crate::error::Error;
 use crate::format::Format;

@@ -5,6 +5,7 @@
 //! (request members) or [`block::Native`] (content) under its own name, so that every loss can be reported.
 
 pub mod block;
+pub mod member;
 pub mod request;
 pub mod response;
 
@@ -12,7 +13,9 @@ pub use block::{
     Arguments, Block, CacheMark, Citation, Detail, Media, MediaKind, Opaque, Source, State, Thought,
     ToolCall, ToolResult,
 };
+pub use block::TextBlock;
+pub use member::Member;
 pub use request::{
-    Effort, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, Tool, ToolChoice, ToolKind, Turn,
+    Effort, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, SystemBlock, Tool, ToolChoice, ToolKind, Turn,
 };
 pub use response::{Candidate, Logprob, Response};

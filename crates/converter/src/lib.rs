@@ -24,6 +24,7 @@ pub mod failure;
 mod format;
 pub mod ir;
 pub mod json;
+pub mod media;
 pub mod names;
 mod prepare;
 pub mod profile;

@@ -1,18 +1,734 @@
-//! The IR to request bodies of the chat format.
+//! The IR to request bodies of Chat Completions.
 
-use crate::error::{Error, ErrorKind};
-use crate::ir::Request;
-use crate::report::Report;
+use super::parts::{
+    ATTACHED, NO_PARAMETERS, arguments_string, client_tools, joined, lose, native_block, natives, only_texts,
+    restorable, result_texts, upstream_name,
+};
+use crate::error::Error;
+use crate::ir::{
+    Arguments, Block, CacheMark, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role,
+    Source, State, TextBlock, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+};
+use crate::json::{Raw, Text, Writer};
+use crate::names;
+use crate::profile::{Profile, profile};
+use crate::report::{Class, Report};
+use crate::schema;
 use crate::target::{Options, Target};
+use crate::{Dialect, Format};
+
+/// OpenAI refuses smaller output limits (conversion.md 10.3).
+pub(super) const MIN_OUTPUT: u64 = 16;
 
 pub(super) fn encode(
-    _request: &Request<'_>,
-    _target: &Target<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
     _options: &Options,
-    _report: &mut Report,
+    report: &mut Report,
 ) -> Result<Vec<u8>, Error> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "the chat format is not encoded yet",
-    ))
+    let mut out = Vec::with_capacity(4096);
+    let mut w = Writer::new(&mut out);
+    let profile = profile(target.format, target.dialect, target.model);
+    w.begin_object();
+    w.key("model").str(target.model);
+    w.key("messages");
+    messages(&mut w, request, target, &profile, report)?;
+    tools(&mut w, request, target, report)?;
+    limits(&mut w, request, target, report);
+    sampling(&mut w, request, &profile, target, report)?;
+    reasoning(&mut w, request, target, &profile, report);
+    output(&mut w, request);
+    identity(&mut w, request, target, report)?;
+    if request.stream {
+        w.key("stream").bool(true);
+        w.key("stream_options").raw(Raw::of_const(r#"{"include_usage":true}"#));
+    }
+    natives(&mut w, request, target, report)?;
+    w.end_object();
+    Ok(out)
+}
+
+fn system_role(developer: bool, target: &Target<'_>, profile: &Profile, report: &Report) -> &'static str {
+    let same = report.client() == Format::Chat;
+    let wanted = if same { developer } else { profile.reasoning };
+    if wanted && target.dialect == Dialect::Native { "developer" } else { "system" }
+}
+
+fn messages(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
+    w.begin_array();
+    if !request.system.is_empty() {
+        let role = system_role(request.system.iter().any(|block| block.developer), target, profile, report);
+        w.item().begin_object();
+        w.key("role").str(role);
+        let texts: Vec<&TextBlock<'_>> = request.system.iter().map(|block| &block.text).collect();
+        text_content(w.key("content"), &texts, target);
+        w.end_object();
+    }
+    for turn in &request.turns {
+        match turn.role {
+            Role::System => system(w, turn, target, profile, report),
+            Role::User => user(w, turn, target, report)?,
+            Role::Assistant => assistant(w, turn, target, report)?,
+            Role::Tool => results(w, turn, target, report)?,
+        }
+    }
+    w.end_array();
+    Ok(())
+}
+
+/// One text is a string. Several are parts, or one joined string for servers that know no parts there.
+fn text_content(w: &mut Writer<'_>, texts: &[&TextBlock<'_>], target: &Target<'_>) {
+    let plain: Vec<&Text<'_>> = texts.iter().map(|block| &block.text).collect();
+    let marked = texts.iter().any(|block| block.cache.is_some()) && !target.dialect.is_compat();
+    if plain.len() == 1 && !marked || target.dialect.is_compat() {
+        return joined(w, &plain, "\n\n");
+    }
+    w.array(|w| {
+        for block in texts {
+            text_part(w.item(), block, target);
+        }
+    });
+}
+
+fn text_part(w: &mut Writer<'_>, block: &TextBlock<'_>, target: &Target<'_>) {
+    w.object(|w| {
+        w.key("type").str("text");
+        w.key("text").text(&block.text);
+        cache(w, block.cache, target);
+    });
+}
+
+/// Prompt cache markers exist on OpenAI's own API from gpt-5.6 on.
+fn cache(w: &mut Writer<'_>, mark: Option<CacheMark>, target: &Target<'_>) {
+    if mark.is_some() && target.dialect == Dialect::Native && knows_breakpoints(target.model) {
+        w.key("prompt_cache_breakpoint").raw(Raw::of_const(r#"{"mode":"explicit"}"#));
+    }
+}
+
+pub(super) fn knows_breakpoints(model: &str) -> bool {
+    model.starts_with("gpt-5.6") || model.starts_with("gpt-6")
+}
+
+fn system(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, profile: &Profile, report: &Report) {
+    let texts: Vec<&TextBlock<'_>> = turn.blocks.iter().filter_map(as_text).collect();
+    w.item().object(|w| {
+        w.key("role").str(system_role(turn.developer, target, profile, report));
+        text_content(w.key("content"), &texts, target);
+    });
+}
+
+fn as_text<'b, 'a>(block: &'b Block<'a>) -> Option<&'b TextBlock<'a>> {
+    match block {
+        Block::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn user(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+    w.item().begin_object();
+    w.key("role").str("user");
+    match only_texts(&turn.blocks) {
+        Some(texts) if texts.len() == 1 || (target.dialect.is_compat() && !texts.is_empty()) => {
+            joined(w.key("content"), &texts, "\n\n");
+        }
+        _ => parts(w.key("content"), &turn.blocks, &turn.path, target, report)?,
+    }
+    if let Some(name) = turn.name.as_ref().filter(|_| report.client() == Format::Chat) {
+        w.key("name").text(name);
+    }
+    w.end_object();
+    Ok(())
+}
+
+fn parts(
+    w: &mut Writer<'_>,
+    blocks: &[Block<'_>],
+    path: &str,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    w.begin_array();
+    for block in blocks {
+        match block {
+            Block::Text(text) => text_part(w.item(), text, target),
+            Block::Media(media) => media_part(w, media, path, target, report)?,
+            Block::Native(native) => native_block(native, report)?,
+            Block::Refusal(text) => {
+                w.item().object(|w| {
+                    w.key("type").str("text");
+                    w.key("text").text(text);
+                });
+            }
+            Block::ToolCall(_) | Block::ToolResult(_) | Block::Thought(_) => {}
+        }
+    }
+    w.end_array();
+    Ok(())
+}
+
+fn media_part(
+    w: &mut Writer<'_>,
+    media: &Media<'_>,
+    path: &str,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    match (&media.kind, &media.source) {
+        (MediaKind::Image, Source::Base64 { .. } | Source::Url { .. }) => {
+            w.item().object(|w| {
+                w.key("type").str("image_url");
+                w.key("image_url").object(|w| {
+                    url(w.key("url"), &media.source);
+                    if let Some(detail) = media.detail {
+                        w.key("detail").str(detail_word(detail));
+                    }
+                });
+            });
+        }
+        (MediaKind::Audio, Source::Base64 { mime, data }) => {
+            let format = if mime.contains("mp3") || mime.contains("mpeg") { "mp3" } else { "wav" };
+            w.item().object(|w| {
+                w.key("type").str("input_audio");
+                w.key("input_audio").object(|w| {
+                    w.key("data").text(data);
+                    w.key("format").str(format);
+                });
+            });
+        }
+        (MediaKind::Document, Source::Base64 { .. }) => {
+            w.item().object(|w| {
+                w.key("type").str("file");
+                w.key("file").object(|w| {
+                    match &media.title {
+                        Some(title) => w.key("filename").text(title),
+                        None => w.key("filename").str("document.pdf"),
+                    }
+                    url(w.key("file_data"), &media.source);
+                });
+            });
+        }
+        (_, Source::File { id, owner: Format::Chat | Format::Responses }) => {
+            w.item().object(|w| {
+                w.key("type").str("file");
+                w.key("file").object(|w| w.key("file_id").text(id));
+            });
+        }
+        (_, Source::Text(text)) => document_text(w, media, text),
+        (_, Source::Blocks(blocks)) => {
+            for block in blocks {
+                match block {
+                    Block::Text(text) => text_part(w.item(), text, target),
+                    Block::Media(inner) => media_part(w, inner, path, target, report)?,
+                    _ => {}
+                }
+            }
+        }
+        _ => report.cannot_carry(path.to_owned(), Class::Must)?,
+    }
+    Ok(())
+}
+
+/// A plain text document in a readable envelope (conversion.md 6.1).
+pub(super) fn envelope(media: &Media<'_>, text: &Text<'_>) -> String {
+    let title = media.title.as_ref().map(Text::decode).unwrap_or_default();
+    format!("<document title=\"{title}\">\n{}\n</document>", text.decode())
+}
+
+fn document_text(w: &mut Writer<'_>, media: &Media<'_>, text: &Text<'_>) {
+    w.item().object(|w| {
+        w.key("type").str("text");
+        w.key("text").str(&envelope(media, text));
+    });
+}
+
+/// An address, or a data URL.
+pub(super) fn url(w: &mut Writer<'_>, source: &Source<'_>) {
+    match source {
+        Source::Base64 { mime, data } => {
+            w.bytes().extend_from_slice(b"\"data:");
+            w.escape(mime);
+            w.bytes().extend_from_slice(b";base64,");
+            w.text_inside(data);
+            w.bytes().push(b'"');
+        }
+        Source::Url { url, .. } => w.text(url),
+        Source::File { id, .. } => w.text(id),
+        Source::Text(_) | Source::Blocks(_) => w.str(""),
+    }
+}
+
+pub(super) fn detail_word(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Low => "low",
+        Detail::High => "high",
+        Detail::Auto => "auto",
+        Detail::Original => "original",
+    }
+}
+
+fn assistant(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+    let texts: Vec<&Text<'_>> = turn.blocks.iter().filter_map(|block| as_text(block).map(|text| &text.text)).collect();
+    let calls: Vec<&ToolCall<'_>> = turn
+        .blocks
+        .iter()
+        .filter_map(|block| if let Block::ToolCall(call) = block { Some(call) } else { None })
+        .collect();
+    let refusal = turn.blocks.iter().find_map(|block| if let Block::Refusal(text) = block { Some(text) } else { None });
+    for block in &turn.blocks {
+        match block {
+            Block::Native(native) => native_block(native, report)?,
+            Block::Media(_) => report.cannot_carry(turn.path.clone(), Class::Hint)?,
+            _ => {}
+        }
+    }
+    if texts.is_empty() && calls.is_empty() && refusal.is_none() {
+        // A turn of which only foreign reasoning is left has nothing to say here.
+        report_thoughts(turn, target, report);
+        return Ok(());
+    }
+    w.item().begin_object();
+    w.key("role").str("assistant");
+    if !texts.is_empty() {
+        joined(w.key("content"), &texts, "");
+    } else if target.dialect.is_compat() {
+        w.key("content").str("");
+    } else if refusal.is_none() {
+        w.key("content").null();
+    }
+    if let Some(refusal) = refusal {
+        w.key("refusal").text(refusal);
+    }
+    thoughts(w, turn, target, !calls.is_empty(), report);
+    if !calls.is_empty() {
+        w.key("tool_calls").array(|w| {
+            for call in calls {
+                tool_call(w.item(), call, target);
+            }
+        });
+    }
+    w.end_object();
+    Ok(())
+}
+
+fn report_thoughts(turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) {
+    for block in &turn.blocks {
+        if let Block::Thought(thought) = block {
+            restorable(thought.state.as_ref(), target, report);
+        }
+    }
+}
+
+/// DeepSeek wants the reasoning of turns with calls back; nobody else takes it.
+fn thoughts(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, has_calls: bool, report: &mut Report) {
+    report_thoughts(turn, target, report);
+    if target.dialect != Dialect::DeepSeek || !has_calls {
+        return;
+    }
+    let mut texts: Vec<&Text<'_>> = Vec::new();
+    for block in &turn.blocks {
+        if let Block::Thought(thought) = block {
+            if thought.state.as_ref().is_none_or(|state| matches!(state.state, State::Plain)) {
+                texts.extend(thought.text.iter());
+            }
+        }
+    }
+    joined(w.key("reasoning_content"), &texts, "\n");
+}
+
+fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
+    let name = upstream_name(&call.name, call.namespace.as_deref(), target);
+    w.object(|w| {
+        w.key("id").str(&names::call_id(&call.id, Format::Chat));
+        match &call.arguments {
+            Arguments::Freeform(input) if target.dialect == Dialect::Native => {
+                w.key("type").str("custom");
+                w.key("custom").object(|w| {
+                    w.key("name").str(&name);
+                    w.key("input").text(input);
+                });
+            }
+            arguments => {
+                w.key("type").str("function");
+                w.key("function").object(|w| {
+                    w.key("name").str(&name);
+                    arguments_string(w.key("arguments"), arguments);
+                });
+            }
+        }
+    });
+}
+
+/// Tool messages, and behind the whole run one user message with the media that they cannot hold.
+fn results(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+    let mut hoisted: Vec<(&ToolResult<'_>, &Media<'_>)> = Vec::new();
+    for block in &turn.blocks {
+        let Block::ToolResult(result) = block else { continue };
+        let media = result.parts.iter().filter_map(|part| if let Block::Media(media) = part { Some(media) } else { None });
+        let before = hoisted.len();
+        hoisted.extend(media.map(|media| (result, media)));
+        w.item().object(|w| {
+            w.key("role").str("tool");
+            w.key("tool_call_id").str(&names::call_id(&result.call_id, Format::Chat));
+            result_string(w.key("content"), result, hoisted.len() > before);
+        });
+    }
+    if hoisted.is_empty() {
+        return Ok(());
+    }
+    w.item().begin_object();
+    w.key("role").str("user");
+    w.key("content").begin_array();
+    for (result, media) in hoisted {
+        w.item().object(|w| {
+            w.key("type").str("text");
+            w.key("text").str(&format!("[media from tool call {}]", names::call_id(&result.call_id, Format::Chat)));
+        });
+        media_part(w, media, &turn.path, target, report)?;
+    }
+    w.end_array();
+    w.end_object();
+    Ok(())
+}
+
+/// A result as one string.
+pub(super) fn result_string(w: &mut Writer<'_>, result: &ToolResult<'_>, media: bool) {
+    if let Some(structured) = result.structured {
+        return w.raw_as_str(structured);
+    }
+    let error = Text::from("ERROR: ");
+    let attached = Text::from(ATTACHED);
+    let mut texts = result_texts(result);
+    if media {
+        texts.push(&attached);
+    }
+    w.bytes().push(b'"');
+    if result.is_error {
+        w.text_inside(&error);
+    }
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            w.escape("\n");
+        }
+        w.text_inside(text);
+    }
+    w.bytes().push(b'"');
+}
+
+fn tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+    let tools = client_tools(request, report);
+    if tools.is_empty() {
+        return Ok(());
+    }
+    w.key("tools").array(|w| {
+        for tool in &tools {
+            tool_entry(w.item(), tool, target, report);
+        }
+    });
+    if let Some(choice) = &request.tool_choice {
+        tool_choice(w, choice, request, target, report)?;
+    }
+    if let Some(parallel) = request.parallel_tool_calls {
+        w.key("parallel_tool_calls").bool(parallel);
+    }
+    Ok(())
+}
+
+fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, report: &mut Report) {
+    let name = upstream_name(&tool.name, tool.namespace.as_deref(), target);
+    w.object(|w| match &tool.kind {
+        ToolKind::Custom { format } if target.dialect == Dialect::Native => {
+            w.key("type").str("custom");
+            w.key("custom").object(|w| {
+                w.key("name").str(&name);
+                if let Some(description) = &tool.description {
+                    w.key("description").text(description);
+                }
+                if let Some(grammar) = format.and_then(grammar) {
+                    w.key("format").object(|w| {
+                        w.key("type").str("grammar");
+                        w.key("grammar").object(|w| {
+                            w.key("syntax").text(&grammar.0);
+                            w.key("definition").text(&grammar.1);
+                        });
+                    });
+                }
+            });
+        }
+        ToolKind::Custom { format } => {
+            report.emulated(&tool.path, "shim");
+            w.key("type").str("function");
+            w.key("function").object(|w| shim(w, &name, tool, *format, "parameters"));
+        }
+        ToolKind::Function { parameters, openapi, strict } => {
+            w.key("type").str("function");
+            w.key("function").object(|w| {
+                w.key("name").str(&name);
+                if let Some(description) = &tool.description {
+                    w.key("description").text(description);
+                }
+                parameters_of(w.key("parameters"), *parameters, *openapi);
+                if let Some(strict) = strict.filter(|_| !target.dialect.is_compat()) {
+                    w.key("strict").bool(strict);
+                }
+            });
+        }
+        ToolKind::Hosted { .. } => {}
+    });
+}
+
+/// A schema as OpenAI and Anthropic take it: an object at the root.
+pub(super) fn parameters_of(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, openapi: bool) {
+    let Some(parameters) = parameters else { return w.raw(Raw::of_const(NO_PARAMETERS)) };
+    let profile = if openapi { schema::Profile::FromOpenApi } else { schema::Profile::Plain };
+    let (schema, _) = schema::rewrite(parameters, profile);
+    w.raw(Raw(&schema));
+}
+
+/// Syntax and definition of a custom tool's grammar.
+pub(super) fn grammar(format: Raw<'_>) -> Option<(Text<'_>, Text<'_>)> {
+    crate::wire::object! {
+        /// A grammar.
+        pub struct Grammar {
+            /// lark or regex.
+            syntax: Text<'a> = "syntax",
+            /// The grammar.
+            definition: Text<'a> = "definition",
+        }
+    }
+    let grammar: Grammar<'_> = crate::json::from_str(format.get()).ok()?;
+    Some((grammar.syntax?, grammar.definition?))
+}
+
+/// A free text tool as a function with one string (conversion.md 8.1).
+pub(super) fn shim(w: &mut Writer<'_>, name: &str, tool: &Tool<'_>, format: Option<Raw<'_>>, schema: &str) {
+    w.key("name").str(name);
+    let mut description = tool.description.as_ref().map(|text| text.decode().into_owned()).unwrap_or_default();
+    if let Some((syntax, definition)) = format.and_then(grammar) {
+        let (syntax, definition) = (syntax.decode(), definition.decode());
+        description.push_str(&format!("\nThe input must match this {syntax} grammar:\n{definition}"));
+    }
+    w.key("description").str(&description);
+    w.key(schema).raw(Raw::of_const(
+        r#"{"type":"object","properties":{"input":{"type":"string","description":"the free text input of the tool"}},"required":["input"],"additionalProperties":false}"#,
+    ));
+}
+
+fn tool_choice(
+    w: &mut Writer<'_>,
+    choice: &ToolChoice<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let custom = |name: &str| request.tools.iter().any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. }));
+    match choice {
+        ToolChoice::None => w.key("tool_choice").str("none"),
+        ToolChoice::Auto | ToolChoice::Validated => w.key("tool_choice").str("auto"),
+        ToolChoice::Any => w.key("tool_choice").str("required"),
+        ToolChoice::Tool(name) => w.key("tool_choice").object(|w| {
+            let kind = if custom(name) && target.dialect == Dialect::Native { "custom" } else { "function" };
+            w.key("type").str(kind);
+            w.key(kind).object(|w| w.key("name").str(&upstream_name(name, None, target)));
+        }),
+        ToolChoice::Subset { names, required } if target.dialect == Dialect::Native => {
+            w.key("tool_choice").object(|w| {
+                w.key("type").str("allowed_tools");
+                w.key("allowed_tools").object(|w| {
+                    w.key("mode").str(if *required { "required" } else { "auto" });
+                    w.key("tools").array(|w| {
+                        for name in names {
+                            w.item().object(|w| {
+                                w.key("type").str("function");
+                                w.key("function").object(|w| w.key("name").str(&upstream_name(name, None, target)));
+                            });
+                        }
+                    });
+                });
+            });
+        }
+        ToolChoice::Subset { required, .. } => {
+            lose(report, true, Member::ToolChoice, Class::Hint)?;
+            w.key("tool_choice").str(if *required { "required" } else { "auto" });
+        }
+        ToolChoice::Hosted(_) => lose(report, true, Member::ToolChoice, Class::Must)?,
+    }
+    Ok(())
+}
+
+fn limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) {
+    if let Some(limit) = request.max_output_tokens {
+        let raised = if target.dialect == Dialect::Native { limit.max(MIN_OUTPUT) } else { limit };
+        if raised != limit {
+            report.altered(Member::MaxTokens.path(report.client()), &limit.to_string(), &raised.to_string());
+        }
+        let name = if target.dialect.is_compat() { "max_tokens" } else { "max_completion_tokens" };
+        w.key(name).u64(raised);
+    }
+    if !request.stop.is_empty() {
+        for (index, _) in request.stop.iter().enumerate().skip(4) {
+            report.dropped(format!("{}[{index}]", Member::Stop.path(report.client())));
+        }
+        w.key("stop").array(|w| {
+            for stop in request.stop.iter().take(4) {
+                w.item().text(stop);
+            }
+        });
+    }
+    if let Some(candidates) = request.candidates.filter(|count| *count > 1) {
+        w.key("n").u64(candidates);
+    }
+}
+
+fn sampling(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    profile: &Profile,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    use crate::profile::Sampling;
+    let off = matches!(request.reasoning.depth, ReasoningDepth::Off);
+    let takes = profile.sampling == Sampling::Full || off || report.client() == Format::Chat;
+    for (member, name, value) in [
+        (Member::Temperature, "temperature", request.temperature),
+        (Member::TopP, "top_p", request.top_p),
+        (Member::FrequencyPenalty, "frequency_penalty", request.frequency_penalty),
+        (Member::PresencePenalty, "presence_penalty", request.presence_penalty),
+        (Member::Seed, "seed", request.seed),
+    ] {
+        match value {
+            Some(value) if takes => w.key(name).raw(value),
+            Some(_) => lose(report, true, member, Class::Hint)?,
+            None => {}
+        }
+    }
+    match request.top_k {
+        Some(top_k) if target.dialect.is_compat() => w.key("top_k").raw(top_k),
+        top_k => lose(report, top_k.is_some(), Member::TopK, Class::Hint)?,
+    }
+    if request.logprobs {
+        w.key("logprobs").bool(true);
+        if let Some(top) = request.top_logprobs {
+            w.key("top_logprobs").u64(top);
+        }
+    }
+    Ok(())
+}
+
+/// The level for an OpenAI upstream (conversion.md section 9).
+pub(super) fn effort(request: &Request<'_>, profile: &Profile, report: &mut Report) -> Option<Effort> {
+    let wanted = match request.reasoning.depth {
+        ReasoningDepth::Unset | ReasoningDepth::Dynamic => request.reasoning.effort?,
+        ReasoningDepth::Off => Effort::None,
+        ReasoningDepth::Effort(effort) => effort,
+        ReasoningDepth::Budget(tokens) => bucket(tokens),
+    };
+    let given = profile.nearest(wanted);
+    let path = Member::Effort.path(report.client());
+    match given {
+        Some(given) if given != wanted => report.altered(path, wanted.as_str(), given.as_str()),
+        None if wanted != Effort::None => report.dropped(path),
+        _ => {}
+    }
+    given
+}
+
+/// A token budget as a level.
+pub(super) fn bucket(tokens: u64) -> Effort {
+    match tokens {
+        0 => Effort::None,
+        1..=2_048 => Effort::Low,
+        2_049..=12_288 => Effort::Medium,
+        12_289..=28_672 => Effort::High,
+        _ => Effort::XHigh,
+    }
+}
+
+fn reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, profile: &Profile, report: &mut Report) {
+    let mut effort = effort(request, profile, report);
+    if profile.tools_need_responses && target.dialect == Dialect::Native && !request.tools.is_empty() {
+        // OpenAI refuses tools with reasoning here (conversion.md fact 6).
+        if effort != Some(Effort::None) && profile.efforts.contains(&Effort::None) {
+            report.altered(Member::Effort.path(report.client()), effort.map_or("", Effort::as_str), "none");
+            effort = Some(Effort::None);
+        }
+    }
+    if let Some(effort) = effort {
+        w.key("reasoning_effort").str(effort.as_str());
+    }
+}
+
+fn output(w: &mut Writer<'_>, request: &Request<'_>) {
+    match &request.output {
+        OutputFormat::Text => {}
+        OutputFormat::JsonObject => w.key("response_format").raw(Raw::of_const(r#"{"type":"json_object"}"#)),
+        OutputFormat::JsonSchema { .. } => w.key("response_format").object(|w| {
+            w.key("type").str("json_schema");
+            w.key("json_schema").object(|w| json_schema(w, &request.output));
+        }),
+    }
+}
+
+/// Name, schema and strictness as both OpenAI formats spell them.
+pub(super) fn json_schema(w: &mut Writer<'_>, output: &OutputFormat<'_>) {
+    let OutputFormat::JsonSchema { name, description, schema, openapi, strict } = output else { return };
+    let rules = if *openapi { schema::Profile::FromOpenApi } else { schema::Profile::Plain };
+    let (rewritten, _) = schema::rewrite(*schema, rules);
+    match name {
+        Some(name) => w.key("name").text(name),
+        None => w.key("name").str("response"),
+    }
+    if let Some(description) = description {
+        w.key("description").text(description);
+    }
+    w.key("schema").raw(Raw(&rewritten));
+    w.key("strict").bool(strict.unwrap_or_else(|| name.is_none() && schema::is_openai_strict(Raw(&rewritten))));
+}
+
+fn identity(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+    let native = target.dialect == Dialect::Native;
+    if let Some(verbosity) = &request.verbosity {
+        if native { w.key("verbosity").text(verbosity) } else { lose(report, true, Member::Verbosity, Class::Hint)? }
+    }
+    if let Some(user) = &request.user {
+        w.key("user").text(user);
+    }
+    if let Some(id) = request.safety_identifier.as_ref().filter(|_| native) {
+        safety_identifier(w, id);
+    }
+    if let Some(key) = request.cache_key.as_ref().filter(|_| native) {
+        w.key("prompt_cache_key").text(key);
+    }
+    if let Some(metadata) = request.metadata.filter(|_| native) {
+        w.key("metadata").raw(metadata);
+    }
+    if let Some(tier) = request.service_tier.as_ref().filter(|_| native) {
+        w.key("service_tier").str(openai_tier(tier));
+    }
+    if let Some(store) = request.store.filter(|_| native) {
+        w.key("store").bool(store);
+    }
+    Ok(())
+}
+
+/// OpenAI takes at most 64 word characters; longer identities are hashed, always the same way (conversion.md 4.3).
+pub(super) fn safety_identifier(w: &mut Writer<'_>, id: &Text<'_>) {
+    let text = id.decode();
+    let word = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let value = if word { text.into_owned() } else { names::hash(&[text.as_bytes()], 22) };
+    w.key("safety_identifier").str(&value);
+}
+
+/// Anthropic's and Gemini's tiers in OpenAI's words.
+pub(super) fn openai_tier(tier: &str) -> &str {
+    match tier {
+        "standard_only" | "standard" => "default",
+        other => other,
+    }
 }

@@ -1,0 +1,187 @@
+//! What the request encoders share: joining texts, tool arguments, losses of members that the IR carries.
+
+use std::borrow::Cow;
+
+use crate::error::Error;
+use crate::ir::{Arguments, Block, Member, Request, State, Tool, ToolKind, ToolResult};
+use crate::json::{Kind, Raw, Reader, Text, Writer};
+use crate::report::{Class, Report};
+use crate::target::Target;
+
+/// Member under which arguments that are no JSON object travel to formats that demand one (conversion.md 8.4).
+pub(super) const RAW_ARGUMENTS: &str = "__raw_arguments";
+/// What the text of a tool result says when its media had to be moved behind it.
+pub(super) const ATTACHED: &str = "[media attached below]";
+/// In front of a system text that must travel as a user text.
+pub(super) const OPERATOR_NOTE: &str = "[System message from the application, not from the user]\n";
+/// A function's parameters when none were declared.
+pub(super) const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
+
+/// Writes one JSON string out of several texts.
+pub(super) fn joined(w: &mut Writer<'_>, texts: &[&Text<'_>], separator: &str) {
+    w.bytes().push(b'"');
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            w.escape(separator);
+        }
+        w.text_inside(text);
+    }
+    w.bytes().push(b'"');
+}
+
+/// The texts of a block list, if it holds nothing else.
+pub(super) fn only_texts<'b, 'a>(blocks: &'b [Block<'a>]) -> Option<Vec<&'b Text<'a>>> {
+    blocks
+        .iter()
+        .map(|block| match block {
+            Block::Text(text) if text.cache.is_none() => Some(&text.text),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The texts of a tool result; media are elsewhere.
+pub(super) fn result_texts<'b, 'a>(result: &'b ToolResult<'a>) -> Vec<&'b Text<'a>> {
+    let texts = result.parts.iter().filter_map(|block| match block {
+        Block::Text(text) => Some(&text.text),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// True if the JSON text is an object.
+pub(super) fn is_object(json: &str) -> bool {
+    let mut reader = Reader::new(json);
+    reader.kind() == Kind::Object && reader.skip().is_ok() && reader.finish().is_ok()
+}
+
+/// Writes arguments as a JSON object (Messages, Gemini).
+pub(super) fn arguments_object(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
+    match arguments {
+        Arguments::Object(raw) => w.raw(*raw),
+        Arguments::Freeform(text) => w.object(|w| w.key("input").text(text)),
+        Arguments::Encoded(text) => {
+            let json = text.decode();
+            let trimmed = json.trim();
+            if trimmed.is_empty() || trimmed == "null" {
+                w.raw(Raw::of_const("{}"));
+            } else if is_object(trimmed) {
+                w.raw(Raw(trimmed));
+            } else {
+                w.object(|w| w.key(RAW_ARGUMENTS).text(text));
+            }
+        }
+    }
+}
+
+/// Writes arguments as a string (Chat, Responses).
+pub(super) fn arguments_string(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
+    match arguments {
+        Arguments::Object(raw) => match raw_arguments(*raw) {
+            Some(text) => w.text(&text),
+            None => w.raw_as_str(*raw),
+        },
+        Arguments::Encoded(text) if text.is_blank() => w.str("{}"),
+        Arguments::Encoded(text) => w.text(text),
+        Arguments::Freeform(text) => {
+            let mut inner = Vec::new();
+            Writer::new(&mut inner).object(|w| w.key("input").text(text));
+            w.str(&String::from_utf8_lossy(&inner));
+        }
+    }
+}
+
+/// The text inside `{"__raw_arguments": "…"}`.
+pub(super) fn raw_arguments(raw: Raw<'_>) -> Option<Text<'_>> {
+    if !raw.get().contains(RAW_ARGUMENTS) {
+        return None;
+    }
+    let mut found = None;
+    let mut others = false;
+    let mut reader = Reader::new(raw.get());
+    let read = reader.object(|reader, key| {
+        if key == RAW_ARGUMENTS && reader.kind() == Kind::String {
+            found = Some(reader.text()?);
+            return Ok(());
+        }
+        others = true;
+        reader.skip()
+    });
+    if read.is_ok() && !others { found } else { None }
+}
+
+/// The name of a tool at the upstream: namespaces are flattened, odd characters replaced.
+pub(super) fn upstream_name<'n>(name: &'n str, namespace: Option<&str>, target: &Target<'_>) -> Cow<'n, str> {
+    match namespace {
+        None => crate::names::tool_name(name, target.format),
+        Some(namespace) => {
+            let flat = format!("{namespace}__{name}");
+            Cow::Owned(crate::names::tool_name(&flat, target.format).into_owned())
+        }
+    }
+}
+
+/// Hosted tools of another vendor are dropped and reported, never refused (conversion.md 2.3).
+pub(super) fn client_tools<'r, 'a>(request: &'r Request<'a>, report: &mut Report) -> Vec<&'r Tool<'a>> {
+    let mut tools = Vec::with_capacity(request.tools.len());
+    for tool in &request.tools {
+        if matches!(tool.kind, ToolKind::Hosted { .. }) {
+            report.dropped(tool.path.clone());
+        } else {
+            tools.push(tool);
+        }
+    }
+    tools
+}
+
+/// Reports a member of the IR that the upstream's format does not have.
+pub(super) fn lose(report: &mut Report, present: bool, member: Member, class: Class) -> Result<(), Error> {
+    if !present {
+        return Ok(());
+    }
+    report.cannot_carry(member.path(report.client()), class)
+}
+
+/// Members that only the client's format knows: written back to that format, reported towards the others.
+pub(super) fn natives(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    for native in &request.natives {
+        if report.client() == target.format {
+            w.key(&native.path).raw(native.value);
+        } else {
+            report.cannot_carry(native.path.clone().into_owned(), native.class)?;
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of a thought's state at this upstream.
+pub(super) fn restorable<'s, 'a>(
+    state: Option<&'s crate::ir::Opaque<'a>>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Option<&'s State<'a>> {
+    let opaque = state?;
+    if matches!(opaque.state, State::Plain) && opaque.domain.is_none() {
+        return None;
+    }
+    if opaque.origin != target.format {
+        report.state_dropped("foreign_origin");
+        return None;
+    }
+    if opaque.domain.is_some_and(|domain| domain != target.domain) {
+        report.state_dropped("foreign_domain");
+        return None;
+    }
+    report.states_restored += 1;
+    Some(&opaque.state)
+}
+
+/// A block that the upstream's format cannot take.
+pub(super) fn native_block(native: &crate::ir::block::Native<'_>, report: &mut Report) -> Result<(), Error> {
+    report.cannot_carry(native.path.clone(), if native.must { Class::Must } else { Class::Hint })
+}
