@@ -1,1 +1,155 @@
-//! Wire types of the responses format.
+//! Wire types of Responses requests. What the IR cannot hold stays in `extra`.
+
+use std::borrow::Cow;
+
+use super::{Content, object};
+use crate::json::{Raw, Text};
+use crate::wire::chat::CacheBreakpoint;
+
+object! {
+    /// `POST /v1/responses`.
+    pub struct Request {
+        /// Model.
+        model: Cow<'a, str> = "model",
+        /// Conversation: a string or items.
+        input: Content<'a, Item<'a>> = "input",
+        /// System text.
+        instructions: Text<'a> = "instructions",
+        /// Output limit.
+        max_output_tokens: u64 = "max_output_tokens",
+        /// Sampling.
+        temperature: Raw<'a> = "temperature",
+        /// Sampling.
+        top_p: Raw<'a> = "top_p",
+        /// Log probabilities.
+        top_logprobs: u64 = "top_logprobs",
+        /// Tools.
+        tools: Vec<Raw<'a>> = "tools",
+        /// Choice.
+        tool_choice: Raw<'a> = "tool_choice",
+        /// Parallel calls.
+        parallel_tool_calls: bool = "parallel_tool_calls",
+        /// Reasoning.
+        reasoning: Reasoning<'a> = "reasoning",
+        /// Format and verbosity.
+        text: TextConfig<'a> = "text",
+        /// What to add to the answer.
+        include: Vec<Cow<'a, str>> = "include",
+        /// Metadata.
+        metadata: Raw<'a> = "metadata",
+        /// End user.
+        user: Text<'a> = "user",
+        /// End user.
+        safety_identifier: Text<'a> = "safety_identifier",
+        /// Cache key.
+        prompt_cache_key: Text<'a> = "prompt_cache_key",
+        /// Tier.
+        service_tier: Cow<'a, str> = "service_tier",
+        /// Keep the answer.
+        store: bool = "store",
+        /// Stream.
+        stream: bool = "stream",
+        /// Stream options.
+        stream_options: Raw<'a> = "stream_options",
+    }
+
+    /// `reasoning`.
+    pub struct Reasoning {
+        /// Level.
+        effort: Cow<'a, str> = "effort",
+        /// Show a summary.
+        summary: Cow<'a, str> = "summary" | "generate_summary",
+    }
+
+    /// `text`.
+    pub struct TextConfig {
+        /// Structured output.
+        format: TextFormat<'a> = "format",
+        /// Verbosity.
+        verbosity: Text<'a> = "verbosity",
+    }
+
+    /// `text.format`.
+    pub struct TextFormat {
+        /// text, json_object, json_schema.
+        kind: Cow<'a, str> = "type",
+        /// Name.
+        name: Text<'a> = "name",
+        /// Description.
+        description: Text<'a> = "description",
+        /// Schema.
+        schema: Raw<'a> = "schema",
+        /// Strict.
+        strict: bool = "strict",
+    }
+
+    /// One input item; all kinds in one.
+    pub struct Item {
+        /// Its type; messages may leave it out.
+        kind: Cow<'a, str> = "type",
+        /// Message role.
+        role: Cow<'a, str> = "role",
+        /// Message content, or reasoning text.
+        content: Content<'a, Part<'a>> = "content",
+        /// Item id.
+        id: Cow<'a, str> = "id",
+        /// Call id.
+        call_id: Cow<'a, str> = "call_id",
+        /// Tool name.
+        name: Cow<'a, str> = "name",
+        /// Namespace.
+        namespace: Cow<'a, str> = "namespace",
+        /// Arguments.
+        arguments: Text<'a> = "arguments",
+        /// Custom tool input.
+        input: Text<'a> = "input",
+        /// Result.
+        output: Content<'a, Part<'a>> = "output",
+        /// Reasoning summary.
+        summary: Vec<Part<'a>> = "summary",
+        /// Opaque state.
+        encrypted_content: Cow<'a, str> = "encrypted_content",
+    }
+
+    /// One content part.
+    pub struct Part {
+        /// Its type.
+        kind: Cow<'a, str> = "type",
+        /// Text.
+        text: Text<'a> = "text",
+        /// Refusal.
+        refusal: Text<'a> = "refusal",
+        /// Image address.
+        image_url: Text<'a> = "image_url",
+        /// Detail.
+        detail: Cow<'a, str> = "detail",
+        /// File id.
+        file_id: Text<'a> = "file_id",
+        /// File data.
+        file_data: Text<'a> = "file_data",
+        /// File address.
+        file_url: Text<'a> = "file_url",
+        /// File name.
+        filename: Text<'a> = "filename",
+        /// Cache marker.
+        prompt_cache_breakpoint: CacheBreakpoint<'a> = "prompt_cache_breakpoint",
+    }
+
+    /// A tool.
+    pub struct Tool {
+        /// function, custom, namespace, or hosted.
+        kind: Cow<'a, str> = "type",
+        /// Name.
+        name: Cow<'a, str> = "name",
+        /// Description.
+        description: Text<'a> = "description",
+        /// Schema.
+        parameters: Raw<'a> = "parameters",
+        /// Strict.
+        strict: bool = "strict",
+        /// Custom format.
+        format: Raw<'a> = "format",
+        /// Functions of a namespace.
+        tools: Vec<Raw<'a>> = "tools",
+    }
+}
