@@ -11,6 +11,8 @@ pub mod responses_response;
 
 mod parts;
 
+pub(crate) use parts::upstream_name;
+
 use crate::context::Context;
 use crate::error::Error;
 use crate::format::Format;

@@ -20,6 +20,7 @@ mod convert;
 pub mod decode;
 pub mod encode;
 mod error;
+pub mod estimate;
 pub mod failure;
 mod format;
 pub mod ir;

@@ -111,7 +111,7 @@ pub(super) fn raw_arguments(raw: Raw<'_>) -> Option<Text<'_>> {
 }
 
 /// The name of a tool at the upstream: namespaces are flattened, odd characters replaced.
-pub(super) fn upstream_name<'n>(name: &'n str, namespace: Option<&str>, target: &Target<'_>) -> Cow<'n, str> {
+pub(crate) fn upstream_name<'n>(name: &'n str, namespace: Option<&str>, target: &Target<'_>) -> Cow<'n, str> {
     match namespace {
         None => crate::names::tool_name(name, target.format),
         Some(namespace) => {

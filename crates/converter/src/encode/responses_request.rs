@@ -76,9 +76,6 @@ fn text_part(w: &mut Writer<'_>, text: &Text<'_>, kind: &str) {
     w.object(|w| {
         w.key("type").str(kind);
         w.key("text").text(text);
-        if kind == "output_text" {
-            w.key("annotations").raw(Raw::of_const("[]"));
-        }
     });
 }
 
@@ -157,9 +154,9 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
     Ok(())
 }
 
-/// One assistant turn is several items, in the order of its blocks; consecutive texts share a message.
+/// One assistant turn is several items, in the order of its blocks. A text is a message with a string: the one shape of an
+/// assistant message that needs no item id of OpenAI's own making.
 fn assistant(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
-    let mut open = false;
     let followed = |index: usize| {
         turn.blocks.iter().skip(index + 1).any(|block| match block {
             Block::Text(text) => !text.text.is_empty(),
@@ -168,33 +165,27 @@ fn assistant(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &
         })
     };
     for (index, block) in turn.blocks.iter().enumerate() {
-        let visible = matches!(block, Block::Text(text) if !text.text.is_empty()) || matches!(block, Block::Refusal(_));
-        if open && !visible {
-            w.bytes().extend_from_slice(b"]}");
-            open = false;
-        }
-        if visible && !open {
-            w.item().bytes().extend_from_slice(br#"{"type":"message","role":"assistant","content":["#);
-            open = true;
-        }
         match block {
-            Block::Text(text) if visible => text_part(w.item(), &text.text, "output_text"),
-            Block::Refusal(text) => w.item().object(|w| {
-                w.key("type").str("refusal");
-                w.key("refusal").text(text);
-            }),
+            Block::Text(text) if text.text.is_empty() => {}
+            Block::Text(text) => assistant_text(w, &text.text),
+            Block::Refusal(text) => assistant_text(w, text),
             Block::ToolCall(call) => tool_call(w.item(), call, target),
             // OpenAI refuses a reasoning item without an item behind it (conversion.md 7.7).
             Block::Thought(thought) => thought_item(w, thought, followed(index), target, report),
             Block::Native(native) => native_block(native, report)?,
             Block::Media(_) => report.cannot_carry(turn.path.clone(), Class::Hint)?,
-            Block::Text(_) | Block::ToolResult(_) => {}
+            Block::ToolResult(_) => {}
         }
     }
-    if open {
-        w.bytes().extend_from_slice(b"]}");
-    }
     Ok(())
+}
+
+fn assistant_text(w: &mut Writer<'_>, text: &Text<'_>) {
+    w.item().object(|w| {
+        w.key("type").str("message");
+        w.key("role").str("assistant");
+        w.key("content").text(text);
+    });
 }
 
 fn thought_item(w: &mut Writer<'_>, thought: &Thought<'_>, followed: bool, target: &Target<'_>, report: &mut Report) {
