@@ -3,10 +3,12 @@
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::failure::{Failure, FailureClass};
+use crate::ir::{Block, Opaque, Response};
 use crate::report::Report;
+use crate::stop::Stop;
 use crate::target::{Options, Source, Target};
 use crate::usage::Usage;
-use crate::{decode, encode, prepare};
+use crate::{decode, encode, names, prepare};
 
 /// A converted request.
 #[derive(Clone, Debug)]
@@ -41,39 +43,98 @@ pub fn convert_request(
     options: &Options,
 ) -> Result<Converted, Error> {
     let text = std::str::from_utf8(body).map_err(|error| {
-        Error::new(
-            ErrorKind::Syntax,
-            format!("the body is not UTF-8 at byte {}", error.valid_up_to()),
-        )
+        Error::new(ErrorKind::Syntax, format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
     let mut report = Report::new(source.format, target.format, options.mode);
     let mut request = decode::request(text, source)?;
     prepare::prepare(&mut request, &mut report)?;
-    let body = encode::request(&request, target, options, &mut report)?;
-    let context = prepare::context(&request, source, target, options);
-    Ok(Converted {
-        body,
-        context,
-        report,
-    })
+    let encoded = encode::request(&request, target, options, &mut report)?;
+    let context = prepare::context(&request, source, target, options, text);
+    Ok(Converted { body: encoded, context, report })
 }
 
 /// Converts a whole answer back to the client's format.
 ///
 /// # Errors
-/// The upstream's body is not an answer, or says that it failed.
+/// The upstream's body is not an answer, is an error document, or an answer with nothing in it.
 pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failure> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Failure::new(FailureClass::UpstreamBad, "the upstream's answer is not UTF-8"))?;
-    let response = decode::response(text, context.upstream).map_err(|_| {
-        Failure::new(
-            FailureClass::UpstreamBad,
-            "the upstream's answer could not be read",
-        )
-    })?;
-    Ok(Answer {
-        body: encode::response(&response, context),
-        usage: response.usage,
-        native_finish: None,
+    let response = read_response(text, context)?;
+    let first = response.candidates.first();
+    let native_finish = first.and_then(|candidate| candidate.native_stop.clone()).map(std::borrow::Cow::into_owned);
+    Ok(Answer { body: encode::response(&response, context), usage: response.usage, native_finish })
+}
+
+/// Decodes and judges a whole answer: what a stream gets when the upstream does not stream uses it too.
+pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Response<'a>, Failure> {
+    if let Some(failed) = in_band(text) {
+        return Err(failed);
+    }
+    let mut response = decode::response(text, context.upstream)
+        .map_err(|_| Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be read."))?;
+    if response.candidates.is_empty() {
+        let empty = Failure::new(FailureClass::UpstreamBad, "The provider's answer is empty.");
+        return Err(Failure { code: Some("empty_response"), ..empty });
+    }
+    for candidate in &mut response.candidates {
+        let calls = candidate.blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+        candidate.stop = std::mem::take(&mut candidate.stop).corrected(calls);
+        match &candidate.stop {
+            Stop::Malformed(_) if !has_content(&candidate.blocks) => {
+                return Err(Failure::new(FailureClass::UpstreamBad, "The model produced an unreadable tool call."));
+            }
+            Stop::Failed(_) if !has_content(&candidate.blocks) => {
+                return Err(Failure::new(FailureClass::UpstreamBad, "The provider reports that the answer failed."));
+            }
+            _ => {}
+        }
+    }
+    tools_back(&mut response, context);
+    Ok(response)
+}
+
+/// An error document in place of an answer.
+fn in_band(text: &str) -> Option<Failure> {
+    let error = crate::failure::document(text)?;
+    let unknown = error.kind.is_empty() && error.code.is_empty() && error.status.is_none() && error.message.is_empty();
+    (!unknown).then(|| crate::failure::from_upstream(None, &|_| None, text.as_bytes(), true))
+}
+
+fn has_content(blocks: &[Block<'_>]) -> bool {
+    blocks.iter().any(|block| match block {
+        Block::Text(text) => !text.text.is_empty(),
+        Block::Thought(_) => false,
+        _ => true,
     })
+}
+
+/// Gives tool calls the client's names and ids, and states their domain.
+fn tools_back(response: &mut Response<'_>, context: &Context) {
+    for (number, candidate) in response.candidates.iter_mut().enumerate() {
+        for (index, block) in candidate.blocks.iter_mut().enumerate() {
+            match block {
+                Block::ToolCall(call) => {
+                    if call.id.is_empty() {
+                        let place = format!("{number}.{index}");
+                        call.id = names::synthetic_call(&context.request_id, &place).into();
+                    }
+                    if let Some(tool) = context.tools.get(call.name.as_ref()) {
+                        call.namespace = tool.namespace.clone().map(Into::into);
+                        call.name = tool.name.clone().into();
+                    }
+                    set_domain(call.state.as_mut(), context);
+                }
+                Block::Thought(thought) => set_domain(thought.state.as_mut(), context),
+                Block::Text(text) => set_domain(text.state.as_mut(), context),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn set_domain(state: Option<&mut Opaque<'_>>, context: &Context) {
+    if let Some(state) = state {
+        state.domain = Some(context.domain);
+    }
 }
