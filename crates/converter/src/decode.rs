@@ -10,6 +10,7 @@ pub mod responses_request;
 pub mod responses_response;
 
 mod openai;
+pub(crate) mod usage;
 
 use crate::error::Error;
 use crate::format::Format;

@@ -9,9 +9,11 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+pub(crate) mod answer;
 mod parts;
+pub(crate) mod usage;
 
-pub(crate) use parts::upstream_name;
+pub(crate) use parts::{is_object as is_json, upstream_name};
 
 use crate::context::Context;
 use crate::error::Error;

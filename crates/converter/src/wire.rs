@@ -17,10 +17,10 @@ pub type Extra<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
 
 /// Declares a wire object: `object! { /// docs  pub struct Name { /// docs  field: Type<'a> = "member" | "other_spelling", } }`.
 macro_rules! object {
-    ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty = $($key:literal)|+),* $(,)? })+) => {$(
+    ($($(#[$meta:meta])* $visibility:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty = $($key:literal)|+),* $(,)? })+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct $name<'a> {
+        $visibility struct $name<'a> {
             $($(#[$field_meta])* pub $field: Option<$type>,)*
             /// Members that this type does not know.
             pub extra: $crate::wire::Extra<'a>,

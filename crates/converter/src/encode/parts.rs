@@ -50,13 +50,13 @@ pub(super) fn result_texts<'b, 'a>(result: &'b ToolResult<'a>) -> Vec<&'b Text<'
 }
 
 /// True if the JSON text is an object.
-pub(super) fn is_object(json: &str) -> bool {
+pub(crate) fn is_object(json: &str) -> bool {
     let mut reader = Reader::new(json);
     reader.kind() == Kind::Object && reader.skip().is_ok() && reader.finish().is_ok()
 }
 
 /// Writes arguments as a JSON object (Messages, Gemini).
-pub(super) fn arguments_object(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
+pub(crate) fn arguments_object(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
     match arguments {
         Arguments::Object(raw) => w.raw(*raw),
         Arguments::Freeform(text) => w.object(|w| w.key("input").text(text)),
@@ -75,7 +75,7 @@ pub(super) fn arguments_object(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
 }
 
 /// Writes arguments as a string (Chat, Responses).
-pub(super) fn arguments_string(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
+pub(crate) fn arguments_string(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
     match arguments {
         Arguments::Object(raw) => match raw_arguments(*raw) {
             Some(text) => w.text(&text),

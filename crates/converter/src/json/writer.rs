@@ -162,6 +162,11 @@ impl<'o> Writer<'o> {
         self.plain(raw.get());
     }
 
+    /// Copies JSON members without braces (`"a":1,"b":2`) behind a comma of the caller's.
+    pub fn raw_members(&mut self, members: &str) {
+        self.raw(Raw(members));
+    }
+
     /// Writes the source text of a JSON value as a string (an object of arguments as a string of arguments).
     pub fn raw_as_str(&mut self, raw: Raw<'_>) {
         self.str(raw.get());
