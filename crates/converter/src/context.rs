@@ -57,6 +57,30 @@ pub struct ToolOrigin {
 }
 
 impl Context {
+    /// The context of a relay: enough to end the answer in the client's format.
+    pub(crate) fn relay(options: crate::stream::RelayOptions) -> Context {
+        Context {
+            client: options.format,
+            upstream: options.format,
+            dialect: Dialect::Native,
+            domain: 0,
+            model: options.model,
+            stream: true,
+            include_usage: false,
+            include_thoughts: true,
+            array: options.array,
+            include_encrypted: true,
+            legacy_functions: false,
+            declares_tools: false,
+            tools: HashMap::new(),
+            echo: String::new(),
+            seal_key: None,
+            request_id: options.request_id,
+            now: options.now,
+            input_estimate: 1,
+        }
+    }
+
     /// The client's name of an upstream tool.
     #[must_use]
     pub fn tool_name<'n>(&'n self, upstream: &'n str) -> &'n str {

@@ -12,6 +12,12 @@ pub mod responses_response;
 mod openai;
 pub(crate) mod usage;
 
+pub(crate) use chat_response::{Logprobs as ChatLogprobs, logprobs as chat_logprobs};
+pub(crate) use gemini_response::Answer as GeminiAnswer;
+pub(crate) use messages_response::{StopDetails as MessagesStopDetails, citation as messages_citation};
+pub(crate) use openai::google_signature;
+pub(crate) use responses_response::{Answer as ResponsesAnswer, Item as ResponsesItem};
+
 use crate::error::Error;
 use crate::format::Format;
 use crate::ir::{Request, Response};

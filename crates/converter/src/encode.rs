@@ -13,6 +13,10 @@ pub(crate) mod answer;
 mod parts;
 pub(crate) mod usage;
 
+pub(crate) use chat_response as chat;
+pub(crate) use gemini_response as gemini;
+pub(crate) use messages_response as messages;
+pub(crate) use responses_response as responses;
 pub(crate) use parts::{is_object as is_json, upstream_name};
 
 use crate::context::Context;

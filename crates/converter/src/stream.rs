@@ -9,6 +9,7 @@ pub mod encode;
 pub mod event;
 mod normalise;
 mod relay;
+mod unwrap;
 
 pub use converter::Converter;
 pub use relay::{Relay, RelayOptions};

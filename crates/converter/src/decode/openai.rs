@@ -102,7 +102,7 @@ pub(super) fn opaque<'a>(data: Cow<'a, str>, own: impl FnOnce(Cow<'a, str>) -> O
 }
 
 /// Google's signature on a tool call of its OpenAI-compatible surface.
-pub(super) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
+pub(crate) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
     crate::wire::object! {
         /// `extra_content`.
         pub struct ExtraContent {
