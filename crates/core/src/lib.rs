@@ -1,1 +1,8 @@
-//! core
+//! What every crate of the gateway shares: secrets that cannot be printed, and request ids. No I/O, no clock, no async.
+
+mod request_id;
+mod secret;
+
+pub use ai_api_converter::{Format, Usage};
+pub use request_id::RequestId;
+pub use secret::{Secret, hint};

@@ -1,0 +1,257 @@
+//! What we run: resolved, checked, immutable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ai_api_converter::{Dialect, Format};
+use opm_core::Secret;
+
+use crate::base_url::BaseUrl;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it came from.
+    pub origin: Origin,
+    /// The proxy listener.
+    pub listen: SocketAddr,
+    /// The proxy listener was moved to loopback because anybody could have used the provider keys.
+    pub loopback_only: bool,
+    /// TLS of the proxy listener.
+    pub tls: Option<Tls>,
+    /// The metrics listener.
+    pub metrics_listen: SocketAddr,
+    /// Largest request body, bytes.
+    pub max_body: usize,
+    /// Header that names the end user.
+    pub user_header: String,
+    /// How long a stop waits for running requests.
+    pub drain: Duration,
+    /// Upstream accounts.
+    pub channels: Vec<Channel>,
+    /// How candidates of equal standing are ordered.
+    pub strategy: Strategy,
+    /// Public name -> model.
+    pub aliases: Vec<(String, String)>,
+    /// Routes by model.
+    pub rules: Vec<Rule>,
+    /// Client keys; none: everybody may use the channels.
+    pub keys: Vec<ClientKey>,
+}
+
+/// Where a configuration came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// Provider keys in the environment; how many.
+    Environment(usize),
+    /// Nothing at all: the callers' own credentials are passed through.
+    Transparent,
+}
+
+/// Certificate and key of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with the chain.
+    pub cert: PathBuf,
+    /// PEM file with the key.
+    pub key: PathBuf,
+}
+
+/// Whose API a channel speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Vendor {
+    /// OpenAI: Chat Completions, Responses, embeddings.
+    OpenAi,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Google Gemini.
+    Gemini,
+}
+
+impl Vendor {
+    /// The word in the config file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Vendor::OpenAi => "openai",
+            Vendor::Anthropic => "anthropic",
+            Vendor::Gemini => "gemini",
+        }
+    }
+}
+
+/// One upstream account.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// Whose API it speaks.
+    pub vendor: Vendor,
+    /// Formats it speaks, the preferred one first.
+    pub formats: Vec<Format>,
+    /// It serves embeddings.
+    pub embeddings: bool,
+    /// What it does differently.
+    pub dialect: Dialect,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// Its keys; none: the caller's credential is passed through.
+    pub keys: Vec<Secret>,
+    /// What it serves.
+    pub models: Models,
+    /// Share among equals.
+    pub weight: u32,
+    /// Higher first.
+    pub priority: i64,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// HTTP/1.1 only.
+    pub http1: bool,
+    /// Headers sent with every request.
+    pub headers: Vec<(String, String)>,
+    /// Output limit written where the upstream demands one and the client gave none.
+    pub default_max_tokens: Option<u64>,
+}
+
+impl Channel {
+    /// Which account reasoning state belongs to: hosts and names, never keys (conversion.md 7.2).
+    #[must_use]
+    pub fn domain(&self) -> u32 {
+        let text = format!("{}|{}|{}", self.vendor.as_str(), self.base_url.host, self.name);
+        // FNV-1a: stable over versions and machines, which the seals of running conversations need.
+        text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+
+    /// The upstream's name of a public model; `None` if the channel does not serve it.
+    #[must_use]
+    pub fn upstream_model(&self, model: &str) -> Option<String> {
+        match &self.models {
+            Models::Globs(globs) => globs.iter().any(|glob| matches_glob(glob, model)).then(|| model.to_owned()),
+            Models::Map(map) => {
+                map.iter().find(|(public, _)| matches_glob(public, model)).map(|(public, upstream)| rename(public, upstream, model))
+            }
+        }
+    }
+}
+
+/// `a/*` -> `*` keeps what the star stood for; anything else is the upstream name itself.
+fn rename(public: &str, upstream: &str, model: &str) -> String {
+    let Some((prefix, suffix)) = public.split_once('*') else { return upstream.to_owned() };
+    let star = model.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).unwrap_or(model);
+    upstream.replace('*', star)
+}
+
+/// `*` stands for any characters.
+#[must_use]
+pub fn matches_glob(glob: &str, text: &str) -> bool {
+    let mut pieces = glob.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        match rest.find(piece) {
+            Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What a channel serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Models {
+    /// Names and globs, passed on as they are.
+    Globs(Vec<String>),
+    /// Public name (or glob) -> upstream name.
+    Map(Vec<(String, String)>),
+}
+
+/// Time limits of a channel (promise P7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name look-up and TCP.
+    pub connect: Duration,
+    /// First byte of the answer.
+    pub first_byte: Duration,
+    /// Silence inside an answer.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// How candidates of equal standing are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// At random, by weight.
+    #[default]
+    Weighted,
+    /// In turn, by weight.
+    RoundRobin,
+    /// In the order of the file.
+    Failover,
+}
+
+/// A route: which channels serve a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Model glob.
+    pub model: String,
+    /// Channel numbers, in order.
+    pub channels: Vec<usize>,
+    /// Channel number -> its own model name.
+    pub models: Vec<(usize, String)>,
+    /// Its own strategy.
+    pub strategy: Option<Strategy>,
+}
+
+/// A client key.
+#[derive(Clone, Debug)]
+pub struct ClientKey {
+    /// Its name.
+    pub name: String,
+    /// The key.
+    pub key: Secret,
+    /// Channel numbers; `None`: all.
+    pub channels: Option<Vec<usize>>,
+    /// Model globs; empty: all.
+    pub models: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_and_maps_keep_what_the_star_stood_for() {
+        for (glob, text, wanted) in [
+            ("gpt-*", "gpt-5.6-luna", true),
+            ("o*-*", "o3-mini", true),
+            ("o*-*", "o3", false),
+            ("*", "", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "aXc", false),
+            ("exact", "exactly", false),
+        ] {
+            assert_eq!(matches_glob(glob, text), wanted, "{glob} {text}");
+        }
+        assert_eq!(rename("up/*", "*", "up/m"), "m");
+        assert_eq!(rename("fast", "gpt-5.6-luna", "fast"), "gpt-5.6-luna");
+    }
+}

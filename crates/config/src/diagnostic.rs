@@ -1,0 +1,102 @@
+//! Problems of a configuration, shown the way a compiler shows them.
+
+use std::fmt::Write as _;
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, but not all of it has an effect, or it is risky.
+    Warning,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad.
+    pub severity: Severity,
+    /// Stable code, `E012`.
+    pub code: &'static str,
+    /// What is wrong. Never a secret.
+    pub message: String,
+    /// Line and column from 1, and the length of what is meant; `None`: the configuration as a whole.
+    pub at: Option<(usize, usize, usize)>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// All codes and what they stand for.
+pub const CODES: &[(&str, &str)] = &[
+    ("E001", "the file is not YAML"),
+    ("E002", "unknown key"),
+    ("E003", "wrong type of value"),
+    ("E004", "unknown word"),
+    ("E005", "missing key"),
+    ("E006", "name given twice"),
+    ("E007", "bad address or URL"),
+    ("E008", "bad number, size or duration"),
+    ("E009", "environment variable is not set"),
+    ("E010", "file cannot be read"),
+    ("E011", "secret is too short"),
+    ("E012", "unknown channel"),
+    ("E013", "unknown environment variable"),
+    ("E014", "nothing to serve"),
+    ("W001", "no effect in this version"),
+    ("W002", "open to everybody"),
+];
+
+/// Renders all problems as text, with the lines they are about, and a summary.
+#[must_use]
+pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
+    let mut out = String::new();
+    for problem in problems {
+        let word = if problem.severity == Severity::Error { "error" } else { "warning" };
+        let _ = writeln!(out, "{word}[{}]: {}", problem.code, problem.message);
+        if let Some((line, column, length)) = problem.at {
+            let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+            let margin = " ".repeat(line.to_string().len());
+            let _ = writeln!(out, "{margin}--> {file}:{line}:{column}");
+            let _ = writeln!(out, "{margin} |\n{line} | {text}");
+            let carets = "^".repeat(length.max(1));
+            let _ = writeln!(out, "{margin} | {}{carets}", " ".repeat(column.saturating_sub(1)));
+        }
+        if let Some(help) = &problem.help {
+            let _ = writeln!(out, "  = help: {help}");
+        }
+        out.push('\n');
+    }
+    let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let _ = writeln!(out, "{}, {} in {file}", plural(errors, "error"), plural(warnings, "warning"));
+    out
+}
+
+/// Renders all problems as one JSON document.
+#[must_use]
+pub fn render_json(problems: &[Problem], file: &str) -> String {
+    let mut out = Vec::new();
+    let mut w = ai_api_converter::json::Writer::new(&mut out);
+    w.object(|w| {
+        w.key("file").str(file);
+        w.key("valid").bool(!problems.iter().any(|problem| problem.severity == Severity::Error));
+        w.key("problems").array(|w| {
+            for problem in problems {
+                w.item().object(|w| {
+                    w.key("severity").str(if problem.severity == Severity::Error { "error" } else { "warning" });
+                    w.key("code").str(problem.code);
+                    w.key("message").str(&problem.message);
+                    if let Some((line, column, _)) = problem.at {
+                        w.key("line").u64(line as u64);
+                        w.key("column").u64(column as u64);
+                    }
+                    if let Some(help) = &problem.help {
+                        w.key("help").str(help);
+                    }
+                });
+            }
+        });
+    });
+    String::from_utf8_lossy(&out).into_owned()
+}

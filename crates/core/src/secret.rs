@@ -1,0 +1,73 @@
+//! Secrets: provider keys and client keys.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// A secret. Printing it shows a hint (`sk-…3f2a`), never the secret; its memory is wiped when it goes.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Secret(Zeroizing::new(text))
+    }
+
+    /// The secret itself, for the one place that sends it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// SHA-256, for comparisons.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        digest(&self.0)
+    }
+
+    /// True if `given` is this secret. The time does not depend on where they differ.
+    #[must_use]
+    pub fn matches(&self, given: &str) -> bool {
+        let (mine, theirs) = (self.digest(), digest(given));
+        mine.iter().zip(theirs).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hint(&self.0))
+    }
+}
+
+/// What may be shown of a secret: its family prefix and its last four characters. Short secrets show nothing.
+#[must_use]
+pub fn hint(secret: &str) -> String {
+    const PREFIXES: [&str; 6] = ["sk-opm-", "sk-ant-", "sk-proj-", "sk-or-", "sk-", "AIza"];
+    let prefix = PREFIXES.into_iter().find(|prefix| secret.starts_with(prefix)).unwrap_or_default();
+    let length = secret.chars().count();
+    if length < 16 {
+        return format!("{prefix}…");
+    }
+    let tail: String = secret.chars().skip(length - 4).collect();
+    format!("{prefix}…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_show_a_hint_only() {
+        let secret = Secret::new("sk-ant-0123456789abcdef91c0".into());
+        assert_eq!(format!("{secret:?}"), "sk-ant-…91c0");
+        assert_eq!(hint("short"), "…");
+        assert!(secret.matches("sk-ant-0123456789abcdef91c0") && !secret.matches("sk-ant-"));
+    }
+}
