@@ -1,2 +1,24 @@
-//! The `opm` command.
-fn main() {}
+//! The `opm` command: the gateway, and what helps to run it.
+
+mod args;
+mod command;
+mod logging;
+mod welcome;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match command::run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("opm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -26,6 +26,7 @@ mod format;
 pub mod ir;
 pub mod json;
 pub mod media;
+pub mod models;
 pub mod names;
 mod prepare;
 pub mod profile;

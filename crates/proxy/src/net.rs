@@ -7,4 +7,5 @@ pub mod drain;
 pub mod framing;
 pub mod peer;
 pub mod server;
+pub mod service;
 pub mod upstream;

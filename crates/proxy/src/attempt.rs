@@ -1,0 +1,186 @@
+//! One try at one channel: encode, send, judge the answer's head.
+
+use std::time::{Duration, Instant};
+
+use ai_api_converter::failure::from_upstream;
+use ai_api_converter::scan::Scan;
+use ai_api_converter::{Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request};
+use bytes::Bytes;
+use opm_config::Channel;
+use opm_core::RequestId;
+use opm_routing::Candidate;
+
+use crate::body;
+use crate::net::client::Client;
+use crate::net::peer::EndpointPeer;
+use crate::net::upstream::{UpstreamError, UpstreamErrorKind, UpstreamResponse, Upstreams};
+use crate::outgoing::{Credentials, Outgoing};
+use crate::stage::credential::Credential;
+
+/// Largest error body that is read, bytes.
+const MAX_ERROR: usize = 256 * 1024;
+
+/// What is known of the request when attempts begin.
+pub(crate) struct Exchange<'e> {
+    pub(crate) id: &'e RequestId,
+    pub(crate) format: Format,
+    /// Public model name.
+    pub(crate) model: &'e str,
+    /// Gemini and Azure: the model stood in the path.
+    pub(crate) path_model: bool,
+    pub(crate) stream: bool,
+    pub(crate) array: bool,
+    pub(crate) body: &'e Bytes,
+    pub(crate) scan: &'e Scan<'e>,
+    /// Path below the version, for pass-through endpoints; `{model}` stands for the model.
+    pub(crate) endpoint: Option<&'e str>,
+    /// The caller's credential, for channels without keys.
+    pub(crate) caller: Option<&'e Credential>,
+    pub(crate) now: u64,
+}
+
+/// An upstream that answered with success, and how its answer becomes the client's.
+pub(crate) struct Answered<'a> {
+    pub(crate) response: UpstreamResponse<'a>,
+    /// `None`: same format, the answer is relayed.
+    pub(crate) conversion: Option<(Context, Report)>,
+    /// Chat relay: usage was asked for by us only.
+    pub(crate) hide_usage: bool,
+    pub(crate) idle: Duration,
+}
+
+/// Why an attempt did not answer.
+pub(crate) enum Missed {
+    /// The client left meanwhile.
+    Gone,
+    /// A failure, and whether another channel may do better.
+    Failed(Failure, bool),
+}
+
+impl From<UpstreamError> for Missed {
+    fn from(error: UpstreamError) -> Self {
+        Missed::Failed(transport(error), true)
+    }
+}
+
+/// A broken transport as a failure.
+pub(crate) fn transport(error: UpstreamError) -> Failure {
+    use UpstreamErrorKind as K;
+    let class = match error.kind {
+        K::ConnectTimeout | K::FirstByteTimeout | K::IdleTimeout => FailureClass::Timeout,
+        K::Dns | K::Connect | K::Tls | K::Reset | K::Protocol => FailureClass::UpstreamBad,
+    };
+    Failure::new(class, error.to_string())
+}
+
+impl Exchange<'_> {
+    /// Sends the request to a candidate and reads the head of its answer.
+    pub(crate) async fn attempt<'a>(
+        &self,
+        client: &mut Client,
+        upstreams: &'a Upstreams,
+        (channel, peer): (&'a Channel, &'a EndpointPeer),
+        candidate: &Candidate,
+        waited: &mut Duration,
+    ) -> Result<Answered<'a>, Missed> {
+        let credential = self.credential(channel)?;
+        let same = candidate.format == self.format;
+        let hide_usage = same && self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true);
+        let (body, conversion) = self.encode(channel, candidate, same)?;
+        let endpoint = self.endpoint.map(|endpoint| endpoint.replace("{model}", &candidate.model));
+        let outgoing = Outgoing {
+            channel,
+            format: candidate.format,
+            model: &candidate.model,
+            stream: self.stream,
+            array: same && self.array,
+            same,
+            endpoint: endpoint.as_deref(),
+            credential,
+        };
+        let request = outgoing.request(client, body);
+        let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
+        let started = Instant::now();
+        let sent = tokio::select! {
+            biased;
+            sent = upstreams.send(peer, &request, channel.timeouts.first_byte) => sent,
+            _ = client.gone() => return Err(Missed::Gone),
+        };
+        *waited += started.elapsed();
+        let mut response = sent?;
+        if response.status() < 300 {
+            return Ok(Answered { response, conversion, hide_usage, idle: channel.timeouts.idle });
+        }
+        let status = response.status();
+        // Redirects are never followed: they would carry the provider key somewhere else.
+        let status = if status < 400 { 502 } else { status };
+        let started = Instant::now();
+        let read = tokio::select! {
+            read = response.body(MAX_ERROR, channel.timeouts.idle) => read.unwrap_or_default(),
+            _ = client.gone() => return Err(Missed::Gone),
+        };
+        *waited += started.elapsed();
+        let header = |name: &str| response.header(name).map(str::to_owned);
+        let failure = from_upstream(Some(status), &header, &read, own_credential);
+        let other_channel = failure.is_channels_fault();
+        Err(Missed::Failed(failure, other_channel))
+    }
+
+    fn credential<'c>(&'c self, channel: &'c Channel) -> Result<Option<Credentials<'c>>, Missed> {
+        if let Some(key) = channel.keys.first() {
+            return Ok(Some(Credentials::Own(key.expose())));
+        }
+        let Some(caller) = self.caller else { return Ok(None) };
+        if let Err(mismatch) = opm_routing::check_credential(&caller.value, channel.vendor) {
+            let text = format!(
+                "The model `{}` is served by {}, but the credential looks like one of {}; it was not forwarded.",
+                self.model.chars().take(80).collect::<String>(),
+                mismatch.wanted.as_str(),
+                mismatch.looks_like.as_str(),
+            );
+            return Err(Missed::Failed(Failure::new(FailureClass::Auth, text), false));
+        }
+        Ok(Some(Credentials::Caller(caller)))
+    }
+
+    /// The body for this channel: relayed bytes, or a conversion.
+    fn encode(
+        &self,
+        channel: &Channel,
+        candidate: &Candidate,
+        same: bool,
+    ) -> Result<(Bytes, Option<(Context, Report)>), Missed> {
+        let sealed = same && self.endpoint.is_none() && memchr::memmem::find(self.body, ai_api_converter::seal::MARK.as_bytes()).is_some();
+        if same && !sealed {
+            let ask = self.stream && self.format == Format::Chat && self.endpoint.is_none();
+            let model = if self.path_model { self.scan.model.as_deref().unwrap_or_default() } else { &candidate.model };
+            return Ok((body::relayed(self.body, self.scan, model, ask), None));
+        }
+        let source = Source {
+            format: self.format,
+            model: self.path_model.then_some(self.model),
+            stream: self.stream,
+            array: self.array,
+        };
+        let target = Target {
+            format: candidate.format,
+            dialect: channel.dialect,
+            model: &candidate.model,
+            domain: channel.domain(),
+        };
+        let options = Options {
+            default_max_tokens: channel.default_max_tokens,
+            request_id: self.id.bare().to_owned(),
+            now: self.now,
+            ..Options::default()
+        };
+        // What this channel's format cannot carry, a channel of the client's own format could.
+        let converted = convert_request(self.body, &source, &target, &options).map_err(|error| {
+            let failure = Failure::from(error);
+            let other = failure.class == FailureClass::Unsupported;
+            Missed::Failed(failure, other)
+        })?;
+        let conversion = (!same).then_some((converted.context, converted.report));
+        Ok((converted.body.into(), conversion))
+    }
+}

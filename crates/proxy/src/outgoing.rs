@@ -1,0 +1,169 @@
+//! The request to an upstream: path and headers, built from nothing (wire.md 6.6).
+
+use ai_api_converter::{Dialect, Format};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use opm_config::{Channel, Vendor};
+
+use crate::net::client::Client;
+use crate::net::upstream::UpstreamRequest;
+use crate::stage::credential::{Credential, Place};
+
+/// What one attempt sends.
+pub(crate) struct Outgoing<'o> {
+    pub(crate) channel: &'o Channel,
+    pub(crate) format: Format,
+    pub(crate) model: &'o str,
+    pub(crate) stream: bool,
+    /// Gemini client without `alt=sse`.
+    pub(crate) array: bool,
+    /// Client and upstream speak the same format.
+    pub(crate) same: bool,
+    /// Path below the version, for pass-through endpoints.
+    pub(crate) endpoint: Option<&'o str>,
+    /// The credential to send: the channel's key, or the caller's own.
+    pub(crate) credential: Option<Credentials<'o>>,
+}
+
+/// Whose credential is sent.
+pub(crate) enum Credentials<'o> {
+    /// The channel's key.
+    Own(&'o str),
+    /// The caller's, with the place it stood in.
+    Caller(&'o Credential),
+}
+
+/// Headers of the client that may reach an upstream of the same format.
+const SAME_FORMAT: &[&str] = &[
+    "accept-language",
+    "anthropic-beta",
+    "anthropic-version",
+    "anthropic-dangerous-direct-browser-access",
+    "idempotency-key",
+    "openai-beta",
+    "originator",
+    "session-id",
+    "thread-id",
+    "session_id",
+    "user-agent",
+    "x-app",
+    "x-client-request-id",
+    "x-codex-beta-features",
+    "x-codex-turn-metadata",
+    "x-codex-turn-state",
+    "x-codex-window-id",
+    "x-goog-api-client",
+    "x-openai-subagent",
+    "x-session-affinity",
+];
+
+const OLD_ANTHROPIC: &str = "2023-06-01";
+
+impl Outgoing<'_> {
+    /// The request.
+    pub(crate) fn request(&self, client: &Client, body: bytes::Bytes) -> UpstreamRequest {
+        UpstreamRequest { method: Method::POST, path: self.path(client), headers: self.headers(client), body }
+    }
+
+    fn path(&self, client: &Client) -> String {
+        let url = &self.channel.base_url;
+        let query = client.query().filter(|_| self.same).map(clean_query).filter(|query| !query.is_empty());
+        let with_query = |path: String| match &query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        if let Some(endpoint) = self.endpoint {
+            let version = if self.format == Format::Gemini { "v1beta" } else { "v1" };
+            return with_query(url.path(version, endpoint));
+        }
+        match self.format {
+            Format::Chat => with_query(url.path("v1", "chat/completions")),
+            Format::Responses => with_query(url.path("v1", "responses")),
+            Format::Messages => with_query(url.path("v1", "messages")),
+            Format::Gemini => {
+                let model = encode_segment(self.model);
+                let method = match (self.stream, self.array) {
+                    (false, _) => "generateContent",
+                    (true, true) => "streamGenerateContent",
+                    (true, false) => "streamGenerateContent?alt=sse",
+                };
+                url.path("v1beta", &format!("models/{model}:{method}"))
+            }
+        }
+    }
+
+    fn headers(&self, client: &Client) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        let mut put = |name: &'static str, value: &str| {
+            if let Ok(mut value) = HeaderValue::from_str(value) {
+                value.set_sensitive(matches!(name, "authorization" | "x-api-key" | "x-goog-api-key"));
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("content-type", "application/json");
+        put("accept", if self.stream { "text/event-stream" } else { "application/json" });
+        put("accept-encoding", if self.stream { "identity" } else { "gzip, br, zstd" });
+        put("user-agent", concat!("opm/", env!("CARGO_PKG_VERSION")));
+        if self.channel.vendor == Vendor::Anthropic {
+            let newest = self.channel.dialect == Dialect::Anthropic20261021;
+            put("anthropic-version", if newest { "2026-10-21" } else { OLD_ANTHROPIC });
+        }
+        if self.same {
+            for name in SAME_FORMAT {
+                if let Some(value) = client.header(name) {
+                    put(name, value);
+                }
+            }
+        }
+        self.authenticate(&mut put);
+        for (name, value) in client.headers().iter().filter(|_| self.same) {
+            if name.as_str().starts_with("x-stainless-") {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        for (name, value) in &self.channel.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
+        headers
+    }
+
+    fn authenticate(&self, put: &mut dyn FnMut(&'static str, &str)) {
+        let (value, place) = match &self.credential {
+            None => return,
+            Some(Credentials::Own(key)) => (*key, None),
+            Some(Credentials::Caller(credential)) => (credential.value.as_str(), Some(credential.place)),
+        };
+        match self.channel.vendor {
+            Vendor::OpenAi => put("authorization", &format!("Bearer {value}")),
+            Vendor::Gemini => put("x-goog-api-key", value),
+            // OAuth tokens of Anthropic are Bearer tokens; what the caller sent as one stays one.
+            Vendor::Anthropic if self.same && place == Some(Place::Authorization) => {
+                put("authorization", &format!("Bearer {value}"));
+            }
+            Vendor::Anthropic => put("x-api-key", value),
+        }
+    }
+}
+
+/// The query without credentials and without what we decide ourselves.
+fn clean_query(query: &str) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !matches!(name, "key" | "alt" | "" | "api_key" | "access_token")
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
+/// A model name as one path segment.
+fn encode_segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,162 @@
+//! A stream on its way to the client: one loop, no task, no channel, no lock (architecture.md section 4).
+
+use std::time::{Duration, Instant};
+
+use ai_api_converter::stream::{Progress, Stream};
+use ai_api_converter::{Failure, Format, Usage};
+use bytes::Bytes;
+use tokio::time::sleep_until;
+
+use crate::attempt::transport;
+use crate::net::client::Client;
+use crate::net::upstream::UpstreamResponse;
+
+/// Silence after which the client gets a sign of life (wire.md 2.5).
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Gemini clients get theirs later: it is a chunk of its own.
+const KEEP_ALIVE_GEMINI: Duration = Duration::from_secs(30);
+/// After the upstream's head, so long is content waited for before the client's head leaves without it (wire.md 2.6).
+const COMMIT_AFTER: Duration = Duration::from_secs(3);
+/// The end is held so long for usage (wire.md 4.6).
+const HELD_END: Duration = Duration::from_millis(500);
+
+/// How a stream ended.
+pub(crate) enum Ending {
+    /// The client has all of it.
+    Done(Usage),
+    /// The client left.
+    Gone(Usage),
+    /// It failed after the client's head was sent; the client was told in its own format.
+    Broken(Failure, Usage),
+    /// It failed before anything was sent: another channel may be tried.
+    Nothing(Failure),
+}
+
+/// One stream.
+pub(crate) struct Pump<'p> {
+    pub(crate) client: &'p mut Client,
+    pub(crate) stream: Stream,
+    pub(crate) format: Format,
+    /// Head of the client's answer.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) idle: Duration,
+    /// Time spent waiting for the upstream.
+    pub(crate) waited: &'p mut Duration,
+}
+
+enum Event {
+    Chunk(Result<Option<Bytes>, Failure>),
+    Gone,
+    Timer,
+}
+
+impl Pump<'_> {
+    /// Runs the stream to its end.
+    pub(crate) async fn run(mut self, mut response: UpstreamResponse<'_>) -> Ending {
+        let mut out: Vec<u8> = Vec::with_capacity(4 * 1024);
+        let mut committed = false;
+        let mut held = false;
+        let mut deadline = tokio::time::Instant::now() + COMMIT_AFTER;
+        let mut silent_since = Instant::now();
+        loop {
+            // Our own keep-alives must not make a silent upstream look alive.
+            let patience = self.idle.saturating_sub(silent_since.elapsed());
+            let event = self.next(&mut response, deadline, patience).await;
+            if matches!(event, Event::Chunk(_)) {
+                silent_since = Instant::now();
+            }
+            let progress = match event {
+                Event::Gone => return Ending::Gone(self.usage()),
+                Event::Timer if held => self.stream.release(&mut out),
+                Event::Timer if committed => {
+                    self.stream.keep_alive(&mut out);
+                    deadline = tokio::time::Instant::now() + self.keep_alive_after();
+                    if self.flush(&mut out).await.is_err() {
+                        return Ending::Gone(self.usage());
+                    }
+                    continue;
+                }
+                Event::Timer => Progress { content: true, ..Progress::default() },
+                Event::Chunk(Ok(Some(chunk))) => self.stream.push(&chunk, &mut out),
+                Event::Chunk(Ok(None)) => self.stream.end(&mut out),
+                Event::Chunk(Err(failure)) => Progress { failure: Some(failure), content: committed, ..Progress::default() },
+            };
+            if let Some(failure) = progress.failure {
+                return self.failed(failure, committed, out).await;
+            }
+            if !committed && (progress.content || progress.ended) {
+                committed = true;
+                if self.start().await.is_err() {
+                    return Ending::Gone(self.usage());
+                }
+            }
+            if committed && self.flush(&mut out).await.is_err() {
+                return Ending::Gone(self.usage());
+            }
+            if progress.ended {
+                let finished = self.client.finish().await;
+                return if finished.is_ok() { Ending::Done(self.usage()) } else { Ending::Gone(self.usage()) };
+            }
+            held = progress.held;
+            if committed {
+                let wait = if held { HELD_END } else { self.keep_alive_after() };
+                deadline = tokio::time::Instant::now() + wait;
+            }
+        }
+    }
+
+    /// Whatever comes first. A read that a timer interrupts loses nothing: what was read stands in the session's buffer.
+    async fn next(
+        &mut self,
+        response: &mut UpstreamResponse<'_>,
+        deadline: tokio::time::Instant,
+        patience: Duration,
+    ) -> Event {
+        let started = Instant::now();
+        let event = tokio::select! {
+            biased;
+            chunk = response.chunk(patience) => Event::Chunk(chunk.map_err(transport)),
+            _ = self.client.gone() => Event::Gone,
+            () = sleep_until(deadline) => Event::Timer,
+        };
+        *self.waited += started.elapsed();
+        event
+    }
+
+    fn keep_alive_after(&self) -> Duration {
+        if self.format == Format::Gemini { KEEP_ALIVE_GEMINI } else { KEEP_ALIVE }
+    }
+
+    async fn start(&mut self) -> Result<(), crate::net::client::Gone> {
+        let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.client.start_stream(200, &headers).await
+    }
+
+    async fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), crate::net::client::Gone> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let bytes = Bytes::copy_from_slice(out);
+        out.clear();
+        self.client.send(bytes).await
+    }
+
+    async fn failed(mut self, failure: Failure, committed: bool, mut out: Vec<u8>) -> Ending {
+        if !committed {
+            return Ending::Nothing(failure);
+        }
+        self.stream.fail(&failure, &mut out);
+        let told = self.flush(&mut out).await.is_ok() && self.client.finish().await.is_ok();
+        if told { Ending::Broken(failure, self.usage()) } else { Ending::Gone(self.usage()) }
+    }
+
+    /// Reported usage, completed by estimates where the stream was cut.
+    fn usage(&self) -> Usage {
+        let mut usage = self.stream.usage().clone();
+        let estimate = self.stream.output_estimate();
+        if usage.output.is_none() && estimate > 0 {
+            usage.output = Some(estimate);
+        }
+        usage
+    }
+}

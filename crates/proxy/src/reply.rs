@@ -1,0 +1,82 @@
+//! The only place where a failure becomes an HTTP answer.
+
+use ai_api_converter::{Failure, Format, Report};
+use opm_core::RequestId;
+
+use crate::net::client::{Client, Gone};
+
+/// Longest report header, bytes (conversion.md 2.4).
+const MAX_REPORT: usize = 1_024;
+
+/// Answers with a failure in the client's format.
+pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId, failure: &Failure) -> u16 {
+    let status = failure.status(format);
+    let body = failure.body(format, id.as_str());
+    let seconds = failure.retry_after_seconds().map(|seconds| seconds.to_string());
+    let millis = failure.retry_after.map(|wait| wait.as_millis().to_string());
+    let mut headers = vec![("content-type", "application/json"), ("x-gateway-request-id", id.as_str())];
+    headers.push((id_header(format), id.as_str()));
+    headers.push(("x-should-retry", if failure.should_retry() { "true" } else { "false" }));
+    if let Some(seconds) = &seconds {
+        headers.push(("retry-after", seconds));
+        match &millis {
+            Some(millis) => headers.push(("retry-after-ms", millis)),
+            None => headers.push(("retry-after-ms", "2000")),
+        }
+    }
+    if status == 405 {
+        headers.push(("allow", "POST, GET"));
+    }
+    if client.respond(status, &headers, body.into()).await.is_err() { 499 } else { status }
+}
+
+/// The header in which a format's SDK looks for the request id.
+pub(crate) fn id_header(format: Format) -> &'static str {
+    if format == Format::Messages { "request-id" } else { "x-request-id" }
+}
+
+/// What a conversion says about itself (conversion.md 2.4).
+pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Vec<(&'static str, String)>) {
+    headers.push(("x-gateway-converted", format!("{}->{upstream}", report.client())));
+    for (name, list) in [
+        ("x-gateway-dropped", &report.dropped),
+        ("x-gateway-altered", &report.altered),
+        ("x-gateway-emulated", &report.emulated),
+    ] {
+        if !list.is_empty() {
+            headers.push((name, cut(list)));
+        }
+    }
+    if report.states_restored + report.states_dropped > 0 {
+        let reason = report.state_reason.map(|reason| format!(";{reason}")).unwrap_or_default();
+        let text = format!("restored={},dropped={}{reason}", report.states_restored, report.states_dropped);
+        headers.push(("x-gateway-state", text));
+    }
+}
+
+fn cut(list: &[std::borrow::Cow<'static, str>]) -> String {
+    let mut out = String::new();
+    for entry in list {
+        if out.len() + entry.len() + 4 > MAX_REPORT {
+            out.push_str(",...");
+            return out;
+        }
+        if !out.is_empty() {
+            out.push(',');
+        }
+        // Paths can hold what a client named a member; a header cannot hold everything.
+        out.extend(entry.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }));
+    }
+    out
+}
+
+/// Sends a whole answer.
+pub(crate) async fn whole(
+    client: &mut Client,
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: bytes::Bytes,
+) -> Result<(), Gone> {
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    client.respond(status, &headers, body).await
+}
