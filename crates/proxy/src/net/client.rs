@@ -15,6 +15,11 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 /// A client that does not take a byte for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 
+/// Bytes of a refused body that are read and thrown away.
+const MAX_DISCARD: usize = 256 << 20;
+/// How long that may take.
+const DISCARD_FOR: Duration = Duration::from_secs(10);
+
 /// Why a body could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyError {
@@ -162,7 +167,27 @@ impl Client {
             let body = if empty { Bytes::new() } else { body };
             self.session.write_response_body(body, true).await.map_err(|_| Gone)
         };
-        timeout(WRITE_STALL, write).await.map_err(|_| Gone)?
+        timeout(WRITE_STALL, write).await.map_err(|_| Gone)??;
+        self.discard_body().await;
+        Ok(())
+    }
+
+    /// Reads on, so that a client that is still sending gets to see the answer instead of a broken connection. Bounded.
+    async fn discard_body(&mut self) {
+        if self.session.is_body_done() {
+            return;
+        }
+        let drain = async {
+            let mut left = MAX_DISCARD;
+            while let Ok(Some(chunk)) = self.session.read_request_body().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // A client that is slower than this loses the answer.
+        let _ = timeout(DISCARD_FOR, drain).await;
     }
 
     /// Sends the head of a streamed answer. It leaves together with the first bytes of the body.

@@ -1,0 +1,103 @@
+"""Starts the real binary in front of the mock providers."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("OPM_TEST_BINARY", ROOT / "target" / "quick" / "opm"))
+KEY = "sk-test-client-key-0123456789"
+UPSTREAM_KEY = "sk-upstream-canary-0123456789"
+FORMATS = ["chat", "responses", "messages", "gemini"]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, seconds=20):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return answer.read()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def eventually(check, seconds=5):
+    """Waits until `check` gives something true; fails after the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.02)
+
+
+class Mock:
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}"
+
+    def requests(self):
+        with urllib.request.urlopen(f"{self.url}/_mock/requests", timeout=5) as answer:
+            return json.load(answer)
+
+    def clear(self):
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/_mock/requests", method="DELETE"), timeout=5).read()
+
+
+class Gateway:
+    def __init__(self, port, metrics_port, process):
+        self.url = f"http://127.0.0.1:{port}"
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
+        self.process = process
+
+
+@pytest.fixture(scope="session")
+def mock_server():
+    port = free_port()
+    process = subprocess.Popen([BINARY, "mock", "--listen", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    wait_for(f"http://127.0.0.1:{port}/_mock/requests")
+    yield Mock(port)
+    process.kill()
+    process.wait()
+
+
+def write_config(path, port, metrics_port, mock_url, dead_port):
+    path.write_text(f"""version: 1
+server: {{ listen: 127.0.0.1:{port} }}
+metrics: {{ listen: 127.0.0.1:{metrics_port} }}
+channels:
+  - {{ name: up-chat, format: openai, apis: [chat], base_url: '{mock_url}/v1', keys: ['{UPSTREAM_KEY}'], models: {{ 'chat/*': '*', 'gpt-*': 'gpt-*' }} }}
+  - {{ name: up-responses, format: openai, apis: [responses], base_url: '{mock_url}', keys: ['{UPSTREAM_KEY}'], models: {{ 'responses/*': '*' }} }}
+  - {{ name: up-messages, format: anthropic, base_url: '{mock_url}', keys: ['{UPSTREAM_KEY}'], models: {{ 'messages/*': '*', 'claude-*': 'claude-*' }} }}
+  - {{ name: up-gemini, format: gemini, base_url: '{mock_url}/v1beta', keys: ['{UPSTREAM_KEY}'], models: {{ 'gemini/*': '*', 'gemini-*': 'gemini-*' }} }}
+  - {{ name: dead, format: openai, apis: [chat], base_url: 'http://127.0.0.1:{dead_port}', keys: ['{UPSTREAM_KEY}'], priority: 9, models: {{ 'failover/*': '*' }} }}
+  - {{ name: alive, format: anthropic, base_url: '{mock_url}', keys: ['{UPSTREAM_KEY}'], models: {{ 'failover/*': '*' }} }}
+keys:
+  - {{ name: tests, key: '{KEY}' }}
+""")
+
+
+@pytest.fixture(scope="session")
+def gateway(mock_server, tmp_path_factory):
+    port, metrics_port = free_port(), free_port()
+    config = tmp_path_factory.mktemp("gateway") / "opm.yaml"
+    write_config(config, port, metrics_port, mock_server.url, free_port())
+    process = subprocess.Popen([BINARY, "serve", "-c", config], stderr=subprocess.DEVNULL)
+    wait_for(f"http://127.0.0.1:{port}/readyz")
+    yield Gateway(port, metrics_port, process)
+    process.kill()
+    process.wait()
