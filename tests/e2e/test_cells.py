@@ -57,7 +57,9 @@ def test_text_system_and_usage(sdk, mock_server, client, upstream, stream):
 def test_image(sdk, mock_server, client, upstream, stream):
     answer = ask(sdk[client], client, model(upstream), "What is this?", stream=stream, image=PNG)
     assert answer.text == "You said: What is this? (images: 1)"
-    assert PNG in mock_server.requests()[-1]["raw"]
+    raw = mock_server.requests()[-1]["raw"]
+    # Google's SDK writes the URL-safe alphabet, and a relay changes nothing.
+    assert PNG in (raw.replace("-", "+").replace("_", "/") if client == upstream == "gemini" else raw)
 
 
 @cells

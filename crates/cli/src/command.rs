@@ -48,13 +48,23 @@ struct Found {
 /// Reads the named file, else the first default one, else the environment.
 fn find(named: Option<&Path>) -> anyhow::Result<Found> {
     let env = Environment::process();
-    let file = named.map(PathBuf::from).or_else(|| DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
+    let file = named
+        .map(PathBuf::from)
+        .or_else(|| DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(path) = file else {
-        return Ok(Found { file: "the environment".into(), source: String::new(), loaded: compile_env(&env) });
+        return Ok(Found {
+            file: "the environment".into(),
+            source: String::new(),
+            loaded: compile_env(&env),
+        });
     };
     let source = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let loaded = compile_file(&path, &source, &env);
-    Ok(Found { file: path.display().to_string(), source, loaded })
+    Ok(Found {
+        file: path.display().to_string(),
+        source,
+        loaded,
+    })
 }
 
 /// Shows problems; the exit code if the configuration cannot be used.

@@ -22,7 +22,10 @@ pub(crate) fn start() {
             filter = filter.add_directive(directive);
         }
     }
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_filter(filter);
     // A second start in the same process (tests) keeps the first logger.
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }

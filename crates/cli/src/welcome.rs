@@ -10,18 +10,34 @@ pub(crate) fn welcome(config: &Config) -> String {
     let mut out = String::new();
     let source = match &config.origin {
         Origin::File(path) => path.display().to_string(),
-        Origin::Environment(keys) => format!("no config file: using {keys} key{} from the environment", if *keys == 1 { "" } else { "s" }),
-        Origin::Transparent => "no config file, no keys: each caller's own key goes to its provider".to_owned(),
+        Origin::Environment(keys) => format!(
+            "no config file: using {keys} key{} from the environment",
+            if *keys == 1 { "" } else { "s" }
+        ),
+        Origin::Transparent => {
+            "no config file, no keys: each caller's own key goes to its provider".to_owned()
+        }
     };
     let _ = writeln!(out, "opm {}  {source}", env!("CARGO_PKG_VERSION"));
     for channel in &config.channels {
         let models = match &channel.models {
             Models::Globs(globs) => globs.join(", "),
-            Models::Map(map) => map.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            Models::Map(map) => map
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         };
-        let key = channel.keys.first().map_or_else(|| "caller's own".to_owned(), |key| hint(key.expose()));
+        let key = channel
+            .keys
+            .first()
+            .map_or_else(|| "caller's own".to_owned(), |key| hint(key.expose()));
         let url = channel.base_url.display();
-        let _ = writeln!(out, "  channel {:<12} {url:<44} models {models:<28} key {key}", channel.name);
+        let _ = writeln!(
+            out,
+            "  channel {:<12} {url:<44} models {models:<28} key {key}",
+            channel.name
+        );
     }
     if config.channels.len() > 1 {
         let strategy = match config.strategy {
@@ -29,14 +45,24 @@ pub(crate) fn welcome(config: &Config) -> String {
             Strategy::RoundRobin => "round_robin",
             Strategy::Failover => "failover",
         };
-        let _ = writeln!(out, "  order   {strategy} among channels of equal priority, the caller's own format first");
+        let _ = writeln!(
+            out,
+            "  order   {strategy} among channels of equal priority, the caller's own format first"
+        );
     }
     if config.loopback_only {
-        let _ = writeln!(out, "  ! no client keys configured: only loopback clients are served (add some under `keys:`)");
+        let _ = writeln!(
+            out,
+            "  ! no client keys configured: only loopback clients are served (add some under `keys:`)"
+        );
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let shown = |address: std::net::SocketAddr| {
-        if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() }
+        if address.ip().is_unspecified() {
+            format!("127.0.0.1:{}", address.port())
+        } else {
+            address.to_string()
+        }
     };
     let (proxy, metrics) = (shown(config.listen), shown(config.metrics_listen));
     let _ = writeln!(

@@ -54,27 +54,57 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
             let message = first.split_once(": ").map_or(first, |(_, rest)| rest);
-            let message = message.split_once(": ").filter(|(head, _)| head.starts_with("line ")).map_or(message, |(_, rest)| rest);
-            let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message).to_owned();
-            let problem = Problem { severity: Severity::Error, code: "E001", message, at, help: None };
-            return Loaded { config: None, problems: vec![problem] };
+            let message = message
+                .split_once(": ")
+                .filter(|(head, _)| head.starts_with("line "))
+                .map_or(message, |(_, rest)| rest);
+            let message = message
+                .split(", set DuplicateKeyPolicy")
+                .next()
+                .unwrap_or(message)
+                .to_owned();
+            let problem = Problem {
+                severity: Severity::Error,
+                code: "E001",
+                message,
+                at,
+                help: None,
+            };
+            return Loaded {
+                config: None,
+                problems: vec![problem],
+            };
         }
     };
-    let mut reading = Reading { env, problems: Vec::new() };
+    let mut reading = Reading {
+        env,
+        problems: Vec::new(),
+    };
     let mut listen_given = false;
     file(&root, &mut config, &mut listen_given, &mut reading);
     let mut problems = reading.problems;
     env.check(&mut problems);
     from_env(&mut config, env, &mut problems);
     if config.channels.is_empty() && !problems.iter().any(|problem| problem.severity == Severity::Error) {
-        problems.push(whole(Severity::Error, "E014", "no channel is configured", "add one under `channels:`"));
+        problems.push(whole(
+            Severity::Error,
+            "E014",
+            "no channel is configured",
+            "add one under `channels:`",
+        ));
     }
     guard_listener(&mut config, listen_given, &mut problems);
     Loaded::new(config, problems)
 }
 
 fn whole(severity: Severity, code: &'static str, message: &str, help: &str) -> Problem {
-    Problem { severity, code, message: message.into(), at: None, help: Some(help.into()) }
+    Problem {
+        severity,
+        code,
+        message: message.into(),
+        at: None,
+        help: Some(help.into()),
+    }
 }
 
 /// Compiles the environment alone.
@@ -93,25 +123,62 @@ pub fn compile_env(env: &Environment) -> Loaded {
     let google = env.set("GEMINI_API_KEY").or(env.set("GOOGLE_API_KEY"));
     let (openai, anthropic) = (env.set("OPENAI_API_KEY"), env.set("ANTHROPIC_API_KEY"));
     let own = env.set("OPENAI_DOMAIN").map(|domain| {
-        let tls = env.set("OPENAI_TLS").is_none_or(|value| !value.eq_ignore_ascii_case("false"));
-        let port = env.set("OPENAI_PORT").map(|port| format!(":{port}")).unwrap_or_default();
+        let tls = env
+            .set("OPENAI_TLS")
+            .is_none_or(|value| !value.eq_ignore_ascii_case("false"));
+        let port = env
+            .set("OPENAI_PORT")
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
         format!("{}://{domain}{port}", if tls { "https" } else { "http" })
     });
     if let Some(url) = &own {
-        add("env-openai", Vendor::OpenAi, url, openai, if anthropic.is_some() || google.is_some() { OPENAI_MODELS } else { &["*"] });
+        add(
+            "env-openai",
+            Vendor::OpenAi,
+            url,
+            openai,
+            if anthropic.is_some() || google.is_some() {
+                OPENAI_MODELS
+            } else {
+                &["*"]
+            },
+        );
     }
     let none = openai.is_none() && anthropic.is_none() && google.is_none() && own.is_none();
     if own.is_none() && (openai.is_some() || none) {
-        add("openai", Vendor::OpenAi, "https://api.openai.com", openai, OPENAI_MODELS);
+        add(
+            "openai",
+            Vendor::OpenAi,
+            "https://api.openai.com",
+            openai,
+            OPENAI_MODELS,
+        );
     }
     if anthropic.is_some() || none {
-        add("anthropic", Vendor::Anthropic, "https://api.anthropic.com", anthropic, &["claude*"]);
+        add(
+            "anthropic",
+            Vendor::Anthropic,
+            "https://api.anthropic.com",
+            anthropic,
+            &["claude*"],
+        );
     }
     if google.is_some() || none {
-        add("gemini", Vendor::Gemini, "https://generativelanguage.googleapis.com", google, &["gemini*"]);
+        add(
+            "gemini",
+            Vendor::Gemini,
+            "https://generativelanguage.googleapis.com",
+            google,
+            &["gemini*"],
+        );
     }
     let keys = [openai, anthropic, google].into_iter().flatten().count();
-    let mut config = blank(if keys == 0 && own.is_none() { Origin::Transparent } else { Origin::Environment(keys) });
+    let mut config = blank(if keys == 0 && own.is_none() {
+        Origin::Transparent
+    } else {
+        Origin::Environment(keys)
+    });
     config.channels = channels;
     from_env(&mut config, env, &mut problems);
     guard_listener(&mut config, false, &mut problems);
@@ -166,7 +233,12 @@ fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>)
         let text = env.set(name)?;
         let port = text.parse::<u16>().ok();
         if port.is_none() {
-            problems.push(whole(Severity::Error, "E008", &format!("{name} is not a port number"), "use a number between 1 and 65535"));
+            problems.push(whole(
+                Severity::Error,
+                "E008",
+                &format!("{name} is not a port number"),
+                "use a number between 1 and 65535",
+            ));
         }
         port
     };
@@ -179,7 +251,9 @@ fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>)
     if let Some(header) = env.set("USER_HEADER") {
         config.user_header = header.to_ascii_lowercase();
     }
-    let limits = env.set("ENABLE_RATE_LIMITING").is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
+    let limits = env
+        .set("ENABLE_RATE_LIMITING")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
     let mut inactive = |name: &str| {
         problems.push(Problem {
             severity: Severity::Warning,
@@ -215,8 +289,22 @@ fn guard_listener(config: &mut Config, given: bool, problems: &mut Vec<Problem>)
     }
 }
 
-const TOP: &[&str] =
-    &["version", "server", "metrics", "admin", "storage", "shared", "defaults", "channels", "routes", "keys", "users", "convert", "cache", "observability"];
+const TOP: &[&str] = &[
+    "version",
+    "server",
+    "metrics",
+    "admin",
+    "storage",
+    "shared",
+    "defaults",
+    "channels",
+    "routes",
+    "keys",
+    "users",
+    "convert",
+    "cache",
+    "observability",
+];
 
 fn file(root: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut Reading<'_>) {
     let mut timeouts = Timeouts::default();
@@ -228,14 +316,21 @@ fn file(root: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut Rea
         match key.value.as_str() {
             "version" => {
                 if !matches!(value.value, Node::Int(1)) {
-                    r.error("E004", value, "the version of this format is 1".into(), Some("write `version: 1`".into()));
+                    r.error(
+                        "E004",
+                        value,
+                        "the version of this format is 1".into(),
+                        Some("write `version: 1`".into()),
+                    );
                 }
             }
             "server" => server(value, config, listen_given, r),
             "metrics" => listen_only(value, "metrics", &mut config.metrics_listen, r),
             "channels" => channels(value, timeouts, config, r),
             "defaults" | "routes" | "keys" => {}
-            "admin" | "storage" | "shared" | "users" | "convert" | "cache" | "observability" => r.inactive(key),
+            "admin" | "storage" | "shared" | "users" | "convert" | "cache" | "observability" => {
+                r.inactive(key)
+            }
             _ => r.unknown(key, TOP),
         }
     }
@@ -282,11 +377,22 @@ fn read_timeouts(node: &Placed, timeouts: &mut Timeouts, r: &mut Reading<'_>) {
 
 fn address(node: &Placed, r: &mut Reading<'_>) -> Option<SocketAddr> {
     let text = r.text(node)?;
-    let full = if let Some(port) = text.strip_prefix(':') { format!("0.0.0.0:{port}") } else { text.clone() };
-    let full = full.strip_prefix("localhost:").map_or(full.clone(), |port| format!("127.0.0.1:{port}"));
+    let full = if let Some(port) = text.strip_prefix(':') {
+        format!("0.0.0.0:{port}")
+    } else {
+        text.clone()
+    };
+    let full = full
+        .strip_prefix("localhost:")
+        .map_or(full.clone(), |port| format!("127.0.0.1:{port}"));
     let found = full.parse().ok();
     if found.is_none() {
-        r.error("E007", node, format!("`{text}` is not an address"), Some("write HOST:PORT, for example 0.0.0.0:8080".into()));
+        r.error(
+            "E007",
+            node,
+            format!("`{text}` is not an address"),
+            Some("write HOST:PORT, for example 0.0.0.0:8080".into()),
+        );
     }
     found
 }
@@ -318,7 +424,12 @@ fn server(node: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut R
                 if let Some(text) = r.text(value) {
                     match crate::units::bytes(&text) {
                         Some(bytes) => config.max_body = bytes,
-                        None => r.error("E008", value, format!("`{text}` is not a size"), Some("write 32MiB".into())),
+                        None => r.error(
+                            "E008",
+                            value,
+                            format!("`{text}` is not a size"),
+                            Some("write 32MiB".into()),
+                        ),
                     }
                 }
             }
@@ -334,7 +445,17 @@ fn server(node: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut R
             }
             "tls" => config.tls = tls(value, r),
             "trusted_proxies" => r.inactive(key),
-            _ => r.unknown(key, &["listen", "max_body", "client_header", "drain", "tls", "trusted_proxies"]),
+            _ => r.unknown(
+                key,
+                &[
+                    "listen",
+                    "max_body",
+                    "client_header",
+                    "drain",
+                    "tls",
+                    "trusted_proxies",
+                ],
+            ),
         }
     }
 }
@@ -351,7 +472,12 @@ fn tls(node: &Placed, r: &mut Reading<'_>) -> Option<Tls> {
     match (cert, private) {
         (Some(cert), Some(key)) => Some(Tls { cert, key }),
         _ => {
-            r.error("E005", node, "`tls` needs `cert` and `key`, two PEM files".into(), None);
+            r.error(
+                "E005",
+                node,
+                "`tls` needs `cert` and `key`, two PEM files".into(),
+                None,
+            );
             None
         }
     }
@@ -374,11 +500,28 @@ fn readable(node: &Placed, r: &mut Reading<'_>) -> Option<PathBuf> {
 }
 
 const CHANNEL: &[&str] = &[
-    "name", "format", "base_url", "apis", "keys", "models", "weight", "priority", "timeouts", "dialect", "http", "headers",
-    "default_max_tokens", "limits", "quirks", "cost_multiplier",
+    "name",
+    "format",
+    "base_url",
+    "apis",
+    "keys",
+    "models",
+    "weight",
+    "priority",
+    "timeouts",
+    "dialect",
+    "http",
+    "headers",
+    "default_max_tokens",
+    "limits",
+    "quirks",
+    "cost_multiplier",
 ];
-const VENDORS: &[(&str, Vendor)] =
-    &[("openai", Vendor::OpenAi), ("anthropic", Vendor::Anthropic), ("gemini", Vendor::Gemini)];
+const VENDORS: &[(&str, Vendor)] = &[
+    ("openai", Vendor::OpenAi),
+    ("anthropic", Vendor::Anthropic),
+    ("gemini", Vendor::Gemini),
+];
 const DIALECTS: &[(&str, Dialect)] = &[
     ("openai", Dialect::Native),
     ("anthropic", Dialect::Native),
@@ -410,9 +553,18 @@ fn channels(node: &Placed, timeouts: Timeouts, config: &mut Config, r: &mut Read
     }
 }
 
-fn one_channel(node: &Placed, timeouts: Timeouts, r: &mut Reading<'_>) -> Option<((usize, usize, usize), Channel)> {
+fn one_channel(
+    node: &Placed,
+    timeouts: Timeouts,
+    r: &mut Reading<'_>,
+) -> Option<((usize, usize, usize), Channel)> {
     let members = r.members(node, "a channel");
-    let find = |name: &str| members.iter().find(|(key, _)| key.value == name).map(|(_, value)| value);
+    let find = |name: &str| {
+        members
+            .iter()
+            .find(|(key, _)| key.value == name)
+            .map(|(_, value)| value)
+    };
     for (key, _) in members {
         if !CHANNEL.contains(&key.value.as_str()) {
             r.unknown(key, CHANNEL);
@@ -500,7 +652,9 @@ fn options(members: &[(Spanned<String>, Placed)], channel: &mut Channel, r: &mut
                 }
             }
             "default_max_tokens" => {
-                channel.default_max_tokens = r.number(value, 1..=10_000_000).and_then(|tokens| u64::try_from(tokens).ok());
+                channel.default_max_tokens = r
+                    .number(value, 1..=10_000_000)
+                    .and_then(|tokens| u64::try_from(tokens).ok());
             }
             _ => {}
         }
@@ -508,13 +662,25 @@ fn options(members: &[(Spanned<String>, Placed)], channel: &mut Channel, r: &mut
 }
 
 fn apis(node: &Placed, channel: &mut Channel, r: &mut Reading<'_>) {
-    const WORDS: &[(&str, Option<Format>)] =
-        &[("chat", Some(Format::Chat)), ("responses", Some(Format::Responses)), ("embeddings", None)];
+    const WORDS: &[(&str, Option<Format>)] = &[
+        ("chat", Some(Format::Chat)),
+        ("responses", Some(Format::Responses)),
+        ("embeddings", None),
+    ];
     if channel.vendor != Vendor::OpenAi {
-        r.error("E004", node, "`apis` is only for channels of format openai".into(), None);
+        r.error(
+            "E004",
+            node,
+            "`apis` is only for channels of format openai".into(),
+            None,
+        );
         return;
     }
-    let found: Vec<Option<Format>> = r.elements(node, "apis").iter().filter_map(|item| r.word(item, WORDS)).collect();
+    let found: Vec<Option<Format>> = r
+        .elements(node, "apis")
+        .iter()
+        .filter_map(|item| r.word(item, WORDS))
+        .collect();
     channel.embeddings = found.contains(&None);
     channel.formats = found.into_iter().flatten().collect();
     // Responses is the fuller API where both are offered.
@@ -542,7 +708,12 @@ fn secrets(node: &Placed, r: &mut Reading<'_>) -> Vec<Secret> {
 fn secret_file(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
     let members = r.members(node, "a secret");
     let Some((_, path)) = members.iter().find(|(key, _)| key.value == "file") else {
-        r.error("E005", node, "a secret is a text or `{ file: PATH }`".into(), None);
+        r.error(
+            "E005",
+            node,
+            "a secret is a text or `{ file: PATH }`".into(),
+            None,
+        );
         return None;
     };
     let path_text = r.text(path)?;
@@ -558,7 +729,9 @@ fn secret_file(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
 fn models(node: &Placed, r: &mut Reading<'_>) -> Option<Models> {
     match &node.value {
         Node::Map(members) => {
-            let pairs = members.iter().filter_map(|(key, value)| Some((key.value.clone(), r.text(value)?)));
+            let pairs = members
+                .iter()
+                .filter_map(|(key, value)| Some((key.value.clone(), r.text(value)?)));
             Some(Models::Map(pairs.collect()))
         }
         Node::List(_) | Node::Text(_) => Some(Models::Globs(r.texts(node))),
@@ -570,15 +743,22 @@ fn models(node: &Placed, r: &mut Reading<'_>) -> Option<Models> {
     }
 }
 
-const STRATEGIES: &[(&str, Strategy)] =
-    &[("weighted", Strategy::Weighted), ("round_robin", Strategy::RoundRobin), ("failover", Strategy::Failover)];
+const STRATEGIES: &[(&str, Strategy)] = &[
+    ("weighted", Strategy::Weighted),
+    ("round_robin", Strategy::RoundRobin),
+    ("failover", Strategy::Failover),
+];
 /// Understood, but served as `weighted` until their counters exist.
 const LATER: &[&str] = &["least_connections", "latency", "cost"];
 
 fn strategy(node: &Placed, r: &mut Reading<'_>) -> Option<Strategy> {
     if let Node::Text(text) = &node.value {
         if LATER.contains(&text.as_str()) {
-            r.warning("W001", node, format!("`{text}` has no effect in this version; `weighted` is used"));
+            r.warning(
+                "W001",
+                node,
+                format!("`{text}` has no effect in this version; `weighted` is used"),
+            );
             return Some(Strategy::Weighted);
         }
     }
@@ -609,7 +789,12 @@ fn routes(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
 }
 
 fn rule(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Rule> {
-    let mut found = Rule { model: String::new(), channels: Vec::new(), models: Vec::new(), strategy: None };
+    let mut found = Rule {
+        model: String::new(),
+        channels: Vec::new(),
+        models: Vec::new(),
+        strategy: None,
+    };
     for (key, value) in r.members(node, "a rule") {
         match key.value.as_str() {
             "match" => {
@@ -645,7 +830,11 @@ fn channel_number(name: &str, config: &Config) -> Option<usize> {
 
 fn unknown_channel<T: AsRef<str>>(at: &Spanned<T>, config: &Config, r: &mut Reading<'_>) {
     let name = at.value.as_ref();
-    let known: Vec<&str> = config.channels.iter().map(|channel| channel.name.as_str()).collect();
+    let known: Vec<&str> = config
+        .channels
+        .iter()
+        .map(|channel| channel.name.as_str())
+        .collect();
     let help = match nearest(name, &known) {
         Some(known) => format!("did you mean `{known}`?"),
         None => format!("the channels are {}", known.join(", ")),
@@ -660,7 +849,11 @@ fn channel_list(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Vec<usiz
         match channel_number(&name, config) {
             Some(at) => list.push(at),
             None => {
-                let named = Spanned { value: name, referenced: element.referenced, defined: element.defined };
+                let named = Spanned {
+                    value: name,
+                    referenced: element.referenced,
+                    defined: element.defined,
+                };
                 unknown_channel(&named, config, r);
             }
         }
@@ -682,7 +875,11 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
         match key.value.as_str() {
             "name" => name = r.text(value),
             "key" => {
-                let text = if matches!(value.value, Node::Map(_)) { secret_file(value, r) } else { r.text(value) };
+                let text = if matches!(value.value, Node::Map(_)) {
+                    secret_file(value, r)
+                } else {
+                    r.text(value)
+                };
                 secret = text.map(|text| text.trim().to_owned());
                 if secret.as_ref().is_some_and(|text| text.len() < MIN_KEY) {
                     let help = Some("use at least 20 characters that nobody can guess".into());
@@ -692,11 +889,21 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
             "channels" => channels = Some(channel_list(value, config, r)),
             "models" => models = r.texts(value),
             "limits" | "budget" | "expires" | "hash" => r.inactive(key),
-            _ => r.unknown(key, &["name", "key", "hash", "channels", "models", "limits", "budget", "expires"]),
+            _ => r.unknown(
+                key,
+                &[
+                    "name", "key", "hash", "channels", "models", "limits", "budget", "expires",
+                ],
+            ),
         }
     }
     if name.is_none() || secret.is_none() {
         r.error("E005", node, "a client key needs `name` and `key`".into(), None);
     }
-    Some(ClientKey { name: name?, key: Secret::new(secret?), channels, models })
+    Some(ClientKey {
+        name: name?,
+        key: Secret::new(secret?),
+        channels,
+        models,
+    })
 }

@@ -122,25 +122,36 @@ impl Channel {
     pub fn domain(&self) -> u32 {
         let text = format!("{}|{}|{}", self.vendor.as_str(), self.base_url.host, self.name);
         // FNV-1a: stable over versions and machines, which the seals of running conversations need.
-        text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+        text.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
     }
 
     /// The upstream's name of a public model; `None` if the channel does not serve it.
     #[must_use]
     pub fn upstream_model(&self, model: &str) -> Option<String> {
         match &self.models {
-            Models::Globs(globs) => globs.iter().any(|glob| matches_glob(glob, model)).then(|| model.to_owned()),
-            Models::Map(map) => {
-                map.iter().find(|(public, _)| matches_glob(public, model)).map(|(public, upstream)| rename(public, upstream, model))
-            }
+            Models::Globs(globs) => globs
+                .iter()
+                .any(|glob| matches_glob(glob, model))
+                .then(|| model.to_owned()),
+            Models::Map(map) => map
+                .iter()
+                .find(|(public, _)| matches_glob(public, model))
+                .map(|(public, upstream)| rename(public, upstream, model)),
         }
     }
 }
 
 /// `a/*` -> `*` keeps what the star stood for; anything else is the upstream name itself.
 fn rename(public: &str, upstream: &str, model: &str) -> String {
-    let Some((prefix, suffix)) = public.split_once('*') else { return upstream.to_owned() };
-    let star = model.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)).unwrap_or(model);
+    let Some((prefix, suffix)) = public.split_once('*') else {
+        return upstream.to_owned();
+    };
+    let star = model
+        .strip_prefix(prefix)
+        .and_then(|rest| rest.strip_suffix(suffix))
+        .unwrap_or(model);
     upstream.replace('*', star)
 }
 
@@ -149,7 +160,9 @@ fn rename(public: &str, upstream: &str, model: &str) -> String {
 pub fn matches_glob(glob: &str, text: &str) -> bool {
     let mut pieces = glob.split('*');
     let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut pieces = pieces.peekable();
     if pieces.peek().is_none() {
         return rest.is_empty();

@@ -51,7 +51,11 @@ pub const CODES: &[(&str, &str)] = &[
 pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
     let mut out = String::new();
     for problem in problems {
-        let word = if problem.severity == Severity::Error { "error" } else { "warning" };
+        let word = if problem.severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
         let _ = writeln!(out, "{word}[{}]: {}", problem.code, problem.message);
         if let Some((line, column, length)) = problem.at {
             let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
@@ -66,10 +70,20 @@ pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
         }
         out.push('\n');
     }
-    let count = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
+    let count = |severity| {
+        problems
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count()
+    };
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let _ = writeln!(out, "{}, {} in {file}", plural(errors, "error"), plural(warnings, "warning"));
+    let _ = writeln!(
+        out,
+        "{}, {} in {file}",
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    );
     out
 }
 
@@ -80,11 +94,16 @@ pub fn render_json(problems: &[Problem], file: &str) -> String {
     let mut w = ai_api_converter::json::Writer::new(&mut out);
     w.object(|w| {
         w.key("file").str(file);
-        w.key("valid").bool(!problems.iter().any(|problem| problem.severity == Severity::Error));
+        w.key("valid")
+            .bool(!problems.iter().any(|problem| problem.severity == Severity::Error));
         w.key("problems").array(|w| {
             for problem in problems {
                 w.item().object(|w| {
-                    w.key("severity").str(if problem.severity == Severity::Error { "error" } else { "warning" });
+                    w.key("severity").str(if problem.severity == Severity::Error {
+                        "error"
+                    } else {
+                        "warning"
+                    });
                     w.key("code").str(problem.code);
                     w.key("message").str(&problem.message);
                     if let Some((line, column, _)) = problem.at {

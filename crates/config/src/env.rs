@@ -12,13 +12,21 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// Variables from pairs.
     pub fn new<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        Environment(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Environment(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 
     /// The process's own.
     #[must_use]
     pub fn process() -> Self {
-        Environment::new(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))))
+        Environment::new(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        )
     }
 
     /// A variable.
@@ -35,7 +43,11 @@ impl Environment {
     /// Unknown variables with our prefix are typing errors.
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
         let known: Vec<&str> = VARIABLES.iter().map(|(name, _)| *name).collect();
-        for name in self.0.keys().filter(|name| name.starts_with("OPM_") && !known.contains(&name.as_str())) {
+        for name in self
+            .0
+            .keys()
+            .filter(|name| name.starts_with("OPM_") && !known.contains(&name.as_str()))
+        {
             problems.push(Problem {
                 severity: Severity::Error,
                 code: "E013",
@@ -50,10 +62,19 @@ impl Environment {
 /// What is read, and what it means.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("OPENAI_API_KEY", "without a file: a channel for api.openai.com"),
-    ("ANTHROPIC_API_KEY", "without a file: a channel for api.anthropic.com"),
-    ("GEMINI_API_KEY", "without a file: a channel for generativelanguage.googleapis.com"),
+    (
+        "ANTHROPIC_API_KEY",
+        "without a file: a channel for api.anthropic.com",
+    ),
+    (
+        "GEMINI_API_KEY",
+        "without a file: a channel for generativelanguage.googleapis.com",
+    ),
     ("GOOGLE_API_KEY", "the same as GEMINI_API_KEY"),
-    ("OPENAI_DOMAIN", "without a file: host of the channel `env-openai`"),
+    (
+        "OPENAI_DOMAIN",
+        "without a file: host of the channel `env-openai`",
+    ),
     ("OPENAI_PORT", "port of the channel `env-openai`"),
     ("OPENAI_TLS", "`false`: the channel `env-openai` is plain HTTP"),
     ("PROXY_PORT", "port of the proxy listener; wins over the file"),

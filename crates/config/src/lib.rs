@@ -14,7 +14,9 @@ mod units;
 
 pub use base_url::BaseUrl;
 pub use compile::{compile_env, compile_file};
-pub use config::{Channel, ClientKey, Config, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor, matches_glob};
+pub use config::{
+    Channel, ClientKey, Config, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor, matches_glob,
+};
 pub use diagnostic::{Problem, Severity, render, render_json};
 pub use env::{Environment, VARIABLES};
 
@@ -36,6 +38,9 @@ pub struct Loaded {
 impl Loaded {
     pub(crate) fn new(config: Config, problems: Vec<Problem>) -> Self {
         let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
-        Loaded { config: (!broken).then_some(config), problems }
+        Loaded {
+            config: (!broken).then_some(config),
+            problems,
+        }
     }
 }

@@ -37,7 +37,11 @@ impl Node {
 pub(crate) fn place<T>(spanned: &Spanned<T>) -> (usize, usize, usize) {
     let at = &spanned.referenced;
     let number = |value: u64| usize::try_from(value).unwrap_or(0);
-    (number(at.line().into()), number(at.column().into()), number(at.span().len().into()))
+    (
+        number(at.line().into()),
+        number(at.column().into()),
+        number(at.span().len().into()),
+    )
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -14,12 +14,30 @@ pub(crate) struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    pub(crate) fn error<T>(&mut self, code: &'static str, at: &Spanned<T>, message: String, help: Option<String>) {
-        self.problems.push(Problem { severity: Severity::Error, code, message, at: Some(place(at)), help });
+    pub(crate) fn error<T>(
+        &mut self,
+        code: &'static str,
+        at: &Spanned<T>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.problems.push(Problem {
+            severity: Severity::Error,
+            code,
+            message,
+            at: Some(place(at)),
+            help,
+        });
     }
 
     pub(crate) fn warning<T>(&mut self, code: &'static str, at: &Spanned<T>, message: String) {
-        self.problems.push(Problem { severity: Severity::Warning, code, message, at: Some(place(at)), help: None });
+        self.problems.push(Problem {
+            severity: Severity::Warning,
+            code,
+            message,
+            at: Some(place(at)),
+            help: None,
+        });
     }
 
     /// A text with its variables resolved.
@@ -28,7 +46,12 @@ impl Reading<'_> {
             Node::Text(text) => text.clone(),
             Node::Int(number) => number.to_string(),
             other => {
-                self.error("E003", node, format!("a text was expected, found {}", other.name()), None);
+                self.error(
+                    "E003",
+                    node,
+                    format!("a text was expected, found {}", other.name()),
+                    None,
+                );
                 return None;
             }
         };
@@ -36,15 +59,30 @@ impl Reading<'_> {
             Ok(text) => Some(text),
             Err(Unresolved::Unset(name)) => {
                 let help = format!("set it, or write ${{{name}:-}} to allow it to be absent");
-                self.error("E009", node, format!("the environment variable {name} is not set"), Some(help));
+                self.error(
+                    "E009",
+                    node,
+                    format!("the environment variable {name} is not set"),
+                    Some(help),
+                );
                 None
             }
             Err(Unresolved::LineBreak(name)) => {
-                self.error("E009", node, format!("the value of {name} holds a line break"), None);
+                self.error(
+                    "E009",
+                    node,
+                    format!("the value of {name} holds a line break"),
+                    None,
+                );
                 None
             }
             Err(Unresolved::Open) => {
-                self.error("E009", node, "`${` without `}`".into(), Some("write $${ for a literal ${".into()));
+                self.error(
+                    "E009",
+                    node,
+                    "`${` without `}`".into(),
+                    Some("write $${ for a literal ${".into()),
+                );
                 None
             }
         }
@@ -84,7 +122,12 @@ impl Reading<'_> {
                 None
             }
             other => {
-                self.error("E003", node, format!("a whole number was expected, found {}", other.name()), None);
+                self.error(
+                    "E003",
+                    node,
+                    format!("a whole number was expected, found {}", other.name()),
+                    None,
+                );
                 None
             }
         }
@@ -94,7 +137,12 @@ impl Reading<'_> {
         match &node.value {
             Node::Bool(value) => Some(*value),
             other => {
-                self.error("E003", node, format!("true or false was expected, found {}", other.name()), None);
+                self.error(
+                    "E003",
+                    node,
+                    format!("true or false was expected, found {}", other.name()),
+                    None,
+                );
                 None
             }
         }
@@ -116,7 +164,12 @@ impl Reading<'_> {
             Node::Map(members) => members,
             Node::Null => &[],
             other => {
-                self.error("E003", node, format!("`{what}` must be a mapping, found {}", other.name()), None);
+                self.error(
+                    "E003",
+                    node,
+                    format!("`{what}` must be a mapping, found {}", other.name()),
+                    None,
+                );
                 &[]
             }
         }
@@ -128,7 +181,12 @@ impl Reading<'_> {
             Node::List(list) => list,
             Node::Null => &[],
             other => {
-                self.error("E003", node, format!("`{what}` must be a list, found {}", other.name()), None);
+                self.error(
+                    "E003",
+                    node,
+                    format!("`{what}` must be a list, found {}", other.name()),
+                    None,
+                );
                 &[]
             }
         }
@@ -145,13 +203,19 @@ impl Reading<'_> {
 
     /// A key whose feature this version does not have: said, never silently ignored.
     pub(crate) fn inactive(&mut self, key: &Spanned<String>) {
-        self.warning("W001", key, format!("`{}` is understood, but has no effect in this version", key.value));
+        self.warning(
+            "W001",
+            key,
+            format!("`{}` is understood, but has no effect in this version", key.value),
+        );
     }
 }
 
 /// The known word that is nearest to a typing error.
 pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    let scored = known.iter().map(|candidate| (distance(word, candidate), *candidate));
+    let scored = known
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate));
     let (distance, found) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + word.len() / 4).then_some(found)
 }

@@ -29,7 +29,9 @@ pub(crate) fn resolve(text: &str, env: &Environment) -> Result<String, Unresolve
         out.push_str(before);
         let inside = behind.get(2..).unwrap_or_default();
         let (name, after) = inside.split_once('}').ok_or(Unresolved::Open)?;
-        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        let (name, default) = name
+            .split_once(":-")
+            .map_or((name, None), |(name, default)| (name, Some(default)));
         let value = match (env.get(name).filter(|value| !value.is_empty()), default) {
             (Some(value), _) => value.to_owned(),
             (None, Some(default)) => default.to_owned(),

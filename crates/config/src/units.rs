@@ -28,7 +28,9 @@ pub(crate) fn bytes(text: &str) -> Option<usize> {
         "MB" => 1_000_000,
         _ => return None,
     };
-    number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok())
+    number
+        .checked_mul(factor)
+        .and_then(|bytes| usize::try_from(bytes).ok())
 }
 
 fn split(text: &str) -> Option<(u64, &str)> {
@@ -47,6 +49,9 @@ mod tests {
         assert_eq!(duration("100ms"), Some(Duration::from_millis(100)));
         assert_eq!(bytes("32MiB"), Some(32 << 20));
         assert_eq!(bytes("1000"), Some(1000));
-        assert_eq!((duration("60"), duration("m"), bytes("3 cows")), (None, None, None));
+        assert_eq!(
+            (duration("60"), duration("m"), bytes("3 cows")),
+            (None, None, None)
+        );
     }
 }

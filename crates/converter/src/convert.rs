@@ -43,14 +43,21 @@ pub fn convert_request(
     options: &Options,
 ) -> Result<Converted, Error> {
     let text = std::str::from_utf8(body).map_err(|error| {
-        Error::new(ErrorKind::Syntax, format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
+        Error::new(
+            ErrorKind::Syntax,
+            format!("the body is not UTF-8 at byte {}", error.valid_up_to()),
+        )
     })?;
     let mut report = Report::new(source.format, target.format, options.mode);
     let mut request = decode::request(text, source)?;
     prepare::prepare(&mut request, &mut report)?;
     let encoded = encode::request(&request, target, options, &mut report)?;
     let context = prepare::context(&request, source, target, options, text);
-    Ok(Converted { body: encoded, context, report })
+    Ok(Converted {
+        body: encoded,
+        context,
+        report,
+    })
 }
 
 /// Converts a whole answer back to the client's format.
@@ -62,8 +69,14 @@ pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failur
         .map_err(|_| Failure::new(FailureClass::UpstreamBad, "the upstream's answer is not UTF-8"))?;
     let response = read_response(text, context)?;
     let first = response.candidates.first();
-    let native_finish = first.and_then(|candidate| candidate.native_stop.clone()).map(std::borrow::Cow::into_owned);
-    Ok(Answer { body: encode::response(&response, context), usage: response.usage, native_finish })
+    let native_finish = first
+        .and_then(|candidate| candidate.native_stop.clone())
+        .map(std::borrow::Cow::into_owned);
+    Ok(Answer {
+        body: encode::response(&response, context),
+        usage: response.usage,
+        native_finish,
+    })
 }
 
 /// Decodes and judges a whole answer: what a stream gets when the upstream does not stream uses it too.
@@ -71,21 +84,37 @@ pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Resp
     if let Some(failed) = in_band(text) {
         return Err(failed);
     }
-    let mut response = decode::response(text, context.upstream)
-        .map_err(|_| Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be read."))?;
+    let mut response = decode::response(text, context.upstream).map_err(|_| {
+        Failure::new(
+            FailureClass::UpstreamBad,
+            "The provider's answer could not be read.",
+        )
+    })?;
     if response.candidates.is_empty() {
         let empty = Failure::new(FailureClass::UpstreamBad, "The provider's answer is empty.");
-        return Err(Failure { code: Some("empty_response"), ..empty });
+        return Err(Failure {
+            code: Some("empty_response"),
+            ..empty
+        });
     }
     for candidate in &mut response.candidates {
-        let calls = candidate.blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+        let calls = candidate
+            .blocks
+            .iter()
+            .any(|block| matches!(block, Block::ToolCall(_)));
         candidate.stop = std::mem::take(&mut candidate.stop).corrected(calls);
         match &candidate.stop {
             Stop::Malformed(_) if !has_content(&candidate.blocks) => {
-                return Err(Failure::new(FailureClass::UpstreamBad, "The model produced an unreadable tool call."));
+                return Err(Failure::new(
+                    FailureClass::UpstreamBad,
+                    "The model produced an unreadable tool call.",
+                ));
             }
             Stop::Failed(_) if !has_content(&candidate.blocks) => {
-                return Err(Failure::new(FailureClass::UpstreamBad, "The provider reports that the answer failed."));
+                return Err(Failure::new(
+                    FailureClass::UpstreamBad,
+                    "The provider reports that the answer failed.",
+                ));
             }
             _ => {}
         }
@@ -97,7 +126,8 @@ pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Resp
 /// An error document in place of an answer.
 fn in_band(text: &str) -> Option<Failure> {
     let error = crate::failure::document(text)?;
-    let unknown = error.kind.is_empty() && error.code.is_empty() && error.status.is_none() && error.message.is_empty();
+    let unknown =
+        error.kind.is_empty() && error.code.is_empty() && error.status.is_none() && error.message.is_empty();
     (!unknown).then(|| crate::failure::from_upstream(None, &|_| None, text.as_bytes(), true))
 }
 

@@ -16,8 +16,8 @@ pub(crate) mod usage;
 pub(crate) use chat_response as chat;
 pub(crate) use gemini_response as gemini;
 pub(crate) use messages_response as messages;
-pub(crate) use responses_response as responses;
 pub(crate) use parts::{is_object as is_json, upstream_name};
+pub(crate) use responses_response as responses;
 
 use crate::context::Context;
 use crate::error::Error;

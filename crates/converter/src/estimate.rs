@@ -45,7 +45,11 @@ impl Estimator {
     /// Tokens so far, rounded up.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small and never negative")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts are small and never negative"
+        )]
         let tokens = self.tokens.ceil() as u64;
         tokens
     }
@@ -66,7 +70,9 @@ impl Estimator {
             estimator.add(&tool.name);
             tool.description.iter().for_each(|text| estimator.add_text(text));
             match &tool.kind {
-                ToolKind::Function { parameters, .. } => parameters.iter().for_each(|schema| estimator.add(schema.get())),
+                ToolKind::Function { parameters, .. } => {
+                    parameters.iter().for_each(|schema| estimator.add(schema.get()))
+                }
                 ToolKind::Custom { format } => format.iter().for_each(|format| estimator.add(format.get())),
                 ToolKind::Hosted { json, .. } => estimator.add(json.get()),
             }
@@ -122,7 +128,8 @@ mod tests {
     fn splitting_a_text_does_not_change_its_count() {
         let text = "Hello wörld, 123 — 你好";
         let mut pieces = Estimator::default();
-        text.char_indices().for_each(|(at, c)| pieces.add(&text[at..at + c.len_utf8()]));
+        text.char_indices()
+            .for_each(|(at, c)| pieces.add(&text[at..at + c.len_utf8()]));
         assert_eq!(pieces.tokens(), tokens(text));
     }
 }

@@ -9,13 +9,14 @@ pub mod member;
 pub mod request;
 pub mod response;
 
+pub use block::TextBlock;
 pub use block::{
     Arguments, Block, CacheMark, Citation, Detail, Media, MediaKind, Opaque, Source, State, Thought,
     ToolCall, ToolResult,
 };
-pub use block::TextBlock;
 pub use member::Member;
 pub use request::{
-    Effort, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, SystemBlock, Tool, ToolChoice, ToolKind, Turn,
+    Effort, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, SystemBlock, Tool, ToolChoice,
+    ToolKind, Turn,
 };
 pub use response::{Candidate, Logprob, Response};

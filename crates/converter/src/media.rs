@@ -11,7 +11,10 @@ use crate::json::Text;
 /// The source behind an `image_url`-like member: a data URL or an address.
 #[must_use]
 pub fn source<'a>(url: &Text<'a>) -> Source<'a> {
-    data_url(url).unwrap_or_else(|| Source::Url { url: url.clone(), mime: None })
+    data_url(url).unwrap_or_else(|| Source::Url {
+        url: url.clone(),
+        mime: None,
+    })
 }
 
 /// Splits a data URL; `None` if it is none.
@@ -20,12 +23,17 @@ pub fn data_url<'a>(url: &Text<'a>) -> Option<Source<'a>> {
     // Without escapes the parts are slices of the source: a megabyte of image is not copied here.
     if let Text::Escaped(inside) = url {
         if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-            return split(inside).map(|(mime, base64, data)| of_parts(Cow::Borrowed(mime), base64, Cow::Borrowed(data)));
+            return split(inside)
+                .map(|(mime, base64, data)| of_parts(Cow::Borrowed(mime), base64, Cow::Borrowed(data)));
         }
     }
     let whole = url.decode();
     let (mime, base64, data) = split(&whole)?;
-    Some(of_parts(Cow::Owned(mime.to_owned()), base64, Cow::Owned(data.to_owned())))
+    Some(of_parts(
+        Cow::Owned(mime.to_owned()),
+        base64,
+        Cow::Owned(data.to_owned()),
+    ))
 }
 
 fn split(url: &str) -> Option<(&str, bool, &str)> {
@@ -34,7 +42,10 @@ fn split(url: &str) -> Option<(&str, bool, &str)> {
         return None;
     }
     let (head, data) = url.get(5..)?.split_once(',')?;
-    let base64 = head.rsplit(';').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
+    let base64 = head
+        .rsplit(';')
+        .next()
+        .is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
     Some((head.split(';').next().unwrap_or_default().trim(), base64, data))
 }
 
@@ -48,15 +59,24 @@ fn of_parts<'a>(mime: Cow<'a, str>, base64: bool, data: Cow<'a, str>) -> Source<
     } else {
         Cow::Owned(STANDARD.encode(percent_decode(&data)))
     };
-    let mime = if mime.is_empty() { Cow::Borrowed(sniff(&data).unwrap_or("text/plain")) } else { repair(mime) };
-    Source::Base64 { mime, data: Text::Plain(data) }
+    let mime = if mime.is_empty() {
+        Cow::Borrowed(sniff(&data).unwrap_or("text/plain"))
+    } else {
+        repair(mime)
+    };
+    Source::Base64 {
+        mime,
+        data: Text::Plain(data),
+    }
 }
 
 fn percent_decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = behind
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(value) if byte == b'%' => {
                 out.push(value);
@@ -69,6 +89,16 @@ fn percent_decode(text: &str) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Base64 in the standard alphabet: Google's SDKs send the URL-safe one, which the other vendors refuse.
+#[must_use]
+pub fn standard(data: Text<'_>) -> Text<'_> {
+    let text = data.decode();
+    if text.bytes().all(|byte| byte != b'-' && byte != b'_') {
+        return data;
+    }
+    Text::from(text.replace('-', "+").replace('_', "/"))
 }
 
 /// Lower case, and the spellings that vendors reject replaced.
@@ -93,7 +123,10 @@ pub fn sniff(base64: &str) -> Option<&'static str> {
         ("UklGR", "image/webp"),
         ("JVBERi0", "application/pdf"),
     ];
-    STARTS.iter().find(|(start, _)| base64.starts_with(start)).map(|(_, mime)| *mime)
+    STARTS
+        .iter()
+        .find(|(start, _)| base64.starts_with(start))
+        .map(|(_, mime)| *mime)
 }
 
 /// What a MIME type is to a model.
@@ -130,7 +163,10 @@ mod tests {
     use super::*;
 
     fn check(url: &str, mime: &str, data: &str) {
-        let wanted = Source::Base64 { mime: mime.into(), data: data.into() };
+        let wanted = Source::Base64 {
+            mime: mime.into(),
+            data: data.into(),
+        };
         assert_eq!(data_url(&Text::Escaped(url)), Some(wanted), "{url}");
     }
 

@@ -23,12 +23,15 @@ pub fn list(format: Format, models: &[ModelEntry]) -> Vec<u8> {
     let mut w = Writer::new(&mut out);
     w.object(|w| {
         if format == Format::Gemini {
-            return w.key("models").array(|w| models.iter().for_each(|model| entry(w.item(), format, model)));
+            return w
+                .key("models")
+                .array(|w| models.iter().for_each(|model| entry(w.item(), format, model)));
         }
         if format != Format::Messages {
             w.key("object").str("list");
         }
-        w.key("data").array(|w| models.iter().for_each(|model| entry(w.item(), format, model)));
+        w.key("data")
+            .array(|w| models.iter().for_each(|model| entry(w.item(), format, model)));
         w.key("has_more").bool(false);
         for (name, model) in [("first_id", models.first()), ("last_id", models.last())] {
             match model {

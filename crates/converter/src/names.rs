@@ -65,7 +65,10 @@ pub fn call_id(id: &str, format: Format) -> Cow<'_, str> {
 /// An id for a call that came without one; the same call of the same request always gets the same.
 #[must_use]
 pub fn synthetic_call(request_id: &str, place: &str) -> String {
-    format!("{SYNTHETIC_CALL}{}", hash(&[request_id.as_bytes(), place.as_bytes()], 16))
+    format!(
+        "{SYNTHETIC_CALL}{}",
+        hash(&[request_id.as_bytes(), place.as_bytes()], 16)
+    )
 }
 
 /// Splits a seal off a call id.

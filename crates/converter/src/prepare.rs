@@ -38,8 +38,15 @@ fn unique_tools(request: &Request<'_>) -> Result<(), Error> {
     for tool in &request.tools {
         let hosted = matches!(tool.kind, ToolKind::Hosted { .. });
         if !hosted && !seen.insert((tool.namespace.as_deref(), tool.name.as_ref())) {
-            let at = format!("/{}", tool.path.replace('[', "/").replace(']', "").replace('.', "/"));
-            return Err(Error::at(ErrorKind::Invalid, at, "another tool has the same name"));
+            let at = format!(
+                "/{}",
+                tool.path.replace('[', "/").replace(']', "").replace('.', "/")
+            );
+            return Err(Error::at(
+                ErrorKind::Invalid,
+                at,
+                "another tool has the same name",
+            ));
         }
     }
     Ok(())
@@ -53,14 +60,22 @@ fn name_calls(request: &mut Request<'_>) {
             match block {
                 Block::ToolCall(call) if call.id.is_empty() => {
                     let place = format!("{turn_index}.{index}");
-                    let id = format!("{}{}", names::SYNTHETIC_CALL, names::hash(&[place.as_bytes(), call.name.as_bytes()], 16));
+                    let id = format!(
+                        "{}{}",
+                        names::SYNTHETIC_CALL,
+                        names::hash(&[place.as_bytes(), call.name.as_bytes()], 16)
+                    );
                     open.push((call.name.clone().into_owned(), id.clone()));
                     call.id = Cow::Owned(id);
                 }
-                Block::ToolCall(call) => open.push((call.name.clone().into_owned(), call.id.clone().into_owned())),
+                Block::ToolCall(call) => {
+                    open.push((call.name.clone().into_owned(), call.id.clone().into_owned()))
+                }
                 Block::ToolResult(result) if result.call_id.is_empty() => {
                     let name = result.name.as_deref();
-                    let found = open.iter().position(|(known, _)| name.is_none_or(|name| name == known));
+                    let found = open
+                        .iter()
+                        .position(|(known, _)| name.is_none_or(|name| name == known));
                     if let Some(found) = found {
                         result.call_id = Cow::Owned(open.remove(found).1);
                     }
@@ -97,7 +112,13 @@ fn pair<'a>(request: &mut Request<'a>, report: &mut Report) -> Result<(), Error>
         let ids: Vec<String> = turn
             .blocks
             .iter()
-            .filter_map(|block| if let Block::ToolCall(call) = block { Some(call.id.clone().into_owned()) } else { None })
+            .filter_map(|block| {
+                if let Block::ToolCall(call) = block {
+                    Some(call.id.clone().into_owned())
+                } else {
+                    None
+                }
+            })
             .collect();
         let path = turn.path.clone();
         request.turns.push(turn);
@@ -145,13 +166,22 @@ fn answers<'a>(
     }
     if !blocks.is_empty() {
         let path = place.unwrap_or(path);
-        request.turns.push(Turn { role: Role::Tool, developer: false, name: None, blocks, path });
+        request.turns.push(Turn {
+            role: Role::Tool,
+            developer: false,
+            name: None,
+            blocks,
+            path,
+        });
     }
     Ok(())
 }
 
 fn synthetic_result<'a>(id: String) -> Block<'a> {
-    let text = crate::ir::TextBlock { text: Text::from("no result was provided"), ..Default::default() };
+    let text = crate::ir::TextBlock {
+        text: Text::from("no result was provided"),
+        ..Default::default()
+    };
     Block::ToolResult(crate::ir::ToolResult {
         call_id: Cow::Owned(id),
         name: None,
@@ -164,9 +194,14 @@ fn synthetic_result<'a>(id: String) -> Block<'a> {
 }
 
 fn orphans(results: &HashMap<String, (Block<'_>, String)>, report: &mut Report) -> Result<(), Error> {
-    let mut left: Vec<(&str, &str)> = results.iter().map(|(id, (_, path))| (path.as_str(), id.as_str())).collect();
+    let mut left: Vec<(&str, &str)> = results
+        .iter()
+        .map(|(id, (_, path))| (path.as_str(), id.as_str()))
+        .collect();
     left.sort_unstable();
-    let Some((path, id)) = left.first() else { return Ok(()) };
+    let Some((path, id)) = left.first() else {
+        return Ok(());
+    };
     if report.mode() == Mode::Lenient {
         for (path, _) in left {
             report.dropped(path.to_owned());
@@ -202,7 +237,11 @@ pub(crate) fn context(
         legacy_functions: request.legacy_functions,
         declares_tools: !request.tools.is_empty(),
         tools: tool_origins(request, target),
-        echo: if source.format == Format::Responses { echo(body) } else { String::new() },
+        echo: if source.format == Format::Responses {
+            echo(body)
+        } else {
+            String::new()
+        },
         seal_key: options.seal_key,
         request_id: options.request_id.clone(),
         now: options.now,
@@ -218,7 +257,14 @@ fn tool_origins(request: &Request<'_>, target: &Target<'_>) -> HashMap<String, T
         if custom || tool.namespace.is_some() || upstream != tool.name {
             let namespace = tool.namespace.clone().map(Cow::into_owned);
             let name = tool.name.clone().into_owned();
-            map.insert(upstream.into_owned(), ToolOrigin { name, namespace, custom });
+            map.insert(
+                upstream.into_owned(),
+                ToolOrigin {
+                    name,
+                    namespace,
+                    custom,
+                },
+            );
         }
     }
     map

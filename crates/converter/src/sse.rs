@@ -74,7 +74,11 @@ impl Parser {
             Framing::Array => self.elements(take),
             Framing::Document => {}
         }
-        if self.buffer.len() + self.data.len() > MAX_EVENT { Err(TooLarge) } else { Ok(()) }
+        if self.buffer.len() + self.data.len() > MAX_EVENT {
+            Err(TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// The body ended: a last event without its blank line, or the JSON document.
@@ -84,7 +88,11 @@ impl Parser {
                 let text = String::from_utf8_lossy(&self.buffer).into_owned();
                 self.offset += self.buffer.len() as u64;
                 self.buffer.clear();
-                take(SseEvent { name: None, data: &text, end: self.offset });
+                take(SseEvent {
+                    name: None,
+                    data: &text,
+                    end: self.offset,
+                });
             }
             Framing::Sse => {
                 if !self.buffer.is_empty() {
@@ -102,7 +110,11 @@ impl Parser {
         if self.framing != Framing::Unknown {
             return;
         }
-        let start: &[u8] = if self.buffer.starts_with(b"\xef\xbb\xbf") { self.buffer.get(3..).unwrap_or_default() } else { &self.buffer };
+        let start: &[u8] = if self.buffer.starts_with(b"\xef\xbb\xbf") {
+            self.buffer.get(3..).unwrap_or_default()
+        } else {
+            &self.buffer
+        };
         let mut solid = start.iter().filter(|byte| !byte.is_ascii_whitespace());
         self.framing = match solid.next() {
             None => return,
@@ -133,7 +145,9 @@ impl Parser {
                 }
             }
             let rest = buffer.get(at..).unwrap_or_default();
-            let Some(length) = memchr2(b'\n', b'\r', rest) else { break };
+            let Some(length) = memchr2(b'\n', b'\r', rest) else {
+                break;
+            };
             let line = rest.get(..length).unwrap_or_default();
             self.skip_lf = rest.get(length) == Some(&b'\r');
             at += length + 1;
@@ -160,7 +174,10 @@ impl Parser {
         let (field, value) = match memchr(b':', line) {
             Some(colon) => {
                 let value = line.get(colon + 1..).unwrap_or_default();
-                (line.get(..colon).unwrap_or_default(), value.strip_prefix(b" ").unwrap_or(value))
+                (
+                    line.get(..colon).unwrap_or_default(),
+                    value.strip_prefix(b" ").unwrap_or(value),
+                )
             }
             None => (line, &line[..0]),
         };
@@ -204,7 +221,11 @@ impl Parser {
         let mut go_on = true;
         if !empty {
             let name = self.has_name.then_some(self.name.as_str());
-            go_on = take(SseEvent { name, data: &self.data, end });
+            go_on = take(SseEvent {
+                name,
+                data: &self.data,
+                end,
+            });
         }
         self.data.clear();
         self.has_data = false;
@@ -237,14 +258,22 @@ impl Parser {
                         let element = buffer.get(start.unwrap_or(at)..=at).unwrap_or_default();
                         consumed = at + 1;
                         let text = String::from_utf8_lossy(element);
-                        if !take(SseEvent { name: None, data: &text, end: self.offset + consumed as u64 }) {
+                        if !take(SseEvent {
+                            name: None,
+                            data: &text,
+                            end: self.offset + consumed as u64,
+                        }) {
                             break;
                         }
                     }
                 }
                 b']' if depth == 0 => {
                     consumed = at + 1;
-                    take(SseEvent { name: None, data: "[DONE]", end: self.offset + consumed as u64 });
+                    take(SseEvent {
+                        name: None,
+                        data: "[DONE]",
+                        end: self.offset + consumed as u64,
+                    });
                 }
                 _ => {}
             }
@@ -274,27 +303,53 @@ mod tests {
     }
 
     fn check(body: &str, wanted: &[(Option<&str>, &str)]) {
-        let wanted: Vec<_> = wanted.iter().map(|(name, data)| (name.map(str::to_owned), (*data).to_owned())).collect();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(name, data)| (name.map(str::to_owned), (*data).to_owned()))
+            .collect();
         for split in [1, 2, 3, 7, 1000] {
-            assert_eq!(events(body.as_bytes(), split), wanted, "{body:?} in pieces of {split}");
+            assert_eq!(
+                events(body.as_bytes(), split),
+                wanted,
+                "{body:?} in pieces of {split}"
+            );
         }
     }
 
     #[test]
     fn every_line_end_and_oddity_is_understood_in_any_split() {
         check("data: {\"a\":\"你\"}\n\n", &[(None, "{\"a\":\"你\"}")]);
-        check("event: x\r\ndata: 1\r\n\r\ndata: 2\r\n\r\n", &[(Some("x"), "1"), (None, "2")]);
-        check("event: x\rdata: 1\r\rdata: 2\r\r", &[(Some("x"), "1"), (None, "2")]);
+        check(
+            "event: x\r\ndata: 1\r\n\r\ndata: 2\r\n\r\n",
+            &[(Some("x"), "1"), (None, "2")],
+        );
+        check(
+            "event: x\rdata: 1\r\rdata: 2\r\r",
+            &[(Some("x"), "1"), (None, "2")],
+        );
         check("\u{feff}data:1\n\n", &[(None, "1")]);
         check("data: a\ndata: b\n\n", &[(None, "a\nb")]);
-        check(": comment\n\nid: 7\nretry: 3\ndata: 1\n\ndata:\n\ndata: : keepalive\n\nevent: x\n\n", &[(None, "1")]);
+        check(
+            ": comment\n\nid: 7\nretry: 3\ndata: 1\n\ndata:\n\ndata: : keepalive\n\nevent: x\n\n",
+            &[(None, "1")],
+        );
         check("data: 1\n\ndata: last", &[(None, "1"), (None, "last")]);
-        check("data: 1\n\n{\n \"error\": {\"code\": 1}\n}\n\n", &[(None, "1"), (None, "{ \"error\": {\"code\": 1}}")]);
+        check(
+            "data: 1\n\n{\n \"error\": {\"code\": 1}\n}\n\n",
+            &[(None, "1"), (None, "{ \"error\": {\"code\": 1}}")],
+        );
     }
 
     #[test]
     fn json_in_place_of_events_is_seen_as_what_it_is() {
         check("  {\"id\":1}", &[(None, "  {\"id\":1}")]);
-        check("[{\"a\":\"}]\\\"\"}\r\n,\r\n{\"b\":2}]", &[(None, "{\"a\":\"}]\\\"\"}"), (None, "{\"b\":2}"), (None, "[DONE]")]);
+        check(
+            "[{\"a\":\"}]\\\"\"}\r\n,\r\n{\"b\":2}]",
+            &[
+                (None, "{\"a\":\"}]\\\"\"}"),
+                (None, "{\"b\":2}"),
+                (None, "[DONE]"),
+            ],
+        );
     }
 }

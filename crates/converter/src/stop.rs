@@ -57,8 +57,12 @@ const GEMINI_FILTERS: &[&str] = &[
     "PUP_LIMITED_DISABLED",
 ];
 /// Gemini's reasons that mean an unreadable answer.
-const GEMINI_MALFORMED: &[&str] =
-    &["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"];
+const GEMINI_MALFORMED: &[&str] = &[
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "MALFORMED_RESPONSE",
+    "MISSING_THOUGHT_SIGNATURE",
+];
 
 impl<'a> Stop<'a> {
     /// Chat's `finish_reason`.
@@ -76,14 +80,21 @@ impl<'a> Stop<'a> {
 
     /// Messages' `stop_reason`; sequence and details come from beside it.
     #[must_use]
-    pub fn from_messages(word: Cow<'a, str>, sequence: Option<Text<'a>>, details: (Option<Text<'a>>, Option<Text<'a>>)) -> Self {
+    pub fn from_messages(
+        word: Cow<'a, str>,
+        sequence: Option<Text<'a>>,
+        details: (Option<Text<'a>>, Option<Text<'a>>),
+    ) -> Self {
         match word.as_ref() {
             "end_turn" => Stop::EndTurn,
             "max_tokens" => Stop::MaxTokens,
             "stop_sequence" => Stop::StopSequence(sequence),
             "tool_use" => Stop::ToolUse,
             "pause_turn" => Stop::Pause,
-            "refusal" => Stop::Refusal { category: details.0, explanation: details.1 },
+            "refusal" => Stop::Refusal {
+                category: details.0,
+                explanation: details.1,
+            },
             "model_context_window_exceeded" => Stop::ContextFull,
             "compaction" => Stop::Compacted,
             _ => Stop::Unknown(word),
@@ -119,11 +130,17 @@ impl Stop<'_> {
     #[must_use]
     pub fn chat(&self, legacy_functions: bool) -> &'static str {
         match self {
-            Stop::MaxTokens | Stop::Pause | Stop::ContextFull | Stop::Compacted | Stop::Continuation(_) => "length",
+            Stop::MaxTokens | Stop::Pause | Stop::ContextFull | Stop::Compacted | Stop::Continuation(_) => {
+                "length"
+            }
             Stop::ToolUse if legacy_functions => "function_call",
             Stop::ToolUse => "tool_calls",
             Stop::Refusal { .. } | Stop::Filtered(_) => "content_filter",
-            Stop::EndTurn | Stop::StopSequence(_) | Stop::Malformed(_) | Stop::Failed(_) | Stop::Unknown(_) => "stop",
+            Stop::EndTurn
+            | Stop::StopSequence(_)
+            | Stop::Malformed(_)
+            | Stop::Failed(_)
+            | Stop::Unknown(_) => "stop",
         }
     }
 
@@ -148,7 +165,11 @@ impl Stop<'_> {
             Stop::EndTurn | Stop::StopSequence(_) | Stop::ToolUse => "STOP",
             Stop::MaxTokens | Stop::Pause | Stop::ContextFull | Stop::Compacted => "MAX_TOKENS",
             Stop::Refusal { .. } => "SAFETY",
-            Stop::Filtered(name) => GEMINI_FILTERS.iter().find(|known| *known == name).copied().unwrap_or("SAFETY"),
+            Stop::Filtered(name) => GEMINI_FILTERS
+                .iter()
+                .find(|known| *known == name)
+                .copied()
+                .unwrap_or("SAFETY"),
             Stop::Continuation(_) => "CONTINUATION",
             Stop::Malformed(_) => "MALFORMED_FUNCTION_CALL",
             Stop::Failed(_) | Stop::Unknown(_) => "OTHER",
@@ -232,14 +253,26 @@ mod tests {
             "compaction",
         ];
         let mut all: Vec<Stop<'_>> = chat.iter().map(|word| Stop::from_chat((*word).into())).collect();
-        all.extend(messages.iter().map(|word| Stop::from_messages((*word).into(), None, (None, None))));
-        all.extend(GEMINI_FILTERS.iter().chain(GEMINI_MALFORMED).map(|word| Stop::from_gemini((*word).into())));
+        all.extend(
+            messages
+                .iter()
+                .map(|word| Stop::from_messages((*word).into(), None, (None, None))),
+        );
+        all.extend(
+            GEMINI_FILTERS
+                .iter()
+                .chain(GEMINI_MALFORMED)
+                .map(|word| Stop::from_gemini((*word).into())),
+        );
         for word in ["STOP", "MAX_TOKENS", "OTHER", "", "hologram"] {
             all.push(Stop::from_gemini(word.into()));
             all.push(Stop::from_chat(word.into()));
         }
         for stop in all {
-            assert!(chat.contains(&stop.chat(false)) && chat.contains(&stop.chat(true)), "{stop:?}");
+            assert!(
+                chat.contains(&stop.chat(false)) && chat.contains(&stop.chat(true)),
+                "{stop:?}"
+            );
             assert!(messages.contains(&stop.messages()), "{stop:?}");
             assert!(!stop.gemini().is_empty());
         }

@@ -65,17 +65,39 @@ fn upstream(format: Format) -> &'static str {
 
 fn request(format: Format) -> &'static str {
     match format {
-        Format::Chat => r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"number"}}}}}]}"#,
-        Format::Responses => r#"{"model":"m","stream":true,"store":false,"input":"hi","tools":[{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"number"}}},"strict":false}]}"#,
-        Format::Messages => r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"f","input_schema":{"type":"object","properties":{"a":{"type":"number"}}}}]}"#,
-        Format::Gemini => r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"tools":[{"functionDeclarations":[{"name":"f","parametersJsonSchema":{"type":"object","properties":{"a":{"type":"number"}}}}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#,
+        Format::Chat => {
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"number"}}}}}]}"#
+        }
+        Format::Responses => {
+            r#"{"model":"m","stream":true,"store":false,"input":"hi","tools":[{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"number"}}},"strict":false}]}"#
+        }
+        Format::Messages => {
+            r#"{"model":"m","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"f","input_schema":{"type":"object","properties":{"a":{"type":"number"}}}}]}"#
+        }
+        Format::Gemini => {
+            r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"tools":[{"functionDeclarations":[{"name":"f","parametersJsonSchema":{"type":"object","properties":{"a":{"type":"number"}}}}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#
+        }
     }
 }
 
 fn converter(client: Format, upstream: Format) -> Stream {
-    let source = Source { format: client, model: Some("m"), stream: true, array: false };
-    let target = Target { format: upstream, dialect: Dialect::Native, model: "m", domain: 7 };
-    let options = Options { request_id: "abc".into(), now: 9, ..Options::default() };
+    let source = Source {
+        format: client,
+        model: Some("m"),
+        stream: true,
+        array: false,
+    };
+    let target = Target {
+        format: upstream,
+        dialect: Dialect::Native,
+        model: "m",
+        domain: 7,
+    };
+    let options = Options {
+        request_id: "abc".into(),
+        now: 9,
+        ..Options::default()
+    };
     let converted = convert_request(request(client).as_bytes(), &source, &target, &options).unwrap();
     Stream::Convert(Box::new(Converter::new(converted.context)))
 }
@@ -85,15 +107,25 @@ fn run(mut stream: Stream, body: &[u8], split: usize) -> (String, bool, Option<S
     for piece in body.chunks(split) {
         let progress = stream.push(piece, &mut out);
         if let Some(failure) = progress.failure {
-            return (String::from_utf8(out).unwrap(), false, Some(failure.message.into_owned()));
+            return (
+                String::from_utf8(out).unwrap(),
+                false,
+                Some(failure.message.into_owned()),
+            );
         }
     }
     let progress = stream.end(&mut out);
-    (String::from_utf8(out).unwrap(), progress.ended, progress.failure.map(|failure| failure.message.into_owned()))
+    (
+        String::from_utf8(out).unwrap(),
+        progress.ended,
+        progress.failure.map(|failure| failure.message.into_owned()),
+    )
 }
 
 fn pairs() -> impl Iterator<Item = (Format, Format)> {
-    Format::ALL.into_iter().flat_map(|client| Format::ALL.into_iter().map(move |upstream| (client, upstream)))
+    Format::ALL
+        .into_iter()
+        .flat_map(|client| Format::ALL.into_iter().map(move |upstream| (client, upstream)))
 }
 
 #[test]
@@ -101,9 +133,17 @@ fn every_pair_gives_the_same_bytes_in_every_split() {
     for (client, from) in pairs() {
         let body = upstream(from).as_bytes();
         let whole = run(converter(client, from), body, body.len());
-        assert!(whole.1, "{from} to {client} did not end: {:?}\n{}", whole.2, whole.0);
+        assert!(
+            whole.1,
+            "{from} to {client} did not end: {:?}\n{}",
+            whole.2, whole.0
+        );
         for split in [1, 2, 3, 5, 17, 100, 333] {
-            assert_eq!(run(converter(client, from), body, split), whole, "{from} to {client} in pieces of {split}");
+            assert_eq!(
+                run(converter(client, from), body, split),
+                whole,
+                "{from} to {client} in pieces of {split}"
+            );
         }
         for at in 1..body.len() {
             let mut stream = converter(client, from);
@@ -111,7 +151,11 @@ fn every_pair_gives_the_same_bytes_in_every_split() {
             stream.push(&body[..at], &mut out);
             stream.push(&body[at..], &mut out);
             stream.end(&mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), whole.0, "{from} to {client} cut at {at}");
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                whole.0,
+                "{from} to {client} cut at {at}"
+            );
         }
     }
 }
@@ -120,7 +164,10 @@ fn every_pair_gives_the_same_bytes_in_every_split() {
 fn every_pair_carries_text_reasoning_arguments_and_usage() {
     for (client, from) in pairs() {
         let (out, _, _) = run(converter(client, from), upstream(from).as_bytes(), 1000);
-        assert!(out.contains("H\u{e9} \\u00e9"), "{from} to {client} lost text:\n{out}");
+        assert!(
+            out.contains("H\u{e9} \\u00e9"),
+            "{from} to {client} lost text:\n{out}"
+        );
         assert!(out.contains("thi"), "{from} to {client} lost reasoning:\n{out}");
         let arguments = out.contains(r#"{\"a\":1.10}"#) || out.contains(r#"{"a":1.10}"#);
         assert!(arguments, "{from} to {client} lost arguments:\n{out}");
@@ -130,10 +177,16 @@ fn every_pair_carries_text_reasoning_arguments_and_usage() {
             Format::Messages => ("\"stop_reason\":\"tool_use\"", "\"output_tokens\":7"),
             Format::Gemini => ("\"finishReason\":\"STOP\"", "\"totalTokenCount\":107"),
         };
-        assert!(out.contains(reason) && out.contains(total), "{from} to {client}:\n{out}");
+        assert!(
+            out.contains(reason) && out.contains(total),
+            "{from} to {client}:\n{out}"
+        );
         for event in out.split("\n\n").filter_map(|event| event.split("data: ").nth(1)) {
             let data = event.trim();
-            assert!(data == "[DONE]" || serde_json::from_str::<serde_json::Value>(data).is_ok(), "{from} to {client}: {data}");
+            assert!(
+                data == "[DONE]" || serde_json::from_str::<serde_json::Value>(data).is_ok(),
+                "{from} to {client}: {data}"
+            );
         }
     }
 }
@@ -144,20 +197,32 @@ fn a_stream_cut_anywhere_is_never_a_silent_success() {
         let body = upstream(from).as_bytes();
         for at in 1..body.len() {
             let (_, ended, failure) = run(converter(client, from), &body[..at], 1000);
-            assert!(ended != failure.is_some(), "{from} to {client} cut at {at}: ended {ended}, {failure:?}");
+            assert!(
+                ended != failure.is_some(),
+                "{from} to {client} cut at {at}: ended {ended}, {failure:?}"
+            );
             let last = String::from_utf8_lossy(&body[..at]).into_owned();
             let said = last.contains("\"finish_reason\":\"stop\"")
                 || last.contains("finishReason")
                 || last.contains("message_delta")
                 || last.contains("response.completed");
-            assert!(!ended || said, "{from} to {client} cut at {at} was taken for complete");
+            assert!(
+                !ended || said,
+                "{from} to {client} cut at {at} was taken for complete"
+            );
         }
     }
 }
 
 fn relay(format: Format, hide_usage: bool) -> Stream {
-    let options =
-        RelayOptions { format, hide_usage, array: false, model: "m".into(), request_id: "abc".into(), now: 9 };
+    let options = RelayOptions {
+        format,
+        hide_usage,
+        array: false,
+        model: "m".into(),
+        request_id: "abc".into(),
+        now: 9,
+    };
     Stream::Relay(Box::new(Relay::new(options)))
 }
 
@@ -172,8 +237,15 @@ fn a_relay_changes_no_byte_and_knows_the_usage() {
                 stream.push(piece, &mut out);
             });
             let progress = stream.end(&mut out);
-            assert!(progress.ended && progress.failure.is_none(), "{format} {progress:?}");
-            assert_eq!(String::from_utf8(out).unwrap(), body, "{format} in pieces of {split}");
+            assert!(
+                progress.ended && progress.failure.is_none(),
+                "{format} {progress:?}"
+            );
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                body,
+                "{format} in pieces of {split}"
+            );
             assert_eq!(stream.usage().input, Some(100), "{format}");
             assert_eq!(stream.usage().output, Some(7), "{format}");
         }
@@ -183,7 +255,10 @@ fn a_relay_changes_no_byte_and_knows_the_usage() {
 #[test]
 fn usage_that_was_not_asked_for_is_taken_out_of_a_chat_relay() {
     let (out, ended, _) = run(relay(Format::Chat, true), CHAT.as_bytes(), 50);
-    assert!(ended && !out.contains("usage") && !out.contains("\"choices\":[]"), "{out}");
+    assert!(
+        ended && !out.contains("usage") && !out.contains("\"choices\":[]"),
+        "{out}"
+    );
     assert!(out.ends_with("data: [DONE]\n\n"));
     assert_eq!(out.matches("data: ").count(), CHAT.matches("data: ").count() - 1);
 }
@@ -191,17 +266,32 @@ fn usage_that_was_not_asked_for_is_taken_out_of_a_chat_relay() {
 #[test]
 fn nothing_is_committed_before_content_and_first_errors_are_failures() {
     let first: [(Format, &str); 4] = [
-        (Format::Chat, "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n"),
-        (Format::Messages, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}\n\n"),
-        (Format::Gemini, "data: {\"error\":{\"code\":503,\"message\":\"x\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n"),
-        (Format::Responses, "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\nevent: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"resp_1\",\"error\":{\"code\":\"server_is_overloaded\",\"message\":\"x\"}}}\n\n"),
+        (
+            Format::Chat,
+            "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n",
+        ),
+        (
+            Format::Messages,
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}\n\n",
+        ),
+        (
+            Format::Gemini,
+            "data: {\"error\":{\"code\":503,\"message\":\"x\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n",
+        ),
+        (
+            Format::Responses,
+            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\nevent: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"resp_1\",\"error\":{\"code\":\"server_is_overloaded\",\"message\":\"x\"}}}\n\n",
+        ),
     ];
     for (format, body) in first {
         for client in Format::ALL {
             for mut stream in [converter(client, format), relay(format, false)] {
                 let mut out = Vec::new();
                 let progress = stream.push(body.as_bytes(), &mut out);
-                assert!(!progress.content && progress.failure.is_some(), "{format} to {client}: {progress:?}");
+                assert!(
+                    !progress.content && progress.failure.is_some(),
+                    "{format} to {client}: {progress:?}"
+                );
             }
         }
     }

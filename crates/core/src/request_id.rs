@@ -12,7 +12,9 @@ impl RequestId {
     /// An id out of 24 random bytes.
     #[must_use]
     pub fn new(random: [u8; 24]) -> Self {
-        let digits = random.iter().map(|byte| char::from(ALPHABET.get(usize::from(byte % 62)).copied().unwrap_or(b'0')));
+        let digits = random
+            .iter()
+            .map(|byte| char::from(ALPHABET.get(usize::from(byte % 62)).copied().unwrap_or(b'0')));
         RequestId("req_".chars().chain(digits).collect())
     }
 

@@ -50,7 +50,10 @@ impl fmt::Debug for Secret {
 #[must_use]
 pub fn hint(secret: &str) -> String {
     const PREFIXES: [&str; 6] = ["sk-opm-", "sk-ant-", "sk-proj-", "sk-or-", "sk-", "AIza"];
-    let prefix = PREFIXES.into_iter().find(|prefix| secret.starts_with(prefix)).unwrap_or_default();
+    let prefix = PREFIXES
+        .into_iter()
+        .find(|prefix| secret.starts_with(prefix))
+        .unwrap_or_default();
     let length = secret.chars().count();
     if length < 16 {
         return format!("{prefix}…");

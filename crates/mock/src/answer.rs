@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 pub(crate) enum Piece {
     Thinking(String),
     Text(String),
-    Call { id: String, name: String, arguments: String },
+    Call {
+        id: String,
+        name: String,
+        arguments: String,
+    },
 }
 
 /// A scripted answer.
@@ -82,8 +86,14 @@ pub(crate) const REASONING: u64 = 8;
 
 /// The marker of a request: `[[name]]` or `[[name:argument]]` in the text, `model@name` otherwise.
 fn scenario(asked: &Asked) -> (String, String) {
-    let marker = asked.text.split_once("[[").and_then(|(_, rest)| rest.split_once("]]")).map(|(name, _)| name);
-    let word = marker.or(asked.model.split_once('@').map(|(_, name)| name)).unwrap_or_default();
+    let marker = asked
+        .text
+        .split_once("[[")
+        .and_then(|(_, rest)| rest.split_once("]]"))
+        .map(|(name, _)| name);
+    let word = marker
+        .or(asked.model.split_once('@').map(|(_, name)| name))
+        .unwrap_or_default();
     let (name, argument) = word.split_once(':').unwrap_or((word, ""));
     (name.to_owned(), argument.to_owned())
 }
@@ -103,7 +113,8 @@ pub(crate) fn plan(asked: &Asked) -> Plan {
         split: None,
     };
     if asked.thinking || name == "thinking" {
-        plan.pieces.push(Piece::Thinking("Let me think about this.".into()));
+        plan.pieces
+            .push(Piece::Thinking("Let me think about this.".into()));
     }
     match name.as_str() {
         "error" => plan.error = u16::try_from(number).ok(),
@@ -124,7 +135,11 @@ pub(crate) fn plan(asked: &Asked) -> Plan {
         plan.pieces.push(Piece::Text("I will look it up.".into()));
         for (index, (tool, schema)) in asked.tools.iter().take(2).enumerate() {
             let arguments = arguments(schema);
-            plan.pieces.push(Piece::Call { id: format!("call_{index}_abc"), name: tool.clone(), arguments });
+            plan.pieces.push(Piece::Call {
+                id: format!("call_{index}_abc"),
+                name: tool.clone(),
+                arguments,
+            });
         }
         plan.stop = Stop::Tools;
         return plan;
@@ -132,7 +147,9 @@ pub(crate) fn plan(asked: &Asked) -> Plan {
     let text = match name.as_str() {
         "unicode" => "Grüße, 世界! 👩‍👩‍👧 \u{1F600} é\n\"quoted\" \\ and\ttab".to_owned(),
         "long" => "word ".repeat(2_000),
-        "slow-chunks" | "cut" | "mid-stream-error" => "one two three four five six seven eight nine ten".to_owned(),
+        "slow-chunks" | "cut" | "mid-stream-error" => {
+            "one two three four five six seven eight nine ten".to_owned()
+        }
         _ if asked.json => r#"{"answer":"yes","count":3}"#.to_owned(),
         _ if !asked.results.is_empty() => format!("The tools said: {}", asked.results.join(" | ")),
         _ => format!("You said: {} (images: {})", asked.text, asked.images),
@@ -146,7 +163,13 @@ fn arguments(schema: &Value) -> String {
     let mut members = Vec::new();
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         for (name, property) in properties {
-            let value = match property.get("type").and_then(Value::as_str).unwrap_or("string").to_lowercase().as_str() {
+            let value = match property
+                .get("type")
+                .and_then(Value::as_str)
+                .unwrap_or("string")
+                .to_lowercase()
+                .as_str()
+            {
                 "integer" => "9007199254740993",
                 "number" => "1.10",
                 "boolean" => "true",
@@ -168,12 +191,20 @@ pub(crate) fn fragments(text: &str) -> Vec<String> {
 
 /// Has the answer reasoning in it?
 pub(crate) fn thinks(plan: &Plan) -> bool {
-    plan.pieces.iter().any(|piece| matches!(piece, Piece::Thinking(_)))
+    plan.pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Thinking(_)))
 }
 
 /// All visible text of a plan.
 pub(crate) fn text(plan: &Plan) -> String {
-    let texts = plan.pieces.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(text.as_str()) } else { None });
+    let texts = plan.pieces.iter().filter_map(|piece| {
+        if let Piece::Text(text) = piece {
+            Some(text.as_str())
+        } else {
+            None
+        }
+    });
     texts.collect()
 }
 
@@ -181,7 +212,10 @@ pub(crate) fn text(plan: &Plan) -> String {
 pub(crate) fn texts(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text").and_then(Value::as_str))
+            .collect(),
         _ => String::new(),
     }
 }

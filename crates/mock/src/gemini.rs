@@ -6,28 +6,52 @@ use crate::answer::{Asked, CACHED, INPUT, OUTPUT, Piece, Plan, REASONING, Stop, 
 use crate::server::raw;
 
 fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 pub(crate) fn asked(body: &Value, model: &str) -> Asked {
-    let mut asked = Asked { model: model.to_owned(), may_call: true, ..Asked::default() };
-    for content in list(body, "contents").iter().filter(|content| content["role"] != "model") {
+    let mut asked = Asked {
+        model: model.to_owned(),
+        may_call: true,
+        ..Asked::default()
+    };
+    for content in list(body, "contents")
+        .iter()
+        .filter(|content| content["role"] != "model")
+    {
         let parts = list(content, "parts");
-        let results: Vec<&Value> = parts.iter().filter_map(|part| part.get("functionResponse")).collect();
+        let results: Vec<&Value> = parts
+            .iter()
+            .filter_map(|part| part.get("functionResponse"))
+            .collect();
         if results.is_empty() {
             asked.results.clear();
             asked.text = parts.iter().filter_map(|part| part["text"].as_str()).collect();
-            asked.images = parts.iter().filter(|part| part.get("inlineData").is_some() || part.get("fileData").is_some()).count();
+            asked.images = parts
+                .iter()
+                .filter(|part| part.get("inlineData").is_some() || part.get("fileData").is_some())
+                .count();
         }
         asked.results.extend(results.into_iter().map(|result| {
             let response = &result["response"];
-            response["output"].as_str().map_or_else(|| response.to_string(), str::to_owned)
+            response["output"]
+                .as_str()
+                .map_or_else(|| response.to_string(), str::to_owned)
         }));
     }
     for tool in list(body, "tools") {
         for function in list(tool, "functionDeclarations") {
-            let schema = function.get("parametersJsonSchema").or(function.get("parameters")).cloned();
-            asked.tools.push((function["name"].as_str().unwrap_or_default().to_owned(), schema.unwrap_or_else(nothing)));
+            let schema = ["parametersJsonSchema", "parameters_json_schema", "parameters"]
+                .iter()
+                .find_map(|name| function.get(*name))
+                .cloned();
+            asked.tools.push((
+                function["name"].as_str().unwrap_or_default().to_owned(),
+                schema.unwrap_or_else(nothing),
+            ));
         }
     }
     asked.may_call = body.pointer("/toolConfig/functionCallingConfig/mode") != Some(&json!("NONE"));
@@ -68,7 +92,8 @@ fn chunk(asked: &Asked, parts: &[Value], finish: Option<&str>, usage: Option<Val
     if let Some(finish) = finish {
         candidate["finishReason"] = json!(finish);
     }
-    let mut chunk = json!({"candidates": [candidate], "modelVersion": asked.model, "responseId": "mockresponse1"});
+    let mut chunk =
+        json!({"candidates": [candidate], "modelVersion": asked.model, "responseId": "mockresponse1"});
     if let Some(usage) = usage {
         chunk["usageMetadata"] = usage;
     }
@@ -82,7 +107,9 @@ pub(crate) fn answer(asked: &Asked, plan: &Plan) -> Value {
         parts.push(match piece {
             Piece::Thinking(thought) => json!({"text": thought, "thought": true}),
             Piece::Text(text) => json!({"text": text}),
-            Piece::Call { id, name, arguments } => call(id, name, arguments, std::mem::replace(&mut first, false)),
+            Piece::Call { id, name, arguments } => {
+                call(id, name, arguments, std::mem::replace(&mut first, false))
+            }
         });
     }
     chunk(asked, &parts, Some(finish(plan)), Some(usage(plan)))
@@ -96,7 +123,12 @@ pub(crate) fn events(asked: &Asked, plan: &Plan, sse: bool) -> Vec<String> {
         match piece {
             Piece::Thinking(thought) => {
                 for part in fragments(thought) {
-                    chunks.push(chunk(asked, &[json!({"text": part, "thought": true})], None, Some(prompt.clone())));
+                    chunks.push(chunk(
+                        asked,
+                        &[json!({"text": part, "thought": true})],
+                        None,
+                        Some(prompt.clone()),
+                    ));
                 }
             }
             Piece::Text(text) => {
@@ -110,9 +142,17 @@ pub(crate) fn events(asked: &Asked, plan: &Plan, sse: bool) -> Vec<String> {
             }
         }
     }
-    chunks.push(chunk(asked, &[json!({"text": ""})], Some(finish(plan)), Some(usage(plan))));
+    chunks.push(chunk(
+        asked,
+        &[json!({"text": ""})],
+        Some(finish(plan)),
+        Some(usage(plan)),
+    ));
     if sse {
-        return chunks.iter().map(|chunk| format!("data: {chunk}\r\n\r\n")).collect();
+        return chunks
+            .iter()
+            .map(|chunk| format!("data: {chunk}\r\n\r\n"))
+            .collect();
     }
     let last = chunks.len() - 1;
     let framed = chunks.iter().enumerate().map(|(index, chunk)| {

@@ -2,25 +2,42 @@
 
 use serde_json::{Value, json};
 
-use crate::answer::{Asked, CACHED, INPUT, OUTPUT, Piece, Plan, REASONING, Stop, fragments, nothing, text, texts, thinks};
+use crate::answer::{
+    Asked, CACHED, INPUT, OUTPUT, Piece, Plan, REASONING, Stop, fragments, nothing, text, texts, thinks,
+};
 
 fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn word(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 pub(crate) fn asked_chat(body: &Value) -> Asked {
-    let mut asked = Asked { model: word(body, "model"), ..Asked::default() };
+    let mut asked = Asked {
+        model: word(body, "model"),
+        ..Asked::default()
+    };
     for message in list(body, "messages") {
         let content = message.get("content").cloned().unwrap_or_default();
         match message.get("role").and_then(Value::as_str) {
             Some("user") => {
                 asked.text = texts(&content);
                 asked.results.clear();
-                asked.images = content.as_array().map_or(0, |parts| parts.iter().filter(|part| part.get("image_url").is_some()).count());
+                asked.images = content.as_array().map_or(0, |parts| {
+                    parts
+                        .iter()
+                        .filter(|part| part.get("image_url").is_some())
+                        .count()
+                });
             }
             Some("tool") => asked.results.push(texts(&content)),
             _ => {}
@@ -28,17 +45,27 @@ pub(crate) fn asked_chat(body: &Value) -> Asked {
     }
     for tool in list(body, "tools") {
         if let Some(function) = tool.get("function") {
-            asked.tools.push((word(function, "name"), function.get("parameters").cloned().unwrap_or_else(nothing)));
+            asked.tools.push((
+                word(function, "name"),
+                function.get("parameters").cloned().unwrap_or_else(nothing),
+            ));
         }
     }
     asked.may_call = body.get("tool_choice") != Some(&json!("none"));
-    asked.json = body.get("response_format").is_some_and(|format| format["type"] != "text");
-    asked.thinking = body.get("reasoning_effort").is_some_and(|effort| effort != "none");
+    asked.json = body
+        .get("response_format")
+        .is_some_and(|format| format["type"] != "text");
+    asked.thinking = body
+        .get("reasoning_effort")
+        .is_some_and(|effort| effort != "none");
     asked
 }
 
 pub(crate) fn asked_responses(body: &Value) -> Asked {
-    let mut asked = Asked { model: word(body, "model"), ..Asked::default() };
+    let mut asked = Asked {
+        model: word(body, "model"),
+        ..Asked::default()
+    };
     if let Some(text) = body.get("input").and_then(Value::as_str) {
         asked.text = text.to_owned();
     }
@@ -48,18 +75,35 @@ pub(crate) fn asked_responses(body: &Value) -> Asked {
             "message" if item.get("role") == Some(&json!("user")) => {
                 asked.text = texts(&content);
                 asked.results.clear();
-                asked.images = content.as_array().map_or(0, |parts| parts.iter().filter(|part| part.get("image_url").is_some()).count());
+                asked.images = content.as_array().map_or(0, |parts| {
+                    parts
+                        .iter()
+                        .filter(|part| part.get("image_url").is_some())
+                        .count()
+                });
             }
-            "function_call_output" => asked.results.push(texts(item.get("output").unwrap_or(&Value::Null))),
+            "function_call_output" => asked
+                .results
+                .push(texts(item.get("output").unwrap_or(&Value::Null))),
             _ => {}
         }
     }
-    for tool in list(body, "tools").iter().filter(|tool| tool["type"] == "function") {
-        asked.tools.push((word(tool, "name"), tool.get("parameters").cloned().unwrap_or_else(nothing)));
+    for tool in list(body, "tools")
+        .iter()
+        .filter(|tool| tool["type"] == "function")
+    {
+        asked.tools.push((
+            word(tool, "name"),
+            tool.get("parameters").cloned().unwrap_or_else(nothing),
+        ));
     }
     asked.may_call = body.get("tool_choice") != Some(&json!("none"));
-    asked.json = body.pointer("/text/format/type").is_some_and(|kind| kind != "text");
-    asked.thinking = body.pointer("/reasoning/effort").is_some_and(|effort| effort != "none");
+    asked.json = body
+        .pointer("/text/format/type")
+        .is_some_and(|kind| kind != "text");
+    asked.thinking = body
+        .pointer("/reasoning/effort")
+        .is_some_and(|effort| effort != "none");
     asked
 }
 
@@ -85,7 +129,9 @@ pub(crate) fn chat(asked: &Asked, plan: &Plan) -> Value {
     for piece in &plan.pieces {
         match piece {
             Piece::Call { id, name, arguments } => {
-                calls.push(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}));
+                calls.push(
+                    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}),
+                );
             }
             Piece::Thinking(thought) => message["reasoning_content"] = json!(thought),
             Piece::Text(_) => {}
@@ -111,16 +157,29 @@ pub(crate) fn chat_events(body: &Value, asked: &Asked, plan: &Plan) -> Vec<Strin
         }
         events.push(format!("data: {chunk}\n\n"));
     };
-    push(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null);
+    push(
+        json!({"role": "assistant", "content": "", "refusal": null}),
+        Value::Null,
+    );
     let mut index = 0;
     for piece in &plan.pieces {
         match piece {
-            Piece::Thinking(thought) => fragments(thought).into_iter().for_each(|part| push(json!({"reasoning_content": part}), Value::Null)),
-            Piece::Text(text) => fragments(text).into_iter().for_each(|part| push(json!({"content": part}), Value::Null)),
+            Piece::Thinking(thought) => fragments(thought)
+                .into_iter()
+                .for_each(|part| push(json!({"reasoning_content": part}), Value::Null)),
+            Piece::Text(text) => fragments(text)
+                .into_iter()
+                .for_each(|part| push(json!({"content": part}), Value::Null)),
             Piece::Call { id, name, arguments } => {
-                push(json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}), Value::Null);
+                push(
+                    json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": ""}}]}),
+                    Value::Null,
+                );
                 for part in fragments(arguments) {
-                    push(json!({"tool_calls": [{"index": index, "function": {"arguments": part}}]}), Value::Null);
+                    push(
+                        json!({"tool_calls": [{"index": index, "function": {"arguments": part}}]}),
+                        Value::Null,
+                    );
                 }
                 index += 1;
             }
@@ -155,7 +214,9 @@ fn response(body: &Value, asked: &Asked, status: &str, output: &[Value], plan: O
 }
 
 fn items(body: &Value, plan: &Plan) -> Vec<Value> {
-    let encrypted = list(body, "include").iter().any(|word| word == "reasoning.encrypted_content");
+    let encrypted = list(body, "include")
+        .iter()
+        .any(|word| word == "reasoning.encrypted_content");
     let mut items = Vec::new();
     for (index, piece) in plan.pieces.iter().enumerate() {
         items.push(match piece {
@@ -178,7 +239,11 @@ fn items(body: &Value, plan: &Plan) -> Vec<Value> {
 }
 
 pub(crate) fn responses(body: &Value, asked: &Asked, plan: &Plan) -> Value {
-    let status = if plan.stop == Stop::Length { "incomplete" } else { "completed" };
+    let status = if plan.stop == Stop::Length {
+        "incomplete"
+    } else {
+        "completed"
+    };
     response(body, asked, status, &items(body, plan), Some(plan))
 }
 
@@ -204,7 +269,11 @@ pub(crate) fn responses_events(body: &Value, asked: &Asked, plan: &Plan) -> Vec<
         };
         let mut added = item.clone();
         added["status"] = json!("in_progress");
-        for (name, empty) in [("content", json!([])), ("summary", json!([])), ("arguments", json!(""))] {
+        for (name, empty) in [
+            ("content", json!([])),
+            ("summary", json!([])),
+            ("arguments", json!("")),
+        ] {
             if added.get(name).is_some() {
                 added[name] = empty;
             }
@@ -212,42 +281,97 @@ pub(crate) fn responses_events(body: &Value, asked: &Asked, plan: &Plan) -> Vec<
         if let Some(added) = added.as_object_mut() {
             added.remove("encrypted_content");
         }
-        push("response.output_item.added", json!({"output_index": index, "item": added}));
+        push(
+            "response.output_item.added",
+            json!({"output_index": index, "item": added}),
+        );
         match piece {
             Piece::Thinking(thought) => {
-                push("response.reasoning_summary_part.added", place(json!({"summary_index": 0, "part": {"type": "summary_text", "text": ""}})));
+                push(
+                    "response.reasoning_summary_part.added",
+                    place(json!({"summary_index": 0, "part": {"type": "summary_text", "text": ""}})),
+                );
                 for part in fragments(thought) {
-                    push("response.reasoning_summary_text.delta", place(json!({"summary_index": 0, "delta": part})));
+                    push(
+                        "response.reasoning_summary_text.delta",
+                        place(json!({"summary_index": 0, "delta": part})),
+                    );
                 }
-                push("response.reasoning_summary_text.done", place(json!({"summary_index": 0, "text": thought})));
-                push("response.reasoning_summary_part.done", place(json!({"summary_index": 0, "part": {"type": "summary_text", "text": thought}})));
+                push(
+                    "response.reasoning_summary_text.done",
+                    place(json!({"summary_index": 0, "text": thought})),
+                );
+                push(
+                    "response.reasoning_summary_part.done",
+                    place(json!({"summary_index": 0, "part": {"type": "summary_text", "text": thought}})),
+                );
             }
             Piece::Text(text) => {
                 let refusal = plan.stop == Stop::Refusal;
-                let part = |text: &str| if refusal { json!({"type": "refusal", "refusal": text}) } else { json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []}) };
-                push("response.content_part.added", place(json!({"content_index": 0, "part": part("")})));
+                let part = |text: &str| {
+                    if refusal {
+                        json!({"type": "refusal", "refusal": text})
+                    } else {
+                        json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []})
+                    }
+                };
+                push(
+                    "response.content_part.added",
+                    place(json!({"content_index": 0, "part": part("")})),
+                );
                 for piece in fragments(text) {
-                    let kind = if refusal { "response.refusal.delta" } else { "response.output_text.delta" };
-                    push(kind, place(json!({"content_index": 0, "delta": piece, "logprobs": []})));
+                    let kind = if refusal {
+                        "response.refusal.delta"
+                    } else {
+                        "response.output_text.delta"
+                    };
+                    push(
+                        kind,
+                        place(json!({"content_index": 0, "delta": piece, "logprobs": []})),
+                    );
                 }
                 if refusal {
-                    push("response.refusal.done", place(json!({"content_index": 0, "refusal": text})));
+                    push(
+                        "response.refusal.done",
+                        place(json!({"content_index": 0, "refusal": text})),
+                    );
                 } else {
-                    push("response.output_text.done", place(json!({"content_index": 0, "text": text, "logprobs": []})));
+                    push(
+                        "response.output_text.done",
+                        place(json!({"content_index": 0, "text": text, "logprobs": []})),
+                    );
                 }
-                push("response.content_part.done", place(json!({"content_index": 0, "part": part(text)})));
+                push(
+                    "response.content_part.done",
+                    place(json!({"content_index": 0, "part": part(text)})),
+                );
             }
             Piece::Call { name, arguments, .. } => {
                 for part in fragments(arguments) {
-                    push("response.function_call_arguments.delta", place(json!({"delta": part})));
+                    push(
+                        "response.function_call_arguments.delta",
+                        place(json!({"delta": part})),
+                    );
                 }
-                push("response.function_call_arguments.done", place(json!({"name": name, "arguments": arguments})));
+                push(
+                    "response.function_call_arguments.done",
+                    place(json!({"name": name, "arguments": arguments})),
+                );
             }
         }
-        push("response.output_item.done", json!({"output_index": index, "item": item}));
+        push(
+            "response.output_item.done",
+            json!({"output_index": index, "item": item}),
+        );
     }
-    let (kind, status) =
-        if plan.stop == Stop::Length { ("response.incomplete", "incomplete") } else { ("response.completed", "completed") };
-    push(kind, json!({"response": response(body, asked, status, &done, Some(plan))}));
+    let (kind, status) = if plan.stop == Stop::Length {
+        ("response.incomplete", "incomplete")
+    } else {
+        ("response.completed", "completed")
+    };
+    push(
+        kind,
+        json!({"response": response(body, asked, status, &done, Some(plan))}),
+    );
     events
 }

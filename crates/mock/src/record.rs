@@ -34,7 +34,10 @@ impl Recorded {
     /// Notes that the client left before the answer was complete.
     pub(crate) fn closed(&self, number: u64) {
         if let Ok(mut list) = self.0.lock() {
-            for request in list.iter_mut().filter(|request| request.get("number") == Some(&json!(number))) {
+            for request in list
+                .iter_mut()
+                .filter(|request| request.get("number") == Some(&json!(number)))
+            {
                 if let Some(members) = request.as_object_mut() {
                     members.insert("closed_early".into(), json!(true));
                 }
@@ -45,7 +48,9 @@ impl Recorded {
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Value {
-        self.0.lock().map_or(Value::Null, |list| Value::Array(list.iter().cloned().collect()))
+        self.0
+            .lock()
+            .map_or(Value::Null, |list| Value::Array(list.iter().cloned().collect()))
     }
 
     /// Forgets them.

@@ -60,7 +60,9 @@ impl Mock {
                         async move { Ok::<_, Infallible>(handle(request, list).await) }
                     });
                     // A client that breaks the connection is part of what is tested.
-                    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -87,14 +89,19 @@ pub fn spawn(address: SocketAddr) -> std::io::Result<SocketAddr> {
             }
         });
     })?;
-    receive.recv().unwrap_or_else(|_| Err(std::io::Error::other("the mock did not start")))
+    receive
+        .recv()
+        .unwrap_or_else(|_| Err(std::io::Error::other("the mock did not start")))
 }
 
 fn full(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()).boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(*name), http::HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::try_from(*name),
+            http::HeaderValue::from_str(value),
+        ) {
             response.headers_mut().append(name, value);
         }
     }
@@ -102,7 +109,11 @@ fn full(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Respon
 }
 
 fn json_answer(status: u16, headers: &[(&str, &str)], body: &Value) -> Response<Body> {
-    let mut all = vec![("content-type", "application/json"), ("x-request-id", "req_mock"), ("set-cookie", "mock=1")];
+    let mut all = vec![
+        ("content-type", "application/json"),
+        ("x-request-id", "req_mock"),
+        ("set-cookie", "mock=1"),
+    ];
     all.extend_from_slice(headers);
     full(status, &all, body.to_string())
 }
@@ -138,15 +149,24 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
         }
         return json_answer(200, &[], &recorded.list());
     }
-    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let bytes = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let parsed: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    let headers: serde_json::Map<String, Value> =
-        head.headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or("")))).collect();
+    let headers: serde_json::Map<String, Value> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or(""))))
+        .collect();
     let number = recorded.add(json!({
         "method": head.method.as_str(), "path": path, "query": head.uri.query(), "headers": headers, "body": parsed,
         "raw": String::from_utf8_lossy(&bytes),
     }));
-    let Some((provider, model, path_stream)) = recognize(&path) else { return other(&path, &parsed) };
+    let Some((provider, model, path_stream)) = recognize(&path) else {
+        return other(&path, &parsed);
+    };
     if let Err(response) = authorized(provider, &head.headers, head.uri.query()) {
         return *response;
     }
@@ -161,7 +181,11 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
     };
     let plan = plan(&asked);
     if !plan.first_byte.is_zero() {
-        let guard = Closed { recorded: recorded.clone(), number, done: false };
+        let guard = Closed {
+            recorded: recorded.clone(),
+            number,
+            done: false,
+        };
         tokio::time::sleep(plan.first_byte).await;
         guard.finish();
     }
@@ -173,7 +197,18 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
         return whole(provider, &parsed, &asked, &plan);
     }
     let sse = provider != Provider::Gemini || head.uri.query().is_some_and(|query| query.contains("alt=sse"));
-    streamed(provider, &parsed, &asked, plan, sse, Closed { recorded, number, done: false })
+    streamed(
+        provider,
+        &parsed,
+        &asked,
+        plan,
+        sse,
+        Closed {
+            recorded,
+            number,
+            done: false,
+        },
+    )
 }
 
 /// Notes a client that leaves early.
@@ -202,7 +237,11 @@ fn other(path: &str, body: &Value) -> Response<Body> {
     if path.ends_with("/embeddings") {
         let data = json!([{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]);
         let usage = json!({"prompt_tokens": 3, "total_tokens": 3});
-        return json_answer(200, &[], &json!({"object": "list", "data": data, "model": body["model"], "usage": usage}));
+        return json_answer(
+            200,
+            &[],
+            &json!({"object": "list", "data": data, "model": body["model"], "usage": usage}),
+        );
     }
     if path.ends_with("/count_tokens") {
         return json_answer(200, &[], &json!({"input_tokens": 42}));
@@ -210,24 +249,44 @@ fn other(path: &str, body: &Value) -> Response<Body> {
     if path.ends_with(":countTokens") {
         return json_answer(200, &[], &json!({"totalTokens": 42}));
     }
-    json_answer(404, &[], &json!({"error": {"message": "not found", "type": "invalid_request_error", "param": null, "code": null}}))
+    json_answer(
+        404,
+        &[],
+        &json!({"error": {"message": "not found", "type": "invalid_request_error", "param": null, "code": null}}),
+    )
 }
 
 /// Each provider wants its own header.
-fn authorized(provider: Provider, headers: &HeaderMap, query: Option<&str>) -> Result<(), Box<Response<Body>>> {
-    let bearer = headers.get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
+fn authorized(
+    provider: Provider,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<(), Box<Response<Body>>> {
+    let bearer = headers
+        .get("authorization")
+        .is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
     let good = match provider {
         Provider::Chat | Provider::Responses => bearer,
         Provider::Messages => bearer || headers.contains_key("x-api-key"),
-        Provider::Gemini => headers.contains_key("x-goog-api-key") || query.is_some_and(|query| query.contains("key=")),
+        Provider::Gemini => {
+            headers.contains_key("x-goog-api-key") || query.is_some_and(|query| query.contains("key="))
+        }
     };
-    if good { Ok(()) } else { Err(Box::new(error(provider, 401, "missing credentials"))) }
+    if good {
+        Ok(())
+    } else {
+        Err(Box::new(error(provider, 401, "missing credentials")))
+    }
 }
 
 /// An error in the provider's own shape.
 fn error(provider: Provider, status: u16, message: &str) -> Response<Body> {
     let body = error_body(provider, status, message);
-    let retry: &[(&str, &str)] = if status == 429 { &[("retry-after", "7")] } else { &[] };
+    let retry: &[(&str, &str)] = if status == 429 {
+        &[("retry-after", "7")]
+    } else {
+        &[]
+    };
     json_answer(status, retry, &body)
 }
 
@@ -283,10 +342,25 @@ fn whole(provider: Provider, body: &Value, asked: &Asked, plan: &Plan) -> Respon
     let text = unquote_raw(&answer.to_string());
     if plan.gzip {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        let zipped = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
-        return full(200, &[("content-type", "application/json"), ("content-encoding", "gzip")], zipped);
+        let zipped = encoder
+            .write_all(text.as_bytes())
+            .and_then(|()| encoder.finish())
+            .unwrap_or_default();
+        return full(
+            200,
+            &[("content-type", "application/json"), ("content-encoding", "gzip")],
+            zipped,
+        );
     }
-    full(200, &[("content-type", "application/json"), ("x-request-id", "req_mock"), ("set-cookie", "mock=1")], text)
+    full(
+        200,
+        &[
+            ("content-type", "application/json"),
+            ("x-request-id", "req_mock"),
+            ("set-cookie", "mock=1"),
+        ],
+        text,
+    )
 }
 
 /// Marks text that is JSON already; `serde_json` would change its numbers.
@@ -309,7 +383,14 @@ pub(crate) fn unquote_raw(text: &str) -> String {
     out
 }
 
-fn streamed(provider: Provider, body: &Value, asked: &Asked, plan: Plan, sse: bool, closed: Closed) -> Response<Body> {
+fn streamed(
+    provider: Provider,
+    body: &Value,
+    asked: &Asked,
+    plan: Plan,
+    sse: bool,
+    closed: Closed,
+) -> Response<Body> {
     let mut events: Vec<String> = match provider {
         Provider::Chat => openai::chat_events(body, asked, &plan),
         Provider::Responses => openai::responses_events(body, asked, &plan),
@@ -369,10 +450,18 @@ fn streamed(provider: Provider, body: &Value, asked: &Asked, plan: Plan, sse: bo
         Some((Ok::<_, Infallible>(Frame::data(bytes)), receive))
     });
     let mut response = Response::new(BoxBody::new(StreamBody::new(frames)));
-    let kind = if sse { "text/event-stream" } else { "application/json" };
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static(kind));
+    let kind = if sse {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    response
+        .headers_mut()
+        .insert("content-type", http::HeaderValue::from_static(kind));
     if plan.gzip {
-        response.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"));
+        response
+            .headers_mut()
+            .insert("content-encoding", http::HeaderValue::from_static("gzip"));
     }
     response
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use ai_api_converter::failure::from_upstream;
 use ai_api_converter::scan::Scan;
-use ai_api_converter::{Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request};
+use ai_api_converter::{
+    Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request,
+};
 use bytes::Bytes;
 use opm_config::Channel;
 use opm_core::RequestId;
@@ -85,9 +87,12 @@ impl Exchange<'_> {
     ) -> Result<Answered<'a>, Missed> {
         let credential = self.credential(channel)?;
         let same = candidate.format == self.format;
-        let hide_usage = same && self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true);
+        let hide_usage =
+            same && self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true);
         let (body, conversion) = self.encode(channel, candidate, same)?;
-        let endpoint = self.endpoint.map(|endpoint| endpoint.replace("{model}", &candidate.model));
+        let endpoint = self
+            .endpoint
+            .map(|endpoint| endpoint.replace("{model}", &candidate.model));
         let outgoing = Outgoing {
             channel,
             format: candidate.format,
@@ -109,7 +114,12 @@ impl Exchange<'_> {
         *waited += started.elapsed();
         let mut response = sent?;
         if response.status() < 300 {
-            return Ok(Answered { response, conversion, hide_usage, idle: channel.timeouts.idle });
+            return Ok(Answered {
+                response,
+                conversion,
+                hide_usage,
+                idle: channel.timeouts.idle,
+            });
         }
         let status = response.status();
         // Redirects are never followed: they would carry the provider key somewhere else.
@@ -130,7 +140,9 @@ impl Exchange<'_> {
         if let Some(key) = channel.keys.first() {
             return Ok(Some(Credentials::Own(key.expose())));
         }
-        let Some(caller) = self.caller else { return Ok(None) };
+        let Some(caller) = self.caller else {
+            return Ok(None);
+        };
         if let Err(mismatch) = opm_routing::check_credential(&caller.value, channel.vendor) {
             let text = format!(
                 "The model `{}` is served by {}, but the credential looks like one of {}; it was not forwarded.",
@@ -150,10 +162,16 @@ impl Exchange<'_> {
         candidate: &Candidate,
         same: bool,
     ) -> Result<(Bytes, Option<(Context, Report)>), Missed> {
-        let sealed = same && self.endpoint.is_none() && memchr::memmem::find(self.body, ai_api_converter::seal::MARK.as_bytes()).is_some();
+        let sealed = same
+            && self.endpoint.is_none()
+            && memchr::memmem::find(self.body, ai_api_converter::seal::MARK.as_bytes()).is_some();
         if same && !sealed {
             let ask = self.stream && self.format == Format::Chat && self.endpoint.is_none();
-            let model = if self.path_model { self.scan.model.as_deref().unwrap_or_default() } else { &candidate.model };
+            let model = if self.path_model {
+                self.scan.model.as_deref().unwrap_or_default()
+            } else {
+                &candidate.model
+            };
             return Ok((body::relayed(self.body, self.scan, model, ask), None));
         }
         let source = Source {

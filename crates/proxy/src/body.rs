@@ -13,12 +13,18 @@ pub(crate) async fn read(client: &mut Client, limit: usize) -> Result<Bytes, Opt
             FailureClass::TooLarge,
             format!("The request body is larger than {} MiB.", limit >> 20),
         )),
-        BodyError::Slow => Some(Failure::new(FailureClass::ClientTimeout, "The request body did not arrive in time.")),
+        BodyError::Slow => Some(Failure::new(
+            FailureClass::ClientTimeout,
+            "The request body did not arrive in time.",
+        )),
         BodyError::Coding => Some(Failure::new(
             FailureClass::UnsupportedMedia,
             "The content-encoding of the request is not supported; use identity, gzip, deflate, br or zstd.",
         )),
-        BodyError::Corrupt => Some(Failure::new(FailureClass::InvalidRequest, "The compressed request body is damaged.")),
+        BodyError::Corrupt => Some(Failure::new(
+            FailureClass::InvalidRequest,
+            "The compressed request body is damaged.",
+        )),
         BodyError::Gone => None,
     })
 }
@@ -89,10 +95,35 @@ mod tests {
             let out = relayed(&bytes, &scan(body.as_bytes()).unwrap(), model, ask);
             assert_eq!(String::from_utf8(out.to_vec()).unwrap(), wanted);
         };
-        check(r#" { "model" : "a", "x": 1.10 }"#, "a", false, r#" { "model" : "a", "x": 1.10 }"#);
-        check(r#"{"x":1,"model":"a"}"#, "b\"c", false, r#"{"x":1,"model":"b\"c"}"#);
-        check(r#"{"model":"a"}"#, "a", true, r#"{"stream_options":{"include_usage":true},"model":"a"}"#);
-        check(r#"{"stream_options":{"x":1},"model":"a"}"#, "b", true, r#"{"stream_options":{"include_usage":true},"model":"b"}"#);
-        check(r#"{"stream_options":{"include_usage":true}}"#, "b", true, r#"{"stream_options":{"include_usage":true}}"#);
+        check(
+            r#" { "model" : "a", "x": 1.10 }"#,
+            "a",
+            false,
+            r#" { "model" : "a", "x": 1.10 }"#,
+        );
+        check(
+            r#"{"x":1,"model":"a"}"#,
+            "b\"c",
+            false,
+            r#"{"x":1,"model":"b\"c"}"#,
+        );
+        check(
+            r#"{"model":"a"}"#,
+            "a",
+            true,
+            r#"{"stream_options":{"include_usage":true},"model":"a"}"#,
+        );
+        check(
+            r#"{"stream_options":{"x":1},"model":"a"}"#,
+            "b",
+            true,
+            r#"{"stream_options":{"include_usage":true},"model":"b"}"#,
+        );
+        check(
+            r#"{"stream_options":{"include_usage":true}}"#,
+            "b",
+            true,
+            r#"{"stream_options":{"include_usage":true}}"#,
+        );
     }
 }

@@ -65,8 +65,19 @@ impl Handler for Gateway {
 impl Gateway {
     /// A gateway over a configuration that may be swapped.
     #[must_use]
-    pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, upstreams: Upstreams, metrics: Metrics, drain: Drain) -> Self {
-        Gateway { snapshot, upstreams, metrics, drain, turn: AtomicU64::new(0) }
+    pub fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        upstreams: Upstreams,
+        metrics: Metrics,
+        drain: Drain,
+    ) -> Self {
+        Gateway {
+            snapshot,
+            upstreams,
+            metrics,
+            drain,
+            turn: AtomicU64::new(0),
+        }
     }
 
     async fn serve(&self, client: &mut Client) {
@@ -116,7 +127,13 @@ impl Gateway {
     }
 
     /// Recognize, authenticate, read, route; then attempts.
-    async fn request(&self, client: &mut Client, id: &RequestId, snapshot: &Snapshot, record: &mut Record) -> Result<(), Refused> {
+    async fn request(
+        &self,
+        client: &mut Client,
+        id: &RequestId,
+        snapshot: &Snapshot,
+        record: &mut Record,
+    ) -> Result<(), Refused> {
         let config = &snapshot.config;
         let found = recognize(client.method(), client.path());
         let (api, hint) = match found {
@@ -134,7 +151,10 @@ impl Gateway {
         }
         if self.drain.is_draining() {
             client.close_after();
-            let failure = Failure::new(FailureClass::Overloaded, "The gateway is shutting down; try again.");
+            let failure = Failure::new(
+                FailureClass::Overloaded,
+                "The gateway is shutting down; try again.",
+            );
             return Err(Some(failure));
         }
         let shape = match &api {
@@ -152,18 +172,42 @@ impl Gateway {
                 let text = br#"{"error":{"message":"The Responses WebSocket is not offered here; use HTTP.","type":"invalid_request_error","param":null,"code":"upgrade_required"}}"#;
                 let headers = [("content-type", "application/json"), ("upgrade", "HTTP/1.1")];
                 record.status = 426;
-                client.respond(426, &headers, Bytes::from_static(text)).await.map_err(|_| None)
+                client
+                    .respond(426, &headers, Bytes::from_static(text))
+                    .await
+                    .map_err(|_| None)
             }
-            Api::Generate { format, model, stream } => {
+            Api::Generate {
+                format,
+                model,
+                stream,
+            } => {
                 let bytes = body::read(client, config.max_body).await?;
-                let array = stream && !client.query().is_some_and(|query| query_value(query, "alt").as_deref() == Some("sse"));
-                let wish = Wish { format, model, stream, array, endpoint: None };
-                self.generate(client, id, snapshot, wish, bytes, key, caller, record).await
+                let array = stream
+                    && !client
+                        .query()
+                        .is_some_and(|query| query_value(query, "alt").as_deref() == Some("sse"));
+                let wish = Wish {
+                    format,
+                    model,
+                    stream,
+                    array,
+                    endpoint: None,
+                };
+                self.generate(client, id, snapshot, wish, bytes, key, caller, record)
+                    .await
             }
             Api::PassThrough { format, name, model } => {
                 let bytes = body::read(client, config.max_body).await?;
-                let wish = Wish { format, model, stream: false, array: false, endpoint: Some(endpoint_path(name)) };
-                self.generate(client, id, snapshot, wish, bytes, key, caller, record).await
+                let wish = Wish {
+                    format,
+                    model,
+                    stream: false,
+                    array: false,
+                    endpoint: Some(endpoint_path(name)),
+                };
+                self.generate(client, id, snapshot, wish, bytes, key, caller, record)
+                    .await
             }
             Api::Live | Api::Ready => Ok(()),
         }
@@ -180,24 +224,49 @@ impl Gateway {
     ) -> Result<(), Refused> {
         let unknown = || unrecognized(&Unrecognized::NotFound(hint));
         let bytes = body::read(client, snapshot.config.max_body).await?;
-        let shape = body::scanned(&bytes).ok().and_then(|scan| body::format_of(scan.shape));
+        let shape = body::scanned(&bytes)
+            .ok()
+            .and_then(|scan| body::format_of(scan.shape));
         let deep = client.path().trim_matches('/').contains('/');
-        let Some(format) = shape.filter(|_| !deep) else { return Err(Some(unknown())) };
+        let Some(format) = shape.filter(|_| !deep) else {
+            return Err(Some(unknown()));
+        };
         record.format = Some(format);
         record.api = "by_shape";
         let given = given(client, format)?;
         let (key, caller) = authenticate(&snapshot.config, &given)?;
-        let wish = Wish { format, model: None, stream: false, array: false, endpoint: None };
-        self.generate(client, id, snapshot, wish, bytes, key, caller, record).await
+        let wish = Wish {
+            format,
+            model: None,
+            stream: false,
+            array: false,
+            endpoint: None,
+        };
+        self.generate(client, id, snapshot, wish, bytes, key, caller, record)
+            .await
     }
 
     async fn health(&self, client: &mut Client, good: bool, record: &mut Record) -> Result<(), Refused> {
         record.status = if good { 200 } else { 503 };
-        let text: &'static str = if good { "{\"status\":\"ok\"}" } else { "{\"status\":\"draining\"}" };
-        client.respond(record.status, &[("content-type", "application/json")], text.into()).await.map_err(|_| None)
+        let text: &'static str = if good {
+            "{\"status\":\"ok\"}"
+        } else {
+            "{\"status\":\"draining\"}"
+        };
+        client
+            .respond(
+                record.status,
+                &[("content-type", "application/json")],
+                text.into(),
+            )
+            .await
+            .map_err(|_| None)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one finished stage of the request")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one finished stage of the request"
+    )]
     async fn generate(
         &self,
         client: &mut Client,
@@ -210,17 +279,32 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<(), Refused> {
         let scan = body::scanned(&bytes).map_err(Some)?;
-        let model = wish.model.clone().or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
+        let model = wish
+            .model
+            .clone()
+            .or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
         let Some(model) = model.filter(|model| !model.is_empty()) else {
             let failure = Failure::new(FailureClass::InvalidRequest, "/model: `model` is required");
-            return Err(Some(Failure { param: Some("/model".into()), ..failure }));
+            return Err(Some(Failure {
+                param: Some("/model".into()),
+                ..failure
+            }));
         };
-        let wanted = Wanted { model: &model, format: wish.format, key, same_format: wish.endpoint.is_some() };
+        let wanted = Wanted {
+            model: &model,
+            format: wish.format,
+            key,
+            same_format: wish.endpoint.is_some(),
+        };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut candidates =
-            route(&snapshot.config, wanted, turn, &mut || rand::rng().random::<f64>()).map_err(|error| Some(no_route(error, &model)))?;
+        let mut candidates = route(&snapshot.config, wanted, turn, &mut || {
+            rand::rng().random::<f64>()
+        })
+        .map_err(|error| Some(no_route(error, &model)))?;
         if let Some(name) = wish.endpoint {
-            candidates.iter_mut().for_each(|candidate| candidate.format = wish.format);
+            candidates
+                .iter_mut()
+                .for_each(|candidate| candidate.format = wish.format);
             let _ = name;
         }
         let exchange = Exchange {
@@ -228,20 +312,34 @@ impl Gateway {
             format: wish.format,
             model: &model,
             path_model: wish.model.is_some(),
-            stream: wish.endpoint.is_none() && (wish.stream || (wish.format != Format::Gemini && scan.stream)),
+            stream: wish.endpoint.is_none()
+                && (wish.stream || (wish.format != Format::Gemini && scan.stream)),
             array: wish.array,
             body: &bytes,
             scan: &scan,
             endpoint: wish.endpoint,
             caller,
-            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            now: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
         };
         let mut last = None;
         for candidate in candidates.iter().take(MAX_ATTEMPTS) {
-            let Some((channel, peer)) = snapshot.channel(candidate.channel) else { continue };
+            let Some((channel, peer)) = snapshot.channel(candidate.channel) else {
+                continue;
+            };
             record.channel = Some(channel.name.clone());
             record.attempts += 1;
-            let missed = match exchange.attempt(client, &self.upstreams, (channel, peer), candidate, &mut record.waited).await {
+            let missed = match exchange
+                .attempt(
+                    client,
+                    &self.upstreams,
+                    (channel, peer),
+                    candidate,
+                    &mut record.waited,
+                )
+                .await
+            {
                 Ok(answered) => match self.answer(client, &exchange, snapshot, answered, record).await {
                     Ok(()) => {
                         self.metrics.attempt(&channel.name, "ok");
@@ -273,7 +371,9 @@ impl Gateway {
                 }
             }
         }
-        Err(Some(last.unwrap_or_else(|| Failure::new(FailureClass::NoChannel, "No channel can serve the request now."))))
+        Err(Some(last.unwrap_or_else(|| {
+            Failure::new(FailureClass::NoChannel, "No channel can serve the request now.")
+        })))
     }
 
     /// The upstream said yes: its answer becomes the client's.
@@ -315,10 +415,12 @@ impl Gateway {
                 }
             }
         } else {
-            self.whole_answer(client, exchange, answered, headers, record).await?
+            self.whole_answer(client, exchange, answered, headers, record)
+                .await?
         };
         if let Some(channel) = &record.channel {
-            self.metrics.tokens(channel, snapshot.model_label(exchange.model), &usage);
+            self.metrics
+                .tokens(channel, snapshot.model_label(exchange.model), &usage);
         }
         Ok(())
     }
@@ -357,7 +459,10 @@ impl Gateway {
         };
         headers.push(("content-type", "application/json".into()));
         record.status = answered.response.status();
-        if reply::whole(client, record.status, &headers, bytes).await.is_err() {
+        if reply::whole(client, record.status, &headers, bytes)
+            .await
+            .is_err()
+        {
             record.status = 499;
         }
         Ok(usage)
@@ -372,18 +477,32 @@ impl Gateway {
         id: &RequestId,
         record: &mut Record,
     ) -> Result<(), Refused> {
-        let codex = client.query().is_some_and(|query| query_value(query, "client_version").is_some());
+        let codex = client
+            .query()
+            .is_some_and(|query| query_value(query, "client_version").is_some());
         if codex {
             // Codex then uses the list it is built with.
-            return Err(Some(Failure::new(FailureClass::NotFound, "No model catalogue for this client.")));
+            return Err(Some(Failure::new(
+                FailureClass::NotFound,
+                "No model catalogue for this client.",
+            )));
         }
         let models = entries(config, key);
         record.status = 200;
-        let headers = [("content-type", "application/json"), (reply::id_header(shape), id.as_str())];
-        client.respond(200, &headers, list(shape, &models).into()).await.map_err(|_| None)
+        let headers = [
+            ("content-type", "application/json"),
+            (reply::id_header(shape), id.as_str()),
+        ];
+        client
+            .respond(200, &headers, list(shape, &models).into())
+            .await
+            .map_err(|_| None)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one finished stage of the request")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one finished stage of the request"
+    )]
     async fn model(
         &self,
         client: &mut Client,
@@ -399,8 +518,14 @@ impl Gateway {
             return Err(Some(no_route(NoRoute::UnknownModel, name)));
         };
         record.status = 200;
-        let headers = [("content-type", "application/json"), (reply::id_header(shape), id.as_str())];
-        client.respond(200, &headers, one(shape, found).into()).await.map_err(|_| None)
+        let headers = [
+            ("content-type", "application/json"),
+            (reply::id_header(shape), id.as_str()),
+        ];
+        client
+            .respond(200, &headers, one(shape, found).into())
+            .await
+            .map_err(|_| None)
     }
 }
 
@@ -433,9 +558,10 @@ fn unrecognized(error: &Unrecognized) -> Failure {
             FailureClass::NotFound,
             "Unknown path. Known are /v1/chat/completions, /v1/responses, /v1/messages, /v1beta/models/MODEL:generateContent and /v1/models.",
         ),
-        Unrecognized::Method(wanted, _) => {
-            Failure::new(FailureClass::MethodNotAllowed, format!("This path is served with {wanted}."))
-        }
+        Unrecognized::Method(wanted, _) => Failure::new(
+            FailureClass::MethodNotAllowed,
+            format!("This path is served with {wanted}."),
+        ),
         Unrecognized::Invalid => Failure::new(FailureClass::InvalidRequest, "The path is malformed."),
     }
 }
@@ -445,14 +571,19 @@ fn no_route(error: NoRoute, model: &str) -> Failure {
     match error {
         NoRoute::UnknownModel => Failure {
             param: Some("model".into()),
-            ..Failure::new(FailureClass::ModelNotFound, format!("No channel serves the model `{model}`; GET /v1/models lists what is served."))
+            ..Failure::new(
+                FailureClass::ModelNotFound,
+                format!("No channel serves the model `{model}`; GET /v1/models lists what is served."),
+            )
         },
-        NoRoute::ModelNotAllowed => {
-            Failure::new(FailureClass::Permission, format!("This key may not use the model `{model}`."))
-        }
-        NoRoute::OtherApi => {
-            Failure::new(FailureClass::NotImplemented, format!("No channel offers this API for the model `{model}`."))
-        }
+        NoRoute::ModelNotAllowed => Failure::new(
+            FailureClass::Permission,
+            format!("This key may not use the model `{model}`."),
+        ),
+        NoRoute::OtherApi => Failure::new(
+            FailureClass::NotImplemented,
+            format!("No channel offers this API for the model `{model}`."),
+        ),
     }
 }
 
@@ -466,7 +597,10 @@ fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
 
 /// The format of a caller whose path said nothing.
 fn guess(client: &Client) -> Format {
-    list_shape(client, recognize("GET", client.path()).ok().and_then(|found| found.hint))
+    list_shape(
+        client,
+        recognize("GET", client.path()).ok().and_then(|found| found.hint),
+    )
 }
 
 /// Whose shape an ambiguous endpoint takes (wire.md 7.4, 7.5).
@@ -476,7 +610,11 @@ fn list_shape(client: &Client, hint: Option<Format>) -> Format {
         return Format::Messages;
     }
     let google = has("x-goog-api-key") || has("x-goog-api-client");
-    if google || client.query().is_some_and(|query| query_value(query, "key").is_some()) {
+    if google
+        || client
+            .query()
+            .is_some_and(|query| query_value(query, "key").is_some())
+    {
         return Format::Gemini;
     }
     hint.unwrap_or(Format::Chat)
@@ -484,7 +622,10 @@ fn list_shape(client: &Client, hint: Option<Format>) -> Format {
 
 fn given(client: &Client, format: Format) -> Result<Vec<Credential>, Refused> {
     credentials(client.headers(), client.query(), format).map_err(|_| {
-        Some(Failure::new(FailureClass::InvalidRequest, "A credential header is given twice with different values."))
+        Some(Failure::new(
+            FailureClass::InvalidRequest,
+            "A credential header is given twice with different values.",
+        ))
     })
 }
 
@@ -512,7 +653,12 @@ fn authenticate<'a>(
 
 fn entries(config: &Config, key: Option<&ClientKey>) -> Vec<ModelEntry> {
     let served = served_models(config, key).into_iter();
-    served.map(|(id, vendor)| ModelEntry { id, owned_by: vendor.as_str() }).collect()
+    served
+        .map(|(id, vendor)| ModelEntry {
+            id,
+            owned_by: vendor.as_str(),
+        })
+        .collect()
 }
 
 /// Headers of the upstream that may reach a client of the same format.
@@ -524,25 +670,44 @@ const RELAYED: &[&str] = &[
     "x-reasoning-included",
 ];
 /// Where upstreams state their own request id.
-const UPSTREAM_IDS: &[&str] = &["x-request-id", "request-id", "x-goog-request-id", "apim-request-id", "cf-ray"];
+const UPSTREAM_IDS: &[&str] = &[
+    "x-request-id",
+    "request-id",
+    "x-goog-request-id",
+    "apim-request-id",
+    "cf-ray",
+];
 
 fn answer_headers(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Vec<(&'static str, String)> {
     let id = exchange.id.as_str();
-    let mut headers =
-        vec![(reply::id_header(exchange.format), id.to_owned()), ("x-gateway-request-id", id.to_owned())];
-    if let Some(upstream) = UPSTREAM_IDS.iter().find_map(|name| answered.response.header(name)) {
+    let mut headers = vec![
+        (reply::id_header(exchange.format), id.to_owned()),
+        ("x-gateway-request-id", id.to_owned()),
+    ];
+    if let Some(upstream) = UPSTREAM_IDS
+        .iter()
+        .find_map(|name| answered.response.header(name))
+    {
         headers.push(("x-gateway-upstream-request-id", upstream.to_owned()));
     }
     match &answered.conversion {
         Some((context, report)) => reply::report_headers(report, context.upstream, &mut headers),
-        None => headers.extend(RELAYED.iter().filter_map(|name| Some((*name, answered.response.header(name)?.to_owned())))),
+        None => headers.extend(
+            RELAYED
+                .iter()
+                .filter_map(|name| Some((*name, answered.response.header(name)?.to_owned()))),
+        ),
     }
     headers
 }
 
 fn stream_headers(exchange: &Exchange<'_>, headers: &mut Vec<(&'static str, String)>) {
     let array = exchange.format == Format::Gemini && exchange.array;
-    let kind = if array { "application/json; charset=UTF-8" } else { "text/event-stream; charset=utf-8" };
+    let kind = if array {
+        "application/json; charset=UTF-8"
+    } else {
+        "text/event-stream; charset=utf-8"
+    };
     headers.push(("content-type", kind.into()));
     headers.push(("cache-control", "no-cache, no-transform".into()));
     headers.push(("x-accel-buffering", "no".into()));
@@ -568,7 +733,13 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
         return Ok(Usage::default());
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(Missed::Failed(Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be read."), true));
+        return Err(Missed::Failed(
+            Failure::new(
+                FailureClass::UpstreamBad,
+                "The provider's answer could not be read.",
+            ),
+            true,
+        ));
     };
     if ai_api_converter::failure::document(text).is_some() {
         let failure = ai_api_converter::failure::from_upstream(None, &|_| None, bytes, true);
@@ -578,7 +749,10 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
     match ai_api_converter::decode::response(text, exchange.format) {
         Ok(response) => Ok(response.usage),
         Err(_) => {
-            let failure = Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be read.");
+            let failure = Failure::new(
+                FailureClass::UpstreamBad,
+                "The provider's answer could not be read.",
+            );
             Err(Missed::Failed(failure, true))
         }
     }

@@ -61,18 +61,31 @@ const OLD_ANTHROPIC: &str = "2023-06-01";
 impl Outgoing<'_> {
     /// The request.
     pub(crate) fn request(&self, client: &Client, body: bytes::Bytes) -> UpstreamRequest {
-        UpstreamRequest { method: Method::POST, path: self.path(client), headers: self.headers(client), body }
+        UpstreamRequest {
+            method: Method::POST,
+            path: self.path(client),
+            headers: self.headers(client),
+            body,
+        }
     }
 
     fn path(&self, client: &Client) -> String {
         let url = &self.channel.base_url;
-        let query = client.query().filter(|_| self.same).map(clean_query).filter(|query| !query.is_empty());
+        let query = client
+            .query()
+            .filter(|_| self.same)
+            .map(clean_query)
+            .filter(|query| !query.is_empty());
         let with_query = |path: String| match &query {
             Some(query) => format!("{path}?{query}"),
             None => path,
         };
         if let Some(endpoint) = self.endpoint {
-            let version = if self.format == Format::Gemini { "v1beta" } else { "v1" };
+            let version = if self.format == Format::Gemini {
+                "v1beta"
+            } else {
+                "v1"
+            };
             return with_query(url.path(version, endpoint));
         }
         match self.format {
@@ -100,12 +113,25 @@ impl Outgoing<'_> {
             }
         };
         put("content-type", "application/json");
-        put("accept", if self.stream { "text/event-stream" } else { "application/json" });
-        put("accept-encoding", if self.stream { "identity" } else { "gzip, br, zstd" });
+        put(
+            "accept",
+            if self.stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            },
+        );
+        put(
+            "accept-encoding",
+            if self.stream { "identity" } else { "gzip, br, zstd" },
+        );
         put("user-agent", concat!("opm/", env!("CARGO_PKG_VERSION")));
         if self.channel.vendor == Vendor::Anthropic {
             let newest = self.channel.dialect == Dialect::Anthropic20261021;
-            put("anthropic-version", if newest { "2026-10-21" } else { OLD_ANTHROPIC });
+            put(
+                "anthropic-version",
+                if newest { "2026-10-21" } else { OLD_ANTHROPIC },
+            );
         }
         if self.same {
             for name in SAME_FORMAT {
@@ -121,7 +147,8 @@ impl Outgoing<'_> {
             }
         }
         for (name, value) in &self.channel.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value))
+            {
                 headers.insert(name, value);
             }
         }

@@ -76,10 +76,17 @@ impl Pump<'_> {
                     }
                     continue;
                 }
-                Event::Timer => Progress { content: true, ..Progress::default() },
+                Event::Timer => Progress {
+                    content: true,
+                    ..Progress::default()
+                },
                 Event::Chunk(Ok(Some(chunk))) => self.stream.push(&chunk, &mut out),
                 Event::Chunk(Ok(None)) => self.stream.end(&mut out),
-                Event::Chunk(Err(failure)) => Progress { failure: Some(failure), content: committed, ..Progress::default() },
+                Event::Chunk(Err(failure)) => Progress {
+                    failure: Some(failure),
+                    content: committed,
+                    ..Progress::default()
+                },
             };
             if let Some(failure) = progress.failure {
                 return self.failed(failure, committed, out).await;
@@ -95,7 +102,11 @@ impl Pump<'_> {
             }
             if progress.ended {
                 let finished = self.client.finish().await;
-                return if finished.is_ok() { Ending::Done(self.usage()) } else { Ending::Gone(self.usage()) };
+                return if finished.is_ok() {
+                    Ending::Done(self.usage())
+                } else {
+                    Ending::Gone(self.usage())
+                };
             }
             held = progress.held;
             if committed {
@@ -124,11 +135,19 @@ impl Pump<'_> {
     }
 
     fn keep_alive_after(&self) -> Duration {
-        if self.format == Format::Gemini { KEEP_ALIVE_GEMINI } else { KEEP_ALIVE }
+        if self.format == Format::Gemini {
+            KEEP_ALIVE_GEMINI
+        } else {
+            KEEP_ALIVE
+        }
     }
 
     async fn start(&mut self) -> Result<(), crate::net::client::Gone> {
-        let headers: Vec<(&str, &str)> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         self.client.start_stream(200, &headers).await
     }
 
@@ -147,7 +166,11 @@ impl Pump<'_> {
         }
         self.stream.fail(&failure, &mut out);
         let told = self.flush(&mut out).await.is_ok() && self.client.finish().await.is_ok();
-        if told { Ending::Broken(failure, self.usage()) } else { Ending::Gone(self.usage()) }
+        if told {
+            Ending::Broken(failure, self.usage())
+        } else {
+            Ending::Gone(self.usage())
+        }
     }
 
     /// Reported usage, completed by estimates where the stream was cut.

@@ -14,9 +14,15 @@ pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId,
     let body = failure.body(format, id.as_str());
     let seconds = failure.retry_after_seconds().map(|seconds| seconds.to_string());
     let millis = failure.retry_after.map(|wait| wait.as_millis().to_string());
-    let mut headers = vec![("content-type", "application/json"), ("x-gateway-request-id", id.as_str())];
+    let mut headers = vec![
+        ("content-type", "application/json"),
+        ("x-gateway-request-id", id.as_str()),
+    ];
     headers.push((id_header(format), id.as_str()));
-    headers.push(("x-should-retry", if failure.should_retry() { "true" } else { "false" }));
+    headers.push((
+        "x-should-retry",
+        if failure.should_retry() { "true" } else { "false" },
+    ));
     if let Some(seconds) = &seconds {
         headers.push(("retry-after", seconds));
         match &millis {
@@ -27,12 +33,20 @@ pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId,
     if status == 405 {
         headers.push(("allow", "POST, GET"));
     }
-    if client.respond(status, &headers, body.into()).await.is_err() { 499 } else { status }
+    if client.respond(status, &headers, body.into()).await.is_err() {
+        499
+    } else {
+        status
+    }
 }
 
 /// The header in which a format's SDK looks for the request id.
 pub(crate) fn id_header(format: Format) -> &'static str {
-    if format == Format::Messages { "request-id" } else { "x-request-id" }
+    if format == Format::Messages {
+        "request-id"
+    } else {
+        "x-request-id"
+    }
 }
 
 /// What a conversion says about itself (conversion.md 2.4).
@@ -48,8 +62,14 @@ pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Ve
         }
     }
     if report.states_restored + report.states_dropped > 0 {
-        let reason = report.state_reason.map(|reason| format!(";{reason}")).unwrap_or_default();
-        let text = format!("restored={},dropped={}{reason}", report.states_restored, report.states_dropped);
+        let reason = report
+            .state_reason
+            .map(|reason| format!(";{reason}"))
+            .unwrap_or_default();
+        let text = format!(
+            "restored={},dropped={}{reason}",
+            report.states_restored, report.states_dropped
+        );
         headers.push(("x-gateway-state", text));
     }
 }
@@ -77,6 +97,9 @@ pub(crate) async fn whole(
     headers: &[(&'static str, String)],
     body: bytes::Bytes,
 ) -> Result<(), Gone> {
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     client.respond(status, &headers, body).await
 }

@@ -23,8 +23,15 @@ impl Snapshot {
         let mut names: HashSet<String> = config.aliases.iter().map(|(alias, _)| alias.clone()).collect();
         for channel in &config.channels {
             match &channel.models {
-                Models::Globs(globs) => names.extend(globs.iter().filter(|name| !name.contains('*')).cloned()),
-                Models::Map(map) => names.extend(map.iter().map(|(name, _)| name).filter(|name| !name.contains('*')).cloned()),
+                Models::Globs(globs) => {
+                    names.extend(globs.iter().filter(|name| !name.contains('*')).cloned())
+                }
+                Models::Map(map) => names.extend(
+                    map.iter()
+                        .map(|(name, _)| name)
+                        .filter(|name| !name.contains('*'))
+                        .cloned(),
+                ),
             }
         }
         Snapshot { config, peers, names }
@@ -39,7 +46,11 @@ impl Snapshot {
     /// The metric label of a model: its name if it is configured, `other` otherwise.
     #[must_use]
     pub fn model_label<'m>(&self, model: &'m str) -> &'m str {
-        if self.names.contains(model) { model } else { "other" }
+        if self.names.contains(model) {
+            model
+        } else {
+            "other"
+        }
     }
 }
 
@@ -48,7 +59,16 @@ const TLS: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn peer(channel: &Channel) -> EndpointPeer {
     let url = &channel.base_url;
-    let version = if channel.http1 { HttpVersion::Http1 } else { HttpVersion::Auto };
-    let address = Address { host: url.host.clone(), port: url.port, tls: url.tls, version };
+    let version = if channel.http1 {
+        HttpVersion::Http1
+    } else {
+        HttpVersion::Auto
+    };
+    let address = Address {
+        host: url.host.clone(),
+        port: url.port,
+        tls: url.tls,
+        version,
+    };
     EndpointPeer::new(&address, channel.timeouts.connect, TLS)
 }

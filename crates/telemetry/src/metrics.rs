@@ -15,12 +15,36 @@ use prometheus_client::registry::Registry;
 
 /// Name, kind and meaning of every metric.
 pub const METRICS: &[(&str, &str, &str)] = &[
-    ("http_requests_total", "counter", "Requests answered, by format, API, channel and status class."),
-    ("http_request_duration_seconds", "histogram", "Time from the request's head to the last byte of its answer, seconds."),
-    ("token_usage_total", "counter", "Tokens by channel, model and type: input, output, cached_input, cache_write, reasoning."),
-    ("rate_limit_exceeded_total", "counter", "Requests refused by a limit of the gateway."),
-    ("opm_overhead_seconds", "histogram", "The gateway's own time per request: all of it less the waiting for the upstream, seconds."),
-    ("opm_streams_open", "gauge", "Streams being relayed or converted now."),
+    (
+        "http_requests_total",
+        "counter",
+        "Requests answered, by format, API, channel and status class.",
+    ),
+    (
+        "http_request_duration_seconds",
+        "histogram",
+        "Time from the request's head to the last byte of its answer, seconds.",
+    ),
+    (
+        "token_usage_total",
+        "counter",
+        "Tokens by channel, model and type: input, output, cached_input, cache_write, reasoning.",
+    ),
+    (
+        "rate_limit_exceeded_total",
+        "counter",
+        "Requests refused by a limit of the gateway.",
+    ),
+    (
+        "opm_overhead_seconds",
+        "histogram",
+        "The gateway's own time per request: all of it less the waiting for the upstream, seconds.",
+    ),
+    (
+        "opm_streams_open",
+        "gauge",
+        "Streams being relayed or converted now.",
+    ),
     ("opm_attempts_total", "counter", "Tries at a channel, by outcome."),
 ];
 
@@ -88,7 +112,9 @@ pub struct Metrics {
 }
 
 fn seconds() -> Histogram {
-    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0])
+    Histogram::new([
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+    ])
 }
 
 impl Default for Metrics {
@@ -106,19 +132,43 @@ impl Metrics {
         let tokens = Family::default();
         let limits = Family::<LimitLabels, Counter<u64, AtomicU64>>::default();
         let attempts = Family::default();
-        let overhead = Histogram::new([0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5]);
+        let overhead = Histogram::new([
+            0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5,
+        ]);
         let streams = Gauge::default();
         let mut registry = Registry::default();
-        let help = |name: &str| METRICS.iter().find(|row| row.0 == name).map_or("", |row| row.2).trim_end_matches('.');
+        let help = |name: &str| {
+            METRICS
+                .iter()
+                .find(|row| row.0 == name)
+                .map_or("", |row| row.2)
+                .trim_end_matches('.')
+        };
         // The registry adds `_total` to counters by itself.
         registry.register("http_requests", help("http_requests_total"), requests.clone());
-        registry.register("http_request_duration_seconds", help("http_request_duration_seconds"), durations.clone());
+        registry.register(
+            "http_request_duration_seconds",
+            help("http_request_duration_seconds"),
+            durations.clone(),
+        );
         registry.register("token_usage", help("token_usage_total"), tokens.clone());
         registry.register("rate_limit_exceeded", help("rate_limit_exceeded_total"), limits);
-        registry.register("opm_overhead_seconds", help("opm_overhead_seconds"), overhead.clone());
+        registry.register(
+            "opm_overhead_seconds",
+            help("opm_overhead_seconds"),
+            overhead.clone(),
+        );
         registry.register("opm_streams_open", help("opm_streams_open"), streams.clone());
         registry.register("opm_attempts", help("opm_attempts_total"), attempts.clone());
-        Metrics { registry: Arc::new(registry), requests, durations, tokens, overhead, streams, attempts }
+        Metrics {
+            registry: Arc::new(registry),
+            requests,
+            durations,
+            tokens,
+            overhead,
+            streams,
+            attempts,
+        }
     }
 
     /// Records a finished request.
@@ -131,10 +181,23 @@ impl Metrics {
             _ => "5xx",
         };
         let channel = outcome.channel.unwrap_or("none").to_owned();
-        self.requests.get_or_create(&RequestLabels { format, api: outcome.api, channel, status_class }).inc();
-        let labels = DurationLabels { format, api: outcome.api };
-        self.durations.get_or_create(&labels).observe(outcome.total.as_secs_f64());
-        self.overhead.observe(outcome.total.saturating_sub(outcome.upstream).as_secs_f64());
+        self.requests
+            .get_or_create(&RequestLabels {
+                format,
+                api: outcome.api,
+                channel,
+                status_class,
+            })
+            .inc();
+        let labels = DurationLabels {
+            format,
+            api: outcome.api,
+        };
+        self.durations
+            .get_or_create(&labels)
+            .observe(outcome.total.as_secs_f64());
+        self.overhead
+            .observe(outcome.total.saturating_sub(outcome.upstream).as_secs_f64());
     }
 
     /// Records the tokens of an answer. `model` must come from the configuration.
@@ -148,7 +211,11 @@ impl Metrics {
         ];
         for (kind, count) in counts {
             if let Some(count) = count.filter(|count| *count > 0) {
-                let labels = TokenLabels { channel: channel.to_owned(), model: model.to_owned(), r#type: kind };
+                let labels = TokenLabels {
+                    channel: channel.to_owned(),
+                    model: model.to_owned(),
+                    r#type: kind,
+                };
                 self.tokens.get_or_create(&labels).inc_by(count);
             }
         }
@@ -156,7 +223,12 @@ impl Metrics {
 
     /// Records a try at a channel.
     pub fn attempt(&self, channel: &str, outcome: &'static str) {
-        self.attempts.get_or_create(&AttemptLabels { channel: channel.to_owned(), outcome }).inc();
+        self.attempts
+            .get_or_create(&AttemptLabels {
+                channel: channel.to_owned(),
+                outcome,
+            })
+            .inc();
     }
 
     /// Counts an open stream until the guard is dropped.
@@ -203,13 +275,23 @@ mod tests {
         };
         metrics.request(&outcome);
         metrics.attempt("a", "ok");
-        metrics.tokens("a", "m", &Usage { input: Some(3), ..Usage::default() });
+        metrics.tokens(
+            "a",
+            "m",
+            &Usage {
+                input: Some(3),
+                ..Usage::default()
+            },
+        );
         let _open = metrics.stream();
         let text = metrics.render();
         for (name, ..) in METRICS.iter().filter(|row| row.0 != "rate_limit_exceeded_total") {
             assert!(text.contains(name), "{name} is missing:\n{text}");
         }
-        assert!(text.contains("token_usage_total{channel=\"a\",model=\"m\",type=\"input\"} 3"), "{text}");
+        assert!(
+            text.contains("token_usage_total{channel=\"a\",model=\"m\",type=\"input\"} 3"),
+            "{text}"
+        );
         assert!(text.contains("opm_streams_open 1"));
     }
 }

@@ -12,7 +12,11 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     if args.format == Output::Json {
         println!("{}", render_json(&found.loaded.problems, &found.file));
         let bad = found.loaded.config.is_none();
-        return Ok(if bad { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS });
+        return Ok(if bad {
+            ExitCode::from(EXIT_CONFIG)
+        } else {
+            ExitCode::SUCCESS
+        });
     }
     if let Some(code) = report(&found) {
         return Ok(code);

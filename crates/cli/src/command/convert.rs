@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use ai_api_converter::stream::{Converter, Stream};
-use ai_api_converter::{Context, Dialect, Format, Options, Source, Target, convert_request, convert_response};
+use ai_api_converter::{
+    Context, Dialect, Format, Options, Source, Target, convert_request, convert_response,
+};
 use anyhow::{Context as _, anyhow};
 
 use crate::args::{Convert, What};
@@ -14,14 +16,17 @@ pub(super) fn run(args: &Convert) -> anyhow::Result<ExitCode> {
     match args.file.as_deref().filter(|path| path.as_os_str() != "-") {
         Some(path) => input = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
         None => {
-            std::io::stdin().read_to_end(&mut input).context("reading standard input")?;
+            std::io::stdin()
+                .read_to_end(&mut input)
+                .context("reading standard input")?;
         }
     }
     let output = match args.kind {
         What::Request => request(args, &input)?,
         What::Response => {
             let context = context(args.to, args.from)?;
-            let answer = convert_response(&input, &context).map_err(|failure| anyhow!("{}", failure.message))?;
+            let answer =
+                convert_response(&input, &context).map_err(|failure| anyhow!("{}", failure.message))?;
             answer.body
         }
         What::Stream => stream(args, &input)?,
@@ -34,14 +39,29 @@ pub(super) fn run(args: &Convert) -> anyhow::Result<ExitCode> {
 
 fn request(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     let model = args.model.as_deref();
-    let source = Source { format: args.from, model: model.filter(|_| args.from == Format::Gemini), stream: false, array: false };
+    let source = Source {
+        format: args.from,
+        model: model.filter(|_| args.from == Format::Gemini),
+        stream: false,
+        array: false,
+    };
     let scan = ai_api_converter::scan::scan(input).map_err(|error| anyhow!("{error}"))?;
     let name = model.or(scan.model.as_deref()).unwrap_or("model").to_owned();
-    let target = Target { format: args.to, dialect: Dialect::Native, model: &name, domain: 0 };
-    let converted = convert_request(input, &source, &target, &Options::default()).map_err(|error| anyhow!("{error}"))?;
+    let target = Target {
+        format: args.to,
+        dialect: Dialect::Native,
+        model: &name,
+        domain: 0,
+    };
+    let converted =
+        convert_request(input, &source, &target, &Options::default()).map_err(|error| anyhow!("{error}"))?;
     if args.explain {
         let report = &converted.report;
-        for (word, list) in [("dropped", &report.dropped), ("altered", &report.altered), ("emulated", &report.emulated)] {
+        for (word, list) in [
+            ("dropped", &report.dropped),
+            ("altered", &report.altered),
+            ("emulated", &report.emulated),
+        ] {
             for entry in list {
                 eprintln!("{word}: {entry}");
             }
@@ -54,7 +74,11 @@ fn stream(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = Stream::Convert(Box::new(Converter::new(context(args.to, args.from)?)));
     let mut out = Vec::new();
     let progress = stream.push(input, &mut out);
-    let progress = if progress.failure.is_some() { progress } else { stream.end(&mut out) };
+    let progress = if progress.failure.is_some() {
+        progress
+    } else {
+        stream.end(&mut out)
+    };
     if let Some(failure) = progress.failure {
         stream.fail(&failure, &mut out);
         eprintln!("{}", failure.message);
@@ -65,13 +89,30 @@ fn stream(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
 /// The context of a plain request of the client's format.
 fn context(client: Format, upstream: Format) -> anyhow::Result<Context> {
     let body = match client {
-        Format::Chat => r#"{"model":"model","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"x"}]}"#,
+        Format::Chat => {
+            r#"{"model":"model","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"x"}]}"#
+        }
         Format::Responses => r#"{"model":"model","stream":true,"store":false,"input":"x"}"#,
-        Format::Messages => r#"{"model":"model","stream":true,"max_tokens":1,"messages":[{"role":"user","content":"x"}]}"#,
-        Format::Gemini => r#"{"contents":[{"parts":[{"text":"x"}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#,
+        Format::Messages => {
+            r#"{"model":"model","stream":true,"max_tokens":1,"messages":[{"role":"user","content":"x"}]}"#
+        }
+        Format::Gemini => {
+            r#"{"contents":[{"parts":[{"text":"x"}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}"#
+        }
     };
-    let source = Source { format: client, model: Some("model"), stream: true, array: false };
-    let target = Target { format: upstream, dialect: Dialect::Native, model: "model", domain: 0 };
-    let converted = convert_request(body.as_bytes(), &source, &target, &Options::default()).map_err(|error| anyhow!("{error}"))?;
+    let source = Source {
+        format: client,
+        model: Some("model"),
+        stream: true,
+        array: false,
+    };
+    let target = Target {
+        format: upstream,
+        dialect: Dialect::Native,
+        model: "model",
+        domain: 0,
+    };
+    let converted = convert_request(body.as_bytes(), &source, &target, &Options::default())
+        .map_err(|error| anyhow!("{error}"))?;
     Ok(converted.context)
 }

@@ -19,7 +19,9 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
         args.listen, args.metrics,
     );
     let loaded = compile_file("demo".as_ref(), &text, &Environment::default());
-    let config = loaded.config.ok_or_else(|| anyhow!("the demo's configuration is not valid: {:?}", loaded.problems))?;
+    let config = loaded
+        .config
+        .ok_or_else(|| anyhow!("the demo's configuration is not valid: {:?}", loaded.problems))?;
     eprint!("{}", welcome(&config));
     eprintln!("  demo    mock providers on http://{mock}: any key is accepted, nothing leaves this machine");
     for model in ["gpt-5.6-luna", "claude-opus-5-5", "gemini-3-pro"] {

@@ -8,7 +8,9 @@ use crate::args::Mock;
 
 pub(super) fn run(args: &Mock) -> anyhow::Result<ExitCode> {
     let address = opm_mock::spawn(args.listen).with_context(|| format!("listening on {}", args.listen))?;
-    eprintln!("mock providers on http://{address}: /v1/chat/completions /v1/responses /v1/messages /v1beta/models/…; requests: /_mock/requests");
+    eprintln!(
+        "mock providers on http://{address}: /v1/chat/completions /v1/responses /v1/messages /v1beta/models/…; requests: /_mock/requests"
+    );
     loop {
         std::thread::park();
     }

@@ -22,7 +22,10 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
     if let Some(code) = report(&found) {
         return Ok(code);
     }
-    let config = found.loaded.config.ok_or_else(|| anyhow!("the configuration is not valid"))?;
+    let config = found
+        .loaded
+        .config
+        .ok_or_else(|| anyhow!("the configuration is not valid"))?;
     eprint!("{}", welcome(&config));
     start(config, args.upgrade)?;
     Ok(ExitCode::SUCCESS)
@@ -38,14 +41,20 @@ pub(super) fn start(config: Config, upgrade: bool) -> anyhow::Result<()> {
         drain: config.drain,
         upgrade,
     };
-    for address in [listening.proxy, listening.metrics].into_iter().filter(|_| !upgrade) {
+    for address in [listening.proxy, listening.metrics]
+        .into_iter()
+        .filter(|_| !upgrade)
+    {
         // Pingora panics on a port in use; this says it in words.
-        std::net::TcpListener::bind(address).map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
+        std::net::TcpListener::bind(address)
+            .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
     }
     let metrics = Metrics::new();
     let drain = Drain::default();
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(config)));
-    let ca_file = std::env::var("SSL_CERT_FILE").ok().filter(|path| !path.is_empty());
+    let ca_file = std::env::var("SSL_CERT_FILE")
+        .ok()
+        .filter(|path| !path.is_empty());
     let gateway = Gateway::new(snapshot, Upstreams::new(ca_file), metrics.clone(), drain.clone());
     run_server(gateway, metrics, drain, &listening).map_err(|error| anyhow!(error))
 }

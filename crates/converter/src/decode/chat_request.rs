@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::openai::{cache_mark, call_id, detail, google_signature, natives, opaque, reasoning, strings, tool_choice};
+use super::openai::{
+    cache_mark, call_id, detail, google_signature, natives, opaque, reasoning, strings, tool_choice,
+};
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::request::Native;
 use crate::ir::{
-    Arguments, Block, Media, MediaKind, OutputFormat, Request, Role, Show, Source, SystemBlock, TextBlock, Thought, Tool,
-    ToolCall, ToolKind, ToolResult, Turn,
+    Arguments, Block, Media, MediaKind, OutputFormat, Request, Role, Show, Source, SystemBlock, TextBlock,
+    Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
 };
 use crate::ir::{Opaque, ReasoningDepth, State};
 use crate::json::{Raw, Text, from_str};
@@ -26,13 +28,17 @@ const CLASSES: &[(&str, Class)] = &[
 
 pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
-    let messages =
-        wire.messages.ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
+    let messages = wire
+        .messages
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
     let legacy_functions = wire.functions.is_some();
     let mut request = Request {
         model: wire.model.unwrap_or_default(),
         stream: wire.stream.unwrap_or(false),
-        include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+        include_usage: wire
+            .stream_options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false),
         tools: tools(wire.tools.unwrap_or_default(), wire.functions.unwrap_or_default())?,
         tool_choice: match wire.tool_choice.or(wire.function_call) {
             Some(raw) => tool_choice(raw).map_err(|error| error.under("tool_choice"))?,
@@ -63,7 +69,10 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         natives: natives(wire.extra, CLASSES),
         ..Request::default()
     };
-    if !matches!(request.reasoning.depth, ReasoningDepth::Unset | ReasoningDepth::Off) {
+    if !matches!(
+        request.reasoning.depth,
+        ReasoningDepth::Unset | ReasoningDepth::Off
+    ) {
         // A client that asks for reasoning wants to see it where the vendor must be told so (conversion.md section 9).
         request.reasoning.show = Show::Summary;
     }
@@ -85,35 +94,57 @@ fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) 
     for (index, message) in messages.into_iter().enumerate() {
         let path = format!("messages[{index}]");
         let at = |error: Error| error.under_index(index).under("messages");
-        let role = message.role.clone().ok_or_else(|| at(Error::at(ErrorKind::Missing, "/role", "`role` is required")))?;
+        let role = message
+            .role
+            .clone()
+            .ok_or_else(|| at(Error::at(ErrorKind::Missing, "/role", "`role` is required")))?;
         let developer = role == "developer";
         match role.as_ref() {
             "system" | "developer" if leading => {
                 let texts = content(message.content, &path, true).map_err(at)?;
-                request.system.extend(texts.into_iter().filter_map(|block| match block {
-                    Block::Text(text) => Some(SystemBlock { developer, text }),
-                    _ => None,
-                }));
+                request
+                    .system
+                    .extend(texts.into_iter().filter_map(|block| match block {
+                        Block::Text(text) => Some(SystemBlock { developer, text }),
+                        _ => None,
+                    }));
                 continue;
             }
             _ => leading = false,
         }
-        let name = if role == "function" { None } else { message.name.clone() };
+        let name = if role == "function" {
+            None
+        } else {
+            message.name.clone()
+        };
         let (role, blocks) = match role.as_ref() {
             "system" | "developer" => (Role::System, content(message.content, &path, true).map_err(at)?),
             "user" => (Role::User, content(message.content, &path, true).map_err(at)?),
             "assistant" => (Role::Assistant, assistant(message, &path).map_err(at)?),
             "tool" | "function" => {
-                push_result(request, tool_result(message, &path, role == "function").map_err(at)?, path);
+                push_result(
+                    request,
+                    tool_result(message, &path, role == "function").map_err(at)?,
+                    path,
+                );
                 continue;
             }
             other => {
                 let known = "developer, system, user, assistant, tool";
-                let text = format!("unknown role `{}`; the roles are {known}", other.chars().take(40).collect::<String>());
+                let text = format!(
+                    "unknown role `{}`; the roles are {known}",
+                    other.chars().take(40).collect::<String>()
+                );
                 return Err(at(Error::at(ErrorKind::Invalid, "/role", text)));
             }
         };
-        request.turns.push(Turn { role, developer, name, blocks, path });
+        request.turns.push(Turn {
+            role,
+            developer,
+            name,
+            blocks,
+            path,
+        });
     }
     Ok(())
 }
@@ -122,7 +153,13 @@ fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) 
 fn push_result<'a>(request: &mut Request<'a>, result: Block<'a>, path: String) {
     match request.turns.last_mut() {
         Some(turn) if turn.role == Role::Tool => turn.blocks.push(result),
-        _ => request.turns.push(Turn { role: Role::Tool, developer: false, name: None, blocks: vec![result], path }),
+        _ => request.turns.push(Turn {
+            role: Role::Tool,
+            developer: false,
+            name: None,
+            blocks: vec![result],
+            path,
+        }),
     }
 }
 
@@ -130,7 +167,11 @@ fn tool_result<'a>(message: wire::Message<'a>, path: &str, legacy: bool) -> Resu
     let parts = content(message.content, path, true)?;
     let (call_id, _) = call_id(message.tool_call_id.unwrap_or_default());
     if call_id.is_empty() && !legacy {
-        return Err(Error::at(ErrorKind::Missing, "/tool_call_id", "a tool message needs the `tool_call_id` it answers"));
+        return Err(Error::at(
+            ErrorKind::Missing,
+            "/tool_call_id",
+            "a tool message needs the `tool_call_id` it answers",
+        ));
     }
     Ok(Block::ToolResult(ToolResult {
         call_id,
@@ -144,9 +185,16 @@ fn tool_result<'a>(message: wire::Message<'a>, path: &str, legacy: bool) -> Resu
 }
 
 fn assistant<'a>(message: wire::Message<'a>, path: &str) -> Result<Vec<Block<'a>>, Error> {
-    let mut blocks = thoughts(message.reasoning_content, message.reasoning_details.unwrap_or_default());
+    let mut blocks = thoughts(
+        message.reasoning_content,
+        message.reasoning_details.unwrap_or_default(),
+    );
     let visible = content(message.content, path, false)?;
-    blocks.extend(visible.into_iter().filter(|block| !matches!(block, Block::Text(text) if text.text.is_empty())));
+    blocks.extend(
+        visible
+            .into_iter()
+            .filter(|block| !matches!(block, Block::Text(text) if text.text.is_empty())),
+    );
     if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
@@ -175,10 +223,23 @@ fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<wire::ReasoningDetail<'a>>)
     let mut thoughts = Vec::new();
     let first = states.next();
     if text.is_some() || first.is_some() {
-        let state = first.or(Some(Opaque { origin: Format::Chat, domain: None, state: State::Plain }));
-        thoughts.push(Block::Thought(Thought { text: text.into_iter().collect(), summary: false, state }));
+        let state = first.or(Some(Opaque {
+            origin: Format::Chat,
+            domain: None,
+            state: State::Plain,
+        }));
+        thoughts.push(Block::Thought(Thought {
+            text: text.into_iter().collect(),
+            summary: false,
+            state,
+        }));
     }
-    thoughts.extend(states.map(|state| Block::Thought(Thought { state: Some(state), ..Thought::default() })));
+    thoughts.extend(states.map(|state| {
+        Block::Thought(Thought {
+            state: Some(state),
+            ..Thought::default()
+        })
+    }));
     thoughts
 }
 
@@ -186,27 +247,56 @@ fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Resul
     let (id, state) = call_id(call.id.unwrap_or_default());
     if let Some(state) = state {
         // The seal carries what the model thought right before this call; the same state may already stand in the details.
-        let known = blocks.iter().any(|block| matches!(block, Block::Thought(thought) if thought.state.as_ref() == Some(&state)));
+        let known = blocks
+            .iter()
+            .any(|block| matches!(block, Block::Thought(thought) if thought.state.as_ref() == Some(&state)));
         if !known {
-            blocks.push(Block::Thought(Thought { state: Some(state), ..Thought::default() }));
+            blocks.push(Block::Thought(Thought {
+                state: Some(state),
+                ..Thought::default()
+            }));
         }
     }
     let (name, arguments) = match (call.function, call.custom) {
-        (Some(function), _) => (function.name, Arguments::Encoded(function.arguments.unwrap_or_default())),
+        (Some(function), _) => (
+            function.name,
+            Arguments::Encoded(function.arguments.unwrap_or_default()),
+        ),
         (None, Some(custom)) => (custom.name, Arguments::Freeform(custom.input.unwrap_or_default())),
-        (None, None) => return Err(Error::at(ErrorKind::Missing, "/function", "a tool call needs its `function`")),
+        (None, None) => {
+            return Err(Error::at(
+                ErrorKind::Missing,
+                "/function",
+                "a tool call needs its `function`",
+            ));
+        }
     };
-    let name = name.ok_or_else(|| Error::at(ErrorKind::Missing, "/function/name", "a tool call needs a name"))?;
+    let name =
+        name.ok_or_else(|| Error::at(ErrorKind::Missing, "/function/name", "a tool call needs a name"))?;
     let state = google_signature(call.extra_content);
-    blocks.push(Block::ToolCall(ToolCall { id, name, arguments, namespace: None, state, cache: None }));
+    blocks.push(Block::ToolCall(ToolCall {
+        id,
+        name,
+        arguments,
+        namespace: None,
+        state,
+        cache: None,
+    }));
     Ok(())
 }
 
 /// A string or parts. `must`: unknown parts change what the model is asked.
-fn content<'a>(content: Option<Content<'a, wire::Part<'a>>>, path: &str, must: bool) -> Result<Vec<Block<'a>>, Error> {
+fn content<'a>(
+    content: Option<Content<'a, wire::Part<'a>>>,
+    path: &str,
+    must: bool,
+) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
-        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock { text, ..TextBlock::default() })]),
+        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        })]),
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
@@ -220,39 +310,79 @@ fn content<'a>(content: Option<Content<'a, wire::Part<'a>>>, path: &str, must: b
 
 fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
     let kind = part.kind.unwrap_or_default();
-    let cache = cache_mark(part.prompt_cache_breakpoint.as_ref().or(part.cache_control.as_ref()));
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("this part needs `{member}`"));
+    let cache = cache_mark(
+        part.prompt_cache_breakpoint
+            .as_ref()
+            .or(part.cache_control.as_ref()),
+    );
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("this part needs `{member}`"),
+        )
+    };
     match kind.as_ref() {
         "text" => {
             let text = part.text.ok_or_else(|| missing("text"))?;
-            Ok(Block::Text(TextBlock { text, cache, ..TextBlock::default() }))
+            Ok(Block::Text(TextBlock {
+                text,
+                cache,
+                ..TextBlock::default()
+            }))
         }
         "image_url" => {
             let raw = part.image_url.ok_or_else(|| missing("image_url"))?;
             let (url, word) = image_url(raw).map_err(|error| error.under("image_url"))?;
             let detail = detail(word.as_deref());
             let source = media::source(&url);
-            Ok(Block::Media(Media { kind: MediaKind::Image, source, detail, title: None, cache }))
+            Ok(Block::Media(Media {
+                kind: MediaKind::Image,
+                source,
+                detail,
+                title: None,
+                cache,
+            }))
         }
         "input_audio" => {
             let audio = part.input_audio.ok_or_else(|| missing("input_audio"))?;
             let mime = format!("audio/{}", audio.format.as_deref().unwrap_or("wav"));
-            let source = Source::Base64 { mime: mime.into(), data: audio.data.ok_or_else(|| missing("input_audio/data"))? };
-            Ok(Block::Media(Media { kind: MediaKind::Audio, source, detail: None, title: None, cache }))
+            let source = Source::Base64 {
+                mime: mime.into(),
+                data: audio.data.ok_or_else(|| missing("input_audio/data"))?,
+            };
+            Ok(Block::Media(Media {
+                kind: MediaKind::Audio,
+                source,
+                detail: None,
+                title: None,
+                cache,
+            }))
         }
         "file" => {
             let file = part.file.ok_or_else(|| missing("file"))?;
             let source = match (file.file_data, file.file_id) {
-                (Some(data), _) => media::data_url(&data)
-                    .unwrap_or_else(|| Source::Base64 { mime: "application/pdf".into(), data }),
-                (None, Some(id)) => Source::File { id, owner: Format::Chat },
+                (Some(data), _) => media::data_url(&data).unwrap_or_else(|| Source::Base64 {
+                    mime: "application/pdf".into(),
+                    data,
+                }),
+                (None, Some(id)) => Source::File {
+                    id,
+                    owner: Format::Chat,
+                },
                 (None, None) => return Err(missing("file/file_data")),
             };
             let kind = match &source {
                 Source::Base64 { mime, .. } => media::kind(mime),
                 _ => MediaKind::Document,
             };
-            Ok(Block::Media(Media { kind, source, detail: None, title: file.filename, cache }))
+            Ok(Block::Media(Media {
+                kind,
+                source,
+                detail: None,
+                title: file.filename,
+                cache,
+            }))
         }
         "refusal" => Ok(Block::Refusal(part.refusal.unwrap_or_default())),
         "" => Err(missing("type")),
@@ -272,7 +402,9 @@ fn image_url(raw: Raw<'_>) -> Result<(Text<'_>, Option<Cow<'_, str>>), Error> {
         return Ok((url, None));
     }
     let image: wire::ImageUrl<'_> = from_str(raw.get())?;
-    let url = image.url.ok_or_else(|| Error::at(ErrorKind::Missing, "/url", "an image needs its `url`"))?;
+    let url = image
+        .url
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/url", "an image needs its `url`"))?;
     Ok((url, image.detail))
 }
 
@@ -296,17 +428,32 @@ fn tool(raw: Raw<'_>, path: String) -> Result<Tool<'_>, Error> {
         return function(declared, cache, path).map_err(|error| error.under("function"));
     }
     if let Some(custom) = tool.custom {
-        let name = custom.name.ok_or_else(|| Error::at(ErrorKind::Missing, "/custom/name", "a tool needs a name"))?;
+        let name = custom
+            .name
+            .ok_or_else(|| Error::at(ErrorKind::Missing, "/custom/name", "a tool needs a name"))?;
         let format = custom.format.map(flat_format).transpose()?.flatten();
         let kind = ToolKind::Custom { format };
-        return Ok(Tool { name, description: custom.description, kind, namespace: None, cache, path });
+        return Ok(Tool {
+            name,
+            description: custom.description,
+            kind,
+            namespace: None,
+            cache,
+            path,
+        });
     }
-    let kind = tool.kind.ok_or_else(|| Error::at(ErrorKind::Missing, "/type", "a tool needs a `type`"))?;
+    let kind = tool
+        .kind
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/type", "a tool needs a `type`"))?;
     let name = kind.clone();
     Ok(Tool {
         name,
         description: None,
-        kind: ToolKind::Hosted { format: Format::Chat, kind, json: raw },
+        kind: ToolKind::Hosted {
+            format: Format::Chat,
+            kind,
+            json: raw,
+        },
         namespace: None,
         cache,
         path,
@@ -333,18 +480,39 @@ fn function<'a>(
     cache: Option<crate::ir::CacheMark>,
     path: String,
 ) -> Result<Tool<'a>, Error> {
-    let name = function.name.ok_or_else(|| Error::at(ErrorKind::Missing, "/name", "a function needs a name"))?;
+    let name = function
+        .name
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/name", "a function needs a name"))?;
     let parameters = function.parameters.filter(|schema| !schema.is_null());
-    let kind = ToolKind::Function { parameters, openapi: false, strict: function.strict };
-    Ok(Tool { name, description: function.description, kind, namespace: None, cache, path })
+    let kind = ToolKind::Function {
+        parameters,
+        openapi: false,
+        strict: function.strict,
+    };
+    Ok(Tool {
+        name,
+        description: function.description,
+        kind,
+        namespace: None,
+        cache,
+        path,
+    })
 }
 
 fn output(format: Option<wire::ResponseFormat<'_>>) -> Result<OutputFormat<'_>, Error> {
-    let Some(format) = format else { return Ok(OutputFormat::Text) };
+    let Some(format) = format else {
+        return Ok(OutputFormat::Text);
+    };
     match format.kind.as_deref() {
         Some("json_object") => Ok(OutputFormat::JsonObject),
         Some("json_schema") => {
-            let at = || Error::at(ErrorKind::Missing, "/response_format/json_schema/schema", "a schema is required");
+            let at = || {
+                Error::at(
+                    ErrorKind::Missing,
+                    "/response_format/json_schema/schema",
+                    "a schema is required",
+                )
+            };
             let declared = format.json_schema.ok_or_else(at)?;
             Ok(OutputFormat::JsonSchema {
                 name: declared.name,

@@ -7,8 +7,8 @@ use super::usage;
 use crate::error::Error;
 use crate::format::Format;
 use crate::ir::{
-    Arguments, Block, Candidate, Citation, Logprob, Media, MediaKind, Opaque, Response, Source, State, TextBlock, Thought,
-    ToolCall,
+    Arguments, Block, Candidate, Citation, Logprob, Media, MediaKind, Opaque, Response, Source, State,
+    TextBlock, Thought, ToolCall,
 };
 use crate::json::{Raw, Text, from_str};
 use crate::stop::Stop;
@@ -113,7 +113,12 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         id: wire.id.unwrap_or_default(),
         model: wire.model,
         created: wire.created,
-        candidates: wire.choices.unwrap_or_default().into_iter().map(candidate).collect(),
+        candidates: wire
+            .choices
+            .unwrap_or_default()
+            .into_iter()
+            .map(candidate)
+            .collect(),
         usage: wire.usage.map(usage::openai).transpose()?.unwrap_or_default(),
         service_tier: wire.service_tier,
         fingerprint: wire.system_fingerprint,
@@ -123,9 +128,19 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
 fn candidate(choice: Choice<'_>) -> Candidate<'_> {
     let message = choice.message.unwrap_or_default();
     let native_stop = choice.finish_reason.clone();
-    let stop = choice.finish_reason.map_or(Stop::Unknown("".into()), Stop::from_chat);
-    let mut blocks = thoughts(message.reasoning_content, message.reasoning_details.unwrap_or_default());
-    let citations: Vec<Citation<'_>> = message.annotations.unwrap_or_default().into_iter().filter_map(citation).collect();
+    let stop = choice
+        .finish_reason
+        .map_or(Stop::Unknown("".into()), Stop::from_chat);
+    let mut blocks = thoughts(
+        message.reasoning_content,
+        message.reasoning_details.unwrap_or_default(),
+    );
+    let citations: Vec<Citation<'_>> = message
+        .annotations
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(citation)
+        .collect();
     let texts: Vec<Text<'_>> = match message.content {
         None => Vec::new(),
         Some(Content::Text(text)) => vec![text],
@@ -133,13 +148,23 @@ fn candidate(choice: Choice<'_>) -> Candidate<'_> {
     };
     for (index, text) in texts.into_iter().filter(|text| !text.is_empty()).enumerate() {
         let citations = if index == 0 { citations.clone() } else { Vec::new() };
-        blocks.push(Block::Text(TextBlock { text, citations, ..TextBlock::default() }));
+        blocks.push(Block::Text(TextBlock {
+            text,
+            citations,
+            ..TextBlock::default()
+        }));
     }
     blocks.extend(message.images.unwrap_or_default().into_iter().filter_map(image));
     if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
-    blocks.extend(message.tool_calls.unwrap_or_default().into_iter().filter_map(tool_call));
+    blocks.extend(
+        message
+            .tool_calls
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(tool_call),
+    );
     if let Some(call) = message.function_call {
         blocks.push(Block::ToolCall(call_of("".into(), call, None)));
     }
@@ -154,22 +179,47 @@ fn candidate(choice: Choice<'_>) -> Candidate<'_> {
 }
 
 fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<ReasoningDetail<'a>>) -> Vec<Block<'a>> {
-    let mut states: Vec<Opaque<'a>> =
-        details.into_iter().filter_map(|detail| detail.data).filter_map(|data| opaque(data, |_| None)).collect();
+    let mut states: Vec<Opaque<'a>> = details
+        .into_iter()
+        .filter_map(|detail| detail.data)
+        .filter_map(|data| opaque(data, |_| None))
+        .collect();
     let mut blocks = Vec::new();
     if let Some(text) = text.filter(|text| !text.is_empty()) {
-        let plain = Opaque { origin: Format::Chat, domain: None, state: State::Plain };
-        let state = if states.is_empty() { plain } else { states.remove(0) };
-        blocks.push(Block::Thought(Thought { text: vec![text], summary: false, state: Some(state) }));
+        let plain = Opaque {
+            origin: Format::Chat,
+            domain: None,
+            state: State::Plain,
+        };
+        let state = if states.is_empty() {
+            plain
+        } else {
+            states.remove(0)
+        };
+        blocks.push(Block::Thought(Thought {
+            text: vec![text],
+            summary: false,
+            state: Some(state),
+        }));
     }
-    blocks.extend(states.into_iter().map(|state| Block::Thought(Thought { state: Some(state), ..Thought::default() })));
+    blocks.extend(states.into_iter().map(|state| {
+        Block::Thought(Thought {
+            state: Some(state),
+            ..Thought::default()
+        })
+    }));
     blocks
 }
 
 fn citation(annotation: Annotation<'_>) -> Option<Citation<'_>> {
     let source = annotation.url_citation?;
     let range = source.start_index.zip(source.end_index);
-    Some(Citation { url: source.url, title: source.title, range, ..Citation::default() })
+    Some(Citation {
+        url: source.url,
+        title: source.title,
+        range,
+        ..Citation::default()
+    })
 }
 
 /// `{"type":"image_url","image_url":{"url":"data:…"}}`, a dialect of several servers.
@@ -198,23 +248,48 @@ fn tool_call(call: WireCall<'_>) -> Option<Block<'_>> {
     if let Some(custom) = call.custom {
         let arguments = Arguments::Freeform(custom.input.unwrap_or_default());
         let name = custom.name?;
-        return Some(Block::ToolCall(ToolCall { id, name, arguments, namespace: None, state, cache: None }));
+        return Some(Block::ToolCall(ToolCall {
+            id,
+            name,
+            arguments,
+            namespace: None,
+            state,
+            cache: None,
+        }));
     }
     Some(Block::ToolCall(call_of(id, call.function?, state)))
 }
 
-fn call_of<'a>(id: Cow<'a, str>, call: crate::wire::chat::FunctionCall<'a>, state: Option<Opaque<'a>>) -> ToolCall<'a> {
+fn call_of<'a>(
+    id: Cow<'a, str>,
+    call: crate::wire::chat::FunctionCall<'a>,
+    state: Option<Opaque<'a>>,
+) -> ToolCall<'a> {
     let arguments = Arguments::Encoded(call.arguments.unwrap_or_default());
-    ToolCall { id, name: call.name.unwrap_or_default(), arguments, namespace: None, state, cache: None }
+    ToolCall {
+        id,
+        name: call.name.unwrap_or_default(),
+        arguments,
+        namespace: None,
+        state,
+        cache: None,
+    }
 }
 
 pub(crate) fn logprobs(wire: Option<Logprobs<'_>>) -> Vec<Logprob<'_>> {
-    let tokens = wire.and_then(|logprobs| logprobs.content).unwrap_or_default().into_iter();
+    let tokens = wire
+        .and_then(|logprobs| logprobs.content)
+        .unwrap_or_default()
+        .into_iter();
     tokens.filter_map(logprob).collect()
 }
 
 pub(crate) fn logprob(token: TokenLogprob<'_>) -> Option<Logprob<'_>> {
     let top = token.top_logprobs.unwrap_or_default().into_iter();
     let top = top.filter_map(|token| token.token.zip(token.logprob)).collect();
-    Some(Logprob { token: token.token?, logprob: token.logprob?, top })
+    Some(Logprob {
+        token: token.token?,
+        logprob: token.logprob?,
+        top,
+    })
 }

@@ -7,8 +7,9 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::block::Native;
 use crate::ir::{
-    Arguments, Block, CacheMark, Effort, Media, MediaKind, Opaque, OutputFormat, Reasoning, ReasoningDepth, Request, Role,
-    Show, Source, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Arguments, Block, CacheMark, Effort, Media, MediaKind, Opaque, OutputFormat, Reasoning, ReasoningDepth,
+    Request, Role, Show, Source, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice,
+    ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, from_str};
 use crate::media;
@@ -31,14 +32,18 @@ const BILLING: &str = "x-anthropic-billing-header:";
 
 pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
-    let messages =
-        wire.messages.ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
-    let max_tokens = wire.max_tokens.ok_or_else(|| {
-        Error::at(ErrorKind::Missing, "/max_tokens", "`max_tokens` is required")
-    })?;
+    let messages = wire
+        .messages
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
+    let max_tokens = wire
+        .max_tokens
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/max_tokens", "`max_tokens` is required"))?;
     let output_config = wire.output_config.unwrap_or_default();
     let tools = tools(wire.tools.unwrap_or_default())?;
-    let parallel = wire.tool_choice.as_ref().and_then(|choice| choice.disable_parallel_tool_use);
+    let parallel = wire
+        .tool_choice
+        .as_ref()
+        .and_then(|choice| choice.disable_parallel_tool_use);
     let mut request = Request {
         model: wire.model.unwrap_or_default(),
         stream: wire.stream.unwrap_or(false),
@@ -70,21 +75,40 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
 fn system<'a>(system: Option<Content<'a, wire::ContentBlock<'a>>>) -> Vec<SystemBlock<'a>> {
     let texts = match system {
         None => Vec::new(),
-        Some(Content::Text(text)) => vec![TextBlock { text, ..TextBlock::default() }],
+        Some(Content::Text(text)) => vec![TextBlock {
+            text,
+            ..TextBlock::default()
+        }],
         Some(Content::Parts(blocks)) => blocks
             .into_iter()
             .filter_map(|block| {
                 let cache = cache(block.cache_control.as_ref());
-                block.text.map(|text| TextBlock { text, cache, ..TextBlock::default() })
+                block.text.map(|text| TextBlock {
+                    text,
+                    cache,
+                    ..TextBlock::default()
+                })
             })
             .collect(),
     };
-    let kept = texts.into_iter().filter(|block| !block.text.is_empty() && !block.text.decode().starts_with(BILLING));
-    kept.map(|text| SystemBlock { developer: false, text }).collect()
+    let kept = texts
+        .into_iter()
+        .filter(|block| !block.text.is_empty() && !block.text.decode().starts_with(BILLING));
+    kept.map(|text| SystemBlock {
+        developer: false,
+        text,
+    })
+    .collect()
 }
 
 fn cache(marker: Option<&wire::CacheControl<'_>>) -> Option<CacheMark> {
-    marker.map(|marker| if marker.ttl.as_deref() == Some("1h") { CacheMark::Long } else { CacheMark::Short })
+    marker.map(|marker| {
+        if marker.ttl.as_deref() == Some("1h") {
+            CacheMark::Long
+        } else {
+            CacheMark::Short
+        }
+    })
 }
 
 /// Results first as a turn of their own, then what the user said beside them.
@@ -104,7 +128,10 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
         .content
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/content", "`content` is required"))?;
     let blocks = match content {
-        Content::Text(text) => vec![Block::Text(TextBlock { text, ..TextBlock::default() })],
+        Content::Text(text) => vec![Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        })],
         Content::Parts(parts) => {
             let must = role == Role::User;
             let numbered = parts.into_iter().enumerate();
@@ -117,10 +144,17 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
             blocks?
         }
     };
-    let (results, others): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|block| role == Role::User && matches!(block, Block::ToolResult(_)));
+    let (results, others): (Vec<_>, Vec<_>) = blocks
+        .into_iter()
+        .partition(|block| role == Role::User && matches!(block, Block::ToolResult(_)));
     let mut push = |role, blocks: Vec<Block<'a>>| {
-        request.turns.push(Turn { role, developer: false, name: None, blocks, path: path.clone() });
+        request.turns.push(Turn {
+            role,
+            developer: false,
+            name: None,
+            blocks,
+            path: path.clone(),
+        });
     };
     if !results.is_empty() {
         push(Role::Tool, results);
@@ -135,55 +169,127 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
 fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
     let cache = cache(block.cache_control.as_ref());
     let kind = block.kind.clone().unwrap_or_default();
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("this block needs `{member}`"));
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("this block needs `{member}`"),
+        )
+    };
     match kind.as_ref() {
         "text" => {
             let text = block.text.ok_or_else(|| missing("text"))?;
-            Ok(Block::Text(TextBlock { text, cache, ..TextBlock::default() }))
+            Ok(Block::Text(TextBlock {
+                text,
+                cache,
+                ..TextBlock::default()
+            }))
         }
         "image" | "document" => {
             let raw = block.source.ok_or_else(|| missing("source"))?;
             let source = source(raw, &path).map_err(|error| error.under("source"))?;
-            let kind = if kind == "image" { MediaKind::Image } else { MediaKind::Document };
-            Ok(Block::Media(Media { kind, source, detail: None, title: block.title, cache }))
+            let kind = if kind == "image" {
+                MediaKind::Image
+            } else {
+                MediaKind::Document
+            };
+            Ok(Block::Media(Media {
+                kind,
+                source,
+                detail: None,
+                title: block.title,
+                cache,
+            }))
         }
         "tool_use" => Ok(Block::ToolCall(tool_call(block, cache)?)),
         "tool_result" => tool_result(block, path, cache),
         "thinking" => {
             let own = |signature: Cow<'a, str>| {
                 let state = State::Signature(signature);
-                Some(Opaque { origin: Format::Messages, domain: None, state })
+                Some(Opaque {
+                    origin: Format::Messages,
+                    domain: None,
+                    state,
+                })
             };
             let signature = block.signature.filter(|signature| !signature.is_empty());
             let state = signature.and_then(|signature| opaque(signature, own));
-            let text = block.thinking.into_iter().filter(|text| !text.is_empty()).collect();
-            Ok(Block::Thought(Thought { text, summary: false, state }))
+            let text = block
+                .thinking
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect();
+            Ok(Block::Thought(Thought {
+                text,
+                summary: false,
+                state,
+            }))
         }
         "redacted_thinking" => {
-            let own = |data| Some(Opaque { origin: Format::Messages, domain: None, state: State::Redacted(data) });
+            let own = |data| {
+                Some(Opaque {
+                    origin: Format::Messages,
+                    domain: None,
+                    state: State::Redacted(data),
+                })
+            };
             let state = opaque(block.data.ok_or_else(|| missing("data"))?, own);
-            Ok(Block::Thought(Thought { state, ..Thought::default() }))
+            Ok(Block::Thought(Thought {
+                state,
+                ..Thought::default()
+            }))
         }
         "search_result" => search_result(block, path),
         "" => Err(missing("type")),
-        _ => Ok(Block::Native(Native { format: Format::Messages, kind, json: Raw::of_const("{}"), path, must })),
+        _ => Ok(Block::Native(Native {
+            format: Format::Messages,
+            kind,
+            json: Raw::of_const("{}"),
+            path,
+            must,
+        })),
     }
 }
 
 fn tool_call<'a>(block: wire::ContentBlock<'a>, cache: Option<CacheMark>) -> Result<ToolCall<'a>, Error> {
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("a tool_use block needs `{member}`"));
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("a tool_use block needs `{member}`"),
+        )
+    };
     let (id, _) = super::openai::call_id(block.id.ok_or_else(|| missing("id"))?);
     let name = block.name.ok_or_else(|| missing("name"))?;
     let input = block.input.unwrap_or(Raw::of_const("{}"));
     if !input.is_object() {
-        return Err(Error::at(ErrorKind::Invalid, "/input", "the input of a tool_use block must be an object"));
+        return Err(Error::at(
+            ErrorKind::Invalid,
+            "/input",
+            "the input of a tool_use block must be an object",
+        ));
     }
-    Ok(ToolCall { id, name, arguments: Arguments::Object(input), namespace: None, state: None, cache })
+    Ok(ToolCall {
+        id,
+        name,
+        arguments: Arguments::Object(input),
+        namespace: None,
+        state: None,
+        cache,
+    })
 }
 
-fn tool_result<'a>(result: wire::ContentBlock<'a>, path: String, cache: Option<CacheMark>) -> Result<Block<'a>, Error> {
+fn tool_result<'a>(
+    result: wire::ContentBlock<'a>,
+    path: String,
+    cache: Option<CacheMark>,
+) -> Result<Block<'a>, Error> {
     let call_id = result.tool_use_id.ok_or_else(|| {
-        Error::at(ErrorKind::Missing, "/tool_use_id", "a tool_result block needs the `tool_use_id` it answers")
+        Error::at(
+            ErrorKind::Missing,
+            "/tool_use_id",
+            "a tool_result block needs the `tool_use_id` it answers",
+        )
     })?;
     let (call_id, _) = super::openai::call_id(call_id);
     let parts = nested(result.content, &path)?;
@@ -198,10 +304,16 @@ fn tool_result<'a>(result: wire::ContentBlock<'a>, path: String, cache: Option<C
     }))
 }
 
-fn nested<'a>(content: Option<Content<'a, wire::ContentBlock<'a>>>, path: &str) -> Result<Vec<Block<'a>>, Error> {
+fn nested<'a>(
+    content: Option<Content<'a, wire::ContentBlock<'a>>>,
+    path: &str,
+) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
-        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock { text, ..TextBlock::default() })]),
+        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        })]),
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
@@ -215,8 +327,15 @@ fn nested<'a>(content: Option<Content<'a, wire::ContentBlock<'a>>>, path: &str) 
 
 /// Title, source and text of a search result, as text.
 fn search_result<'a>(block: wire::ContentBlock<'a>, path: String) -> Result<Block<'a>, Error> {
-    let title = block.title.map(|title| title.decode().into_owned()).unwrap_or_default();
-    let source = block.source.and_then(Raw::as_text).map(|source| source.decode().into_owned()).unwrap_or_default();
+    let title = block
+        .title
+        .map(|title| title.decode().into_owned())
+        .unwrap_or_default();
+    let source = block
+        .source
+        .and_then(Raw::as_text)
+        .map(|source| source.decode().into_owned())
+        .unwrap_or_default();
     let mut text = format!("{title}\n{source}");
     for part in nested(block.content, &path)? {
         if let Block::Text(part) = part {
@@ -224,22 +343,41 @@ fn search_result<'a>(block: wire::ContentBlock<'a>, path: String) -> Result<Bloc
             text.push_str(&part.text.decode());
         }
     }
-    Ok(Block::Text(TextBlock { text: text.into(), ..TextBlock::default() }))
+    Ok(Block::Text(TextBlock {
+        text: text.into(),
+        ..TextBlock::default()
+    }))
 }
 
 fn source<'a>(raw: Raw<'a>, path: &str) -> Result<Source<'a>, Error> {
     let source: wire::Source<'a> = from_str(raw.get())?;
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("this source needs `{member}`"));
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("this source needs `{member}`"),
+        )
+    };
     match source.kind.as_deref() {
         Some("base64") => Ok(Source::Base64 {
             mime: media::repair(source.media_type.ok_or_else(|| missing("media_type"))?),
             data: source.data.ok_or_else(|| missing("data"))?,
         }),
-        Some("url") => Ok(Source::Url { url: source.url.ok_or_else(|| missing("url"))?, mime: None }),
-        Some("file") => Ok(Source::File { id: source.file_id.ok_or_else(|| missing("file_id"))?, owner: Format::Messages }),
+        Some("url") => Ok(Source::Url {
+            url: source.url.ok_or_else(|| missing("url"))?,
+            mime: None,
+        }),
+        Some("file") => Ok(Source::File {
+            id: source.file_id.ok_or_else(|| missing("file_id"))?,
+            owner: Format::Messages,
+        }),
         Some("text") => Ok(Source::Text(source.data.ok_or_else(|| missing("data"))?)),
         Some("content") => Ok(Source::Blocks(nested(source.content, path)?)),
-        _ => Err(Error::at(ErrorKind::Invalid, "/type", "a source is base64, url, file, text or content")),
+        _ => Err(Error::at(
+            ErrorKind::Invalid,
+            "/type",
+            "a source is base64, url, file, text or content",
+        )),
     }
 }
 
@@ -256,11 +394,26 @@ fn tools(tools: Vec<Raw<'_>>) -> Result<Vec<Tool<'_>>, Error> {
             Some(kind) => (tool.name.unwrap_or_else(|| kind.clone()), Some(kind)),
         };
         let kind = match kind {
-            Some(kind) => ToolKind::Hosted { format: Format::Messages, kind, json: raw },
-            None => ToolKind::Function { parameters: tool.input_schema, openapi: false, strict: tool.strict },
+            Some(kind) => ToolKind::Hosted {
+                format: Format::Messages,
+                kind,
+                json: raw,
+            },
+            None => ToolKind::Function {
+                parameters: tool.input_schema,
+                openapi: false,
+                strict: tool.strict,
+            },
         };
         let path = format!("tools[{index}]");
-        list.push(Tool { name, description: tool.description, kind, namespace: None, cache, path });
+        list.push(Tool {
+            name,
+            description: tool.description,
+            kind,
+            namespace: None,
+            cache,
+            path,
+        });
     }
     Ok(list)
 }
@@ -272,8 +425,15 @@ fn tool_choice<'a>(choice: wire::ToolChoice<'a>, tools: &[Tool<'a>]) -> Option<T
         "none" => Some(ToolChoice::None),
         "tool" => {
             let name = choice.name?;
-            let hosted = tools.iter().find(|tool| tool.name == name).is_some_and(|tool| matches!(tool.kind, ToolKind::Hosted { .. }));
-            Some(if hosted { ToolChoice::Hosted(name) } else { ToolChoice::Tool(name) })
+            let hosted = tools
+                .iter()
+                .find(|tool| tool.name == name)
+                .is_some_and(|tool| matches!(tool.kind, ToolKind::Hosted { .. }));
+            Some(if hosted {
+                ToolChoice::Hosted(name)
+            } else {
+                ToolChoice::Tool(name)
+            })
         }
         _ => None,
     }
@@ -282,7 +442,11 @@ fn tool_choice<'a>(choice: wire::ToolChoice<'a>, tools: &[Tool<'a>]) -> Option<T
 fn reasoning(thinking: Option<wire::Thinking<'_>>, effort: Option<&str>) -> Reasoning {
     let effort = effort.and_then(Effort::parse);
     let Some(thinking) = thinking else {
-        return Reasoning { depth: ReasoningDepth::Unset, effort, show: Show::Default };
+        return Reasoning {
+            depth: ReasoningDepth::Unset,
+            effort,
+            show: Show::Default,
+        };
     };
     let show = match thinking.display.as_deref() {
         Some("omitted") => Show::Hidden,
@@ -298,9 +462,21 @@ fn reasoning(thinking: Option<wire::Thinking<'_>>, effort: Option<&str>) -> Reas
 }
 
 fn output(format: Option<wire::OutputFormat<'_>>) -> Result<OutputFormat<'_>, Error> {
-    let Some(format) = format else { return Ok(OutputFormat::Text) };
+    let Some(format) = format else {
+        return Ok(OutputFormat::Text);
+    };
     let schema = format.schema.ok_or_else(|| {
-        Error::at(ErrorKind::Missing, "/output_config/format/schema", "a schema is required")
+        Error::at(
+            ErrorKind::Missing,
+            "/output_config/format/schema",
+            "a schema is required",
+        )
     })?;
-    Ok(OutputFormat::JsonSchema { name: None, description: None, schema, openapi: false, strict: None })
+    Ok(OutputFormat::JsonSchema {
+        name: None,
+        description: None,
+        schema,
+        openapi: false,
+        strict: None,
+    })
 }

@@ -6,7 +6,9 @@ use super::usage;
 use crate::error::Error;
 use crate::format::Format;
 use crate::ir::block::Native;
-use crate::ir::{Arguments, Block, Candidate, Citation, Opaque, Response, State, TextBlock, Thought, ToolCall};
+use crate::ir::{
+    Arguments, Block, Candidate, Citation, Opaque, Response, State, TextBlock, Thought, ToolCall,
+};
 use crate::json::{Raw, Text, from_str};
 use crate::stop::Stop;
 use crate::wire::object;
@@ -75,7 +77,12 @@ object! {
 
 pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
     let wire: Answer<'_> = from_str(body)?;
-    let blocks: Vec<Block<'_>> = wire.content.unwrap_or_default().into_iter().filter_map(block).collect();
+    let blocks: Vec<Block<'_>> = wire
+        .content
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(block)
+        .collect();
     let details = wire.stop_details.unwrap_or_default();
     let native = wire.stop_reason.clone();
     let stop = match wire.stop_reason {
@@ -84,7 +91,13 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
     };
     let native_stop = native.filter(|_| stop.is_ambiguous());
     let empty = blocks.is_empty() && native_stop.is_none() && wire.id.is_none();
-    let candidate = Candidate { index: 0, blocks, stop, native_stop, logprobs: Vec::new() };
+    let candidate = Candidate {
+        index: 0,
+        blocks,
+        stop,
+        native_stop,
+        logprobs: Vec::new(),
+    };
     Ok(Response {
         id: wire.id.unwrap_or_default(),
         model: wire.model,
@@ -95,25 +108,61 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
 }
 
 fn block(block: ContentBlock<'_>) -> Option<Block<'_>> {
-    let opaque = |state| Some(Opaque { origin: Format::Messages, domain: None, state });
+    let opaque = |state| {
+        Some(Opaque {
+            origin: Format::Messages,
+            domain: None,
+            state,
+        })
+    };
     match block.kind.as_deref()? {
         "text" => {
-            let citations = block.citations.unwrap_or_default().into_iter().filter_map(citation).collect();
-            Some(Block::Text(TextBlock { text: block.text?, citations, ..TextBlock::default() }))
+            let citations = block
+                .citations
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(citation)
+                .collect();
+            Some(Block::Text(TextBlock {
+                text: block.text?,
+                citations,
+                ..TextBlock::default()
+            }))
         }
         "thinking" => {
-            let text = block.thinking.into_iter().filter(|text| !text.is_empty()).collect();
-            let state = block.signature.filter(|signature| !signature.is_empty()).and_then(|data| opaque(State::Signature(data)));
-            Some(Block::Thought(Thought { text, summary: false, state }))
+            let text = block
+                .thinking
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect();
+            let state = block
+                .signature
+                .filter(|signature| !signature.is_empty())
+                .and_then(|data| opaque(State::Signature(data)));
+            Some(Block::Thought(Thought {
+                text,
+                summary: false,
+                state,
+            }))
         }
         "redacted_thinking" => {
             let state = opaque(State::Redacted(block.data?));
-            Some(Block::Thought(Thought { state, ..Thought::default() }))
+            Some(Block::Thought(Thought {
+                state,
+                ..Thought::default()
+            }))
         }
         "tool_use" => {
             let arguments = Arguments::Object(block.input.unwrap_or(Raw::of_const("{}")));
             let (id, name) = (block.id.unwrap_or_default(), block.name?);
-            Some(Block::ToolCall(ToolCall { id, name, arguments, namespace: None, state: None, cache: None }))
+            Some(Block::ToolCall(ToolCall {
+                id,
+                name,
+                arguments,
+                namespace: None,
+                state: None,
+                cache: None,
+            }))
         }
         // A server's own tool call is never shown as a client tool call.
         _ => Some(Block::Native(Native {
@@ -128,6 +177,14 @@ fn block(block: ContentBlock<'_>) -> Option<Block<'_>> {
 
 pub(crate) fn citation(raw: Raw<'_>) -> Option<Citation<'_>> {
     let wire: WireCitation<'_> = from_str(raw.get()).ok()?;
-    let url = wire.url.or(wire.source.filter(|source| source.decode().starts_with("http")));
-    Some(Citation { url, title: wire.title, range: None, quote: wire.cited_text, native: Some((Format::Messages, raw)) })
+    let url = wire
+        .url
+        .or(wire.source.filter(|source| source.decode().starts_with("http")));
+    Some(Citation {
+        url,
+        title: wire.title,
+        range: None,
+        quote: wire.cited_text,
+        native: Some((Format::Messages, raw)),
+    })
 }

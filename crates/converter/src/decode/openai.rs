@@ -14,9 +14,20 @@ use crate::wire::chat::{CacheBreakpoint, Choice};
 
 /// Request members that the IR has no place for, with their class; members of no row are hints.
 pub(super) fn natives<'a>(extra: Extra<'a>, classes: &[(&str, Class)]) -> Vec<Native<'a>> {
-    let known = |path: &str| classes.iter().find(|(name, _)| *name == path).map_or(Class::Hint, |(_, class)| *class);
+    let known = |path: &str| {
+        classes
+            .iter()
+            .find(|(name, _)| *name == path)
+            .map_or(Class::Hint, |(_, class)| *class)
+    };
     let present = extra.into_iter().filter(|(_, value)| !value.is_null());
-    present.map(|(path, value)| Native { class: known(&path), path, value }).collect()
+    present
+        .map(|(path, value)| Native {
+            class: known(&path),
+            path,
+            value,
+        })
+        .collect()
 }
 
 /// `tool_choice` and `function_call`.
@@ -35,7 +46,10 @@ pub(super) fn tool_choice<'a>(raw: Raw<'a>) -> Result<Option<ToolChoice<'a>>, Er
 
 fn choice_of(choice: Choice<'_>) -> Option<ToolChoice<'_>> {
     let subset = |mode: Option<Cow<'_, str>>, tools: Option<Vec<Choice<'_>>>| -> (bool, Vec<String>) {
-        let names = tools.unwrap_or_default().into_iter().filter_map(|tool| choice_name(tool).map(Cow::into_owned));
+        let names = tools
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|tool| choice_name(tool).map(Cow::into_owned));
         (mode.is_some_and(|mode| mode == "required"), names.collect())
     };
     match choice.kind.as_deref() {
@@ -44,7 +58,10 @@ fn choice_of(choice: Choice<'_>) -> Option<ToolChoice<'_>> {
                 Some(allowed) => subset(allowed.mode, allowed.tools),
                 None => subset(choice.mode, choice.tools),
             };
-            Some(ToolChoice::Subset { names: names.into_iter().map(Cow::Owned).collect(), required })
+            Some(ToolChoice::Subset {
+                names: names.into_iter().map(Cow::Owned).collect(),
+                required,
+            })
         }
         Some("function" | "custom") | None => choice_name(choice).map(ToolChoice::Tool),
         Some(hosted) => Some(ToolChoice::Hosted(Cow::Owned(hosted.to_owned()))),
@@ -63,7 +80,11 @@ pub(super) fn reasoning(effort: Option<&str>, show: Show) -> Reasoning {
         Some(Effort::None) => ReasoningDepth::Off,
         Some(effort) => ReasoningDepth::Effort(effort),
     };
-    Reasoning { depth, effort: None, show }
+    Reasoning {
+        depth,
+        effort: None,
+        show,
+    }
 }
 
 /// A cache marker's lifetime.
@@ -93,7 +114,10 @@ pub(super) fn call_id(id: Cow<'_, str>) -> (Cow<'_, str>, Option<Opaque<'static>
 }
 
 /// Opaque data in a slot of the client's own format: a seal, or the vendor's own state wrapped by `own`.
-pub(super) fn opaque<'a>(data: Cow<'a, str>, own: impl FnOnce(Cow<'a, str>) -> Option<Opaque<'a>>) -> Option<Opaque<'a>> {
+pub(super) fn opaque<'a>(
+    data: Cow<'a, str>,
+    own: impl FnOnce(Cow<'a, str>) -> Option<Opaque<'a>>,
+) -> Option<Opaque<'a>> {
     match seal::open(&data, None) {
         Ok(state) => Some(state),
         Err(Broken::NotASeal) => own(data),
@@ -117,7 +141,13 @@ pub(crate) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
     }
     let extra: ExtraContent<'_> = from_str(extra?.get()).ok()?;
     let signature = extra.google?.thought_signature?;
-    let own = |signature| Some(Opaque { origin: crate::Format::Gemini, domain: None, state: State::CallSignature(signature) });
+    let own = |signature| {
+        Some(Opaque {
+            origin: crate::Format::Gemini,
+            domain: None,
+            state: State::CallSignature(signature),
+        })
+    };
     opaque(signature, own)
 }
 

@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::block::Native;
 use crate::ir::{
-    Arguments, Block, Media, MediaKind, Opaque, OutputFormat, Request, Role, Show, Source, State, SystemBlock, TextBlock,
-    Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
+    Arguments, Block, Media, MediaKind, Opaque, OutputFormat, Request, Role, Show, Source, State,
+    SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, from_str};
 use crate::media;
@@ -33,7 +33,9 @@ const DEFAULTS: &[(&str, &str)] = &[("truncation", "\"disabled\""), ("background
 
 pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
-    let input = wire.input.ok_or_else(|| Error::at(ErrorKind::Missing, "/input", "`input` is required"))?;
+    let input = wire
+        .input
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/input", "`input` is required"))?;
     let include = wire.include.unwrap_or_default();
     let asked = |name: &str| include.iter().any(|word| word == name);
     let text = wire.text.unwrap_or_default();
@@ -73,11 +75,21 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         natives: natives(extra, CLASSES),
         ..Request::default()
     };
-    for native in request.natives.iter_mut().filter(|native| native.path == "background") {
+    for native in request
+        .natives
+        .iter_mut()
+        .filter(|native| native.path == "background")
+    {
         native.class = Class::Must;
     }
     if let Some(text) = wire.instructions.filter(|text| !text.is_empty()) {
-        request.system.push(SystemBlock { developer: true, text: TextBlock { text, ..TextBlock::default() } });
+        request.system.push(SystemBlock {
+            developer: true,
+            text: TextBlock {
+                text,
+                ..TextBlock::default()
+            },
+        });
     }
     items(input, &mut request)?;
     Ok(request)
@@ -86,8 +98,17 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
 fn items<'a>(input: Content<'a, wire::Item<'a>>, request: &mut Request<'a>) -> Result<(), Error> {
     let items = match input {
         Content::Text(text) => {
-            let blocks = vec![Block::Text(TextBlock { text, ..TextBlock::default() })];
-            request.turns.push(Turn { role: Role::User, developer: false, name: None, blocks, path: "input".into() });
+            let blocks = vec![Block::Text(TextBlock {
+                text,
+                ..TextBlock::default()
+            })];
+            request.turns.push(Turn {
+                role: Role::User,
+                developer: false,
+                name: None,
+                blocks,
+                path: "input".into(),
+            });
             return Ok(());
         }
         Content::Parts(items) => items,
@@ -101,7 +122,10 @@ fn items<'a>(input: Content<'a, wire::Item<'a>>, request: &mut Request<'a>) -> R
 
 /// Items of the model up to the next user or output item form one assistant turn; outputs form one result turn.
 fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) -> Result<(), Error> {
-    let kind = item.kind.clone().unwrap_or_else(|| Cow::Borrowed(if item.role.is_some() { "message" } else { "" }));
+    let kind = item
+        .kind
+        .clone()
+        .unwrap_or_else(|| Cow::Borrowed(if item.role.is_some() { "message" } else { "" }));
     match kind.as_ref() {
         "message" => message(item, path, request),
         "function_call" | "custom_tool_call" => {
@@ -118,27 +142,48 @@ fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) 
             append(request, Role::Assistant, vec![thought(item)], path);
             Ok(())
         }
-        "" => Err(Error::at(ErrorKind::Missing, "/type", "an input item needs a `type`")),
+        "" => Err(Error::at(
+            ErrorKind::Missing,
+            "/type",
+            "an input item needs a `type`",
+        )),
         "item_reference" | "compaction" | "compaction_trigger" | "mcp_approval_response" => {
             append(request, Role::User, vec![native(kind, path.clone(), true)], path);
             Ok(())
         }
         _ => {
             // Hosted calls and unknown items of the model's history.
-            append(request, Role::Assistant, vec![native(kind, path.clone(), false)], path);
+            append(
+                request,
+                Role::Assistant,
+                vec![native(kind, path.clone(), false)],
+                path,
+            );
             Ok(())
         }
     }
 }
 
 fn native(kind: Cow<'_, str>, path: String, must: bool) -> Block<'_> {
-    Block::Native(Native { format: Format::Responses, kind, json: Raw::of_const("{}"), path, must })
+    Block::Native(Native {
+        format: Format::Responses,
+        kind,
+        json: Raw::of_const("{}"),
+        path,
+        must,
+    })
 }
 
 fn append<'a>(request: &mut Request<'a>, role: Role, blocks: Vec<Block<'a>>, path: String) {
     match request.turns.last_mut() {
         Some(turn) if turn.role == role && role != Role::User => turn.blocks.extend(blocks),
-        _ => request.turns.push(Turn { role, developer: false, name: None, blocks, path }),
+        _ => request.turns.push(Turn {
+            role,
+            developer: false,
+            name: None,
+            blocks,
+            path,
+        }),
     }
 }
 
@@ -149,15 +194,29 @@ fn message<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) ->
     let developer = role == "developer";
     match role.as_str() {
         "system" | "developer" if request.turns.is_empty() => {
-            request.system.extend(blocks.into_iter().filter_map(|block| match block {
-                Block::Text(text) => Some(SystemBlock { developer, text }),
-                _ => None,
-            }));
+            request
+                .system
+                .extend(blocks.into_iter().filter_map(|block| match block {
+                    Block::Text(text) => Some(SystemBlock { developer, text }),
+                    _ => None,
+                }));
         }
         "system" | "developer" => {
-            request.turns.push(Turn { role: Role::System, developer, name: None, blocks, path });
+            request.turns.push(Turn {
+                role: Role::System,
+                developer,
+                name: None,
+                blocks,
+                path,
+            });
         }
-        "user" => request.turns.push(Turn { role: Role::User, developer: false, name: None, blocks, path }),
+        "user" => request.turns.push(Turn {
+            role: Role::User,
+            developer: false,
+            name: None,
+            blocks,
+            path,
+        }),
         "assistant" => append(request, Role::Assistant, blocks, path),
         other => {
             let other: String = other.chars().take(40).collect();
@@ -168,10 +227,17 @@ fn message<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) ->
     Ok(())
 }
 
-fn content<'a>(content: Option<Content<'a, wire::Part<'a>>>, path: &str, must: bool) -> Result<Vec<Block<'a>>, Error> {
+fn content<'a>(
+    content: Option<Content<'a, wire::Part<'a>>>,
+    path: &str,
+    must: bool,
+) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
-        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock { text, ..TextBlock::default() })]),
+        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        })]),
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
@@ -185,41 +251,82 @@ fn content<'a>(content: Option<Content<'a, wire::Part<'a>>>, path: &str, must: b
 
 fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
     let cache = cache_mark(part.prompt_cache_breakpoint.as_ref());
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("this part needs `{member}`"));
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("this part needs `{member}`"),
+        )
+    };
     let kind = part.kind.unwrap_or_default();
     match kind.as_ref() {
         "input_text" | "output_text" | "text" => {
             let text = part.text.ok_or_else(|| missing("text"))?;
-            Ok(Block::Text(TextBlock { text, cache, ..TextBlock::default() }))
+            Ok(Block::Text(TextBlock {
+                text,
+                cache,
+                ..TextBlock::default()
+            }))
         }
         "refusal" => Ok(Block::Refusal(part.refusal.unwrap_or_default())),
         "input_image" => {
             let source = match (part.image_url, part.file_id) {
                 (Some(url), _) => media::source(&url),
-                (None, Some(id)) => Source::File { id, owner: Format::Responses },
+                (None, Some(id)) => Source::File {
+                    id,
+                    owner: Format::Responses,
+                },
                 (None, None) => return Err(missing("image_url")),
             };
             let detail = detail(part.detail.as_deref());
-            Ok(Block::Media(Media { kind: MediaKind::Image, source, detail, title: None, cache }))
+            Ok(Block::Media(Media {
+                kind: MediaKind::Image,
+                source,
+                detail,
+                title: None,
+                cache,
+            }))
         }
         "input_file" => {
             let source = match (part.file_data, part.file_url, part.file_id) {
-                (Some(data), _, _) => {
-                    media::data_url(&data).unwrap_or_else(|| Source::Base64 { mime: "application/pdf".into(), data })
-                }
+                (Some(data), _, _) => media::data_url(&data).unwrap_or_else(|| Source::Base64 {
+                    mime: "application/pdf".into(),
+                    data,
+                }),
                 (None, Some(url), _) => Source::Url { url, mime: None },
-                (None, None, Some(id)) => Source::File { id, owner: Format::Responses },
+                (None, None, Some(id)) => Source::File {
+                    id,
+                    owner: Format::Responses,
+                },
                 _ => return Err(missing("file_data")),
             };
-            Ok(Block::Media(Media { kind: MediaKind::Document, source, detail: None, title: part.filename, cache }))
+            Ok(Block::Media(Media {
+                kind: MediaKind::Document,
+                source,
+                detail: None,
+                title: part.filename,
+                cache,
+            }))
         }
         "" => Err(missing("type")),
-        _ => Ok(Block::Native(Native { format: Format::Responses, kind, json: Raw::of_const("{}"), path, must })),
+        _ => Ok(Block::Native(Native {
+            format: Format::Responses,
+            kind,
+            json: Raw::of_const("{}"),
+            path,
+            must,
+        })),
     }
 }
 
 fn tool_call<'a>(item: wire::Item<'a>, custom: bool) -> Result<ToolCall<'a>, Error> {
-    let missing = |member: &str| Error::at(ErrorKind::Missing, format!("/{member}"), format!("a call item needs `{member}`"));
+    let missing = |member: &str| {
+        Error::at(
+            ErrorKind::Missing,
+            format!("/{member}"),
+            format!("a call item needs `{member}`"),
+        )
+    };
     let (id, _) = call_id(item.call_id.ok_or_else(|| missing("call_id"))?);
     let name = item.name.ok_or_else(|| missing("name"))?;
     let arguments = if custom {
@@ -227,30 +334,61 @@ fn tool_call<'a>(item: wire::Item<'a>, custom: bool) -> Result<ToolCall<'a>, Err
     } else {
         Arguments::Encoded(item.arguments.unwrap_or_default())
     };
-    Ok(ToolCall { id, name, arguments, namespace: item.namespace, state: None, cache: None })
+    Ok(ToolCall {
+        id,
+        name,
+        arguments,
+        namespace: item.namespace,
+        state: None,
+        cache: None,
+    })
 }
 
 fn tool_result<'a>(item: wire::Item<'a>, path: &str, custom: bool) -> Result<Block<'a>, Error> {
     let (call_id, _) = call_id(item.call_id.unwrap_or_default());
     let parts = content(item.output, path, true)?;
     let name = item.name;
-    Ok(Block::ToolResult(ToolResult { call_id, name, parts, is_error: false, structured: None, custom, cache: None }))
+    Ok(Block::ToolResult(ToolResult {
+        call_id,
+        name,
+        parts,
+        is_error: false,
+        structured: None,
+        custom,
+        cache: None,
+    }))
 }
 
 fn thought(item: wire::Item<'_>) -> Block<'_> {
     let id = item.id;
     let own = |encrypted| {
-        Some(Opaque { origin: Format::Responses, domain: None, state: State::Reasoning { id, encrypted } })
+        Some(Opaque {
+            origin: Format::Responses,
+            domain: None,
+            state: State::Reasoning { id, encrypted },
+        })
     };
-    let state = item.encrypted_content.filter(|data| !data.is_empty()).and_then(|data| opaque(data, own));
+    let state = item
+        .encrypted_content
+        .filter(|data| !data.is_empty())
+        .and_then(|data| opaque(data, own));
     let raw = match item.content {
         Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
         Some(Content::Text(text)) => vec![text],
         None => Vec::new(),
     };
-    let summary: Vec<Text<'_>> = item.summary.unwrap_or_default().into_iter().filter_map(|part| part.text).collect();
+    let summary: Vec<Text<'_>> = item
+        .summary
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|part| part.text)
+        .collect();
     let is_summary = raw.is_empty();
-    Block::Thought(Thought { text: if is_summary { summary } else { raw }, summary: is_summary, state })
+    Block::Thought(Thought {
+        text: if is_summary { summary } else { raw },
+        summary: is_summary,
+        state,
+    })
 }
 
 fn tools(tools: Vec<Raw<'_>>) -> Result<Vec<Tool<'_>>, Error> {
@@ -262,7 +400,12 @@ fn tools(tools: Vec<Raw<'_>>) -> Result<Vec<Tool<'_>>, Error> {
     Ok(list)
 }
 
-fn tool<'a>(raw: Raw<'a>, namespace: Option<Cow<'a, str>>, path: String, list: &mut Vec<Tool<'a>>) -> Result<(), Error> {
+fn tool<'a>(
+    raw: Raw<'a>,
+    namespace: Option<Cow<'a, str>>,
+    path: String,
+    list: &mut Vec<Tool<'a>>,
+) -> Result<(), Error> {
     let tool: wire::Tool<'a> = from_str(raw.get())?;
     let declared = tool.kind.unwrap_or_default();
     let name = tool.name;
@@ -270,7 +413,11 @@ fn tool<'a>(raw: Raw<'a>, namespace: Option<Cow<'a, str>>, path: String, list: &
     let kind = match declared.as_ref() {
         "function" => {
             let parameters = tool.parameters.filter(|schema| !schema.is_null());
-            ToolKind::Function { parameters, openapi: false, strict: tool.strict }
+            ToolKind::Function {
+                parameters,
+                openapi: false,
+                strict: tool.strict,
+            }
         }
         "custom" => ToolKind::Custom { format: tool.format },
         "namespace" => {
@@ -282,26 +429,46 @@ fn tool<'a>(raw: Raw<'a>, namespace: Option<Cow<'a, str>>, path: String, list: &
         }
         _ => {
             let name = name.unwrap_or_else(|| declared.clone());
-            let kind = ToolKind::Hosted { format: Format::Responses, kind: declared, json: raw };
-            list.push(Tool { name, description: None, kind, namespace, cache: None, path });
+            let kind = ToolKind::Hosted {
+                format: Format::Responses,
+                kind: declared,
+                json: raw,
+            };
+            list.push(Tool {
+                name,
+                description: None,
+                kind,
+                namespace,
+                cache: None,
+                path,
+            });
             return Ok(());
         }
     };
     let name = name.ok_or_else(missing)?;
-    list.push(Tool { name, description: tool.description, kind, namespace, cache: None, path });
+    list.push(Tool {
+        name,
+        description: tool.description,
+        kind,
+        namespace,
+        cache: None,
+        path,
+    });
     Ok(())
 }
 
 fn output(format: Option<wire::TextFormat<'_>>) -> Result<OutputFormat<'_>, Error> {
-    let Some(format) = format else { return Ok(OutputFormat::Text) };
+    let Some(format) = format else {
+        return Ok(OutputFormat::Text);
+    };
     match format.kind.as_deref() {
         Some("json_object") => Ok(OutputFormat::JsonObject),
         Some("json_schema") => Ok(OutputFormat::JsonSchema {
             name: format.name,
             description: format.description,
-            schema: format
-                .schema
-                .ok_or_else(|| Error::at(ErrorKind::Missing, "/text/format/schema", "a schema is required"))?,
+            schema: format.schema.ok_or_else(|| {
+                Error::at(ErrorKind::Missing, "/text/format/schema", "a schema is required")
+            })?,
             openapi: false,
             strict: format.strict,
         }),

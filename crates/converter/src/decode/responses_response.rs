@@ -104,7 +104,9 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
     for item in wire.output.unwrap_or_default() {
         push_item(item, &mut blocks, &mut logprobs);
     }
-    let refused = !blocks.iter().any(|block| matches!(block, Block::Text(_) | Block::ToolCall(_)))
+    let refused = !blocks
+        .iter()
+        .any(|block| matches!(block, Block::Text(_) | Block::ToolCall(_)))
         && blocks.iter().any(|block| matches!(block, Block::Refusal(_)));
     let reason = wire.incomplete_details.and_then(|details| details.reason);
     let native = reason.clone().or(wire.status.clone());
@@ -112,13 +114,28 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         Some("incomplete") => reason.map_or(Stop::MaxTokens, Stop::from_incomplete),
         Some("failed" | "cancelled") => Stop::Failed(wire.status.unwrap_or_default()),
         _ if refused => {
-            let explanation = blocks.iter().find_map(|block| if let Block::Refusal(text) = block { Some(text.clone()) } else { None });
-            Stop::Refusal { category: None, explanation }
+            let explanation = blocks.iter().find_map(|block| {
+                if let Block::Refusal(text) = block {
+                    Some(text.clone())
+                } else {
+                    None
+                }
+            });
+            Stop::Refusal {
+                category: None,
+                explanation,
+            }
         }
         _ => Stop::EndTurn,
     };
     let native_stop = native.filter(|_| stop.is_ambiguous());
-    let candidate = Candidate { index: 0, blocks, stop, native_stop, logprobs };
+    let candidate = Candidate {
+        index: 0,
+        blocks,
+        stop,
+        native_stop,
+        logprobs,
+    };
     Ok(Response {
         id: wire.id.unwrap_or_default(),
         model: wire.model,
@@ -138,8 +155,17 @@ fn push_item<'a>(item: Item<'a>, blocks: &mut Vec<Block<'a>>, logprobs: &mut Vec
                 if let Some(refusal) = part.refusal {
                     blocks.push(Block::Refusal(refusal));
                 } else if let Some(text) = part.text {
-                    let citations = part.annotations.unwrap_or_default().into_iter().filter_map(citation).collect();
-                    blocks.push(Block::Text(TextBlock { text, citations, ..TextBlock::default() }));
+                    let citations = part
+                        .annotations
+                        .unwrap_or_default()
+                        .into_iter()
+                        .filter_map(citation)
+                        .collect();
+                    blocks.push(Block::Text(TextBlock {
+                        text,
+                        citations,
+                        ..TextBlock::default()
+                    }));
                 }
             }
         }
@@ -151,7 +177,14 @@ fn push_item<'a>(item: Item<'a>, blocks: &mut Vec<Block<'a>>, logprobs: &mut Vec
             let id = item.call_id.or(item.id).unwrap_or_default();
             let name = item.name.unwrap_or_default();
             let namespace = item.namespace;
-            blocks.push(Block::ToolCall(ToolCall { id, name, arguments, namespace, state: None, cache: None }));
+            blocks.push(Block::ToolCall(ToolCall {
+                id,
+                name,
+                arguments,
+                namespace,
+                state: None,
+                cache: None,
+            }));
         }
         Some("reasoning") => blocks.push(thought(item)),
         kind => blocks.push(Block::Native(Native {
@@ -165,8 +198,18 @@ fn push_item<'a>(item: Item<'a>, blocks: &mut Vec<Block<'a>>, logprobs: &mut Vec
 }
 
 fn thought(item: Item<'_>) -> Block<'_> {
-    let raw: Vec<Text<'_>> = item.content.unwrap_or_default().into_iter().filter_map(|part| part.text).collect();
-    let summary: Vec<Text<'_>> = item.summary.unwrap_or_default().into_iter().filter_map(|part| part.text).collect();
+    let raw: Vec<Text<'_>> = item
+        .content
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|part| part.text)
+        .collect();
+    let summary: Vec<Text<'_>> = item
+        .summary
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|part| part.text)
+        .collect();
     let id = item.id;
     let encrypted = item.encrypted_content.filter(|data| !data.is_empty());
     let state = encrypted.map(|encrypted| Opaque {
@@ -175,10 +218,19 @@ fn thought(item: Item<'_>) -> Block<'_> {
         state: State::Reasoning { id, encrypted },
     });
     let is_summary = raw.is_empty();
-    Block::Thought(Thought { text: if is_summary { summary } else { raw }, summary: is_summary, state })
+    Block::Thought(Thought {
+        text: if is_summary { summary } else { raw },
+        summary: is_summary,
+        state,
+    })
 }
 
 fn citation(annotation: Annotation<'_>) -> Option<Citation<'_>> {
     let range = annotation.start_index.zip(annotation.end_index);
-    Some(Citation { url: Some(annotation.url?), title: annotation.title, range, ..Citation::default() })
+    Some(Citation {
+        url: Some(annotation.url?),
+        title: annotation.title,
+        range,
+        ..Citation::default()
+    })
 }

@@ -96,7 +96,9 @@ pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
     let wire: OpenAi<'_> = from_str(raw.get())?;
     let input = wire.input_details.unwrap_or_default();
     let output = wire.output_details.unwrap_or_default();
-    let prediction = output.accepted_prediction_tokens.zip(output.rejected_prediction_tokens);
+    let prediction = output
+        .accepted_prediction_tokens
+        .zip(output.rejected_prediction_tokens);
     Ok(Usage {
         input: wire.prompt_tokens,
         output: wire.completion_tokens,
@@ -122,7 +124,9 @@ pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
         cache_write: wire.cache_creation_input_tokens,
         cache_write_short: split.short,
         cache_write_long: split.long,
-        reasoning: wire.output_tokens_details.and_then(|details| details.thinking_tokens),
+        reasoning: wire
+            .output_tokens_details
+            .and_then(|details| details.thinking_tokens),
         web_searches: wire.server_tool_use.and_then(|tools| tools.web_search_requests),
         ..Usage::default()
     })
@@ -139,7 +143,11 @@ pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
     let known = wire.candidates.is_some() || wire.thoughts.is_some();
     Ok(Usage {
         input: wire.prompt.map(|prompt| prompt + tools),
-        output: known.then_some(if included { candidates } else { candidates + thoughts }),
+        output: known.then_some(if included {
+            candidates
+        } else {
+            candidates + thoughts
+        }),
         cache_read: wire.cached,
         reasoning: wire.thoughts,
         tool_prompt: wire.tools,

@@ -21,10 +21,14 @@ pub(crate) fn slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
 pub(crate) fn custom_input<'a>(arguments: &Arguments<'a>) -> Text<'a> {
     match arguments {
         Arguments::Freeform(text) => text.clone(),
-        Arguments::Object(raw) => input_member(raw.get()).unwrap_or_else(|| raw.get().to_owned()).into(),
+        Arguments::Object(raw) => input_member(raw.get())
+            .unwrap_or_else(|| raw.get().to_owned())
+            .into(),
         Arguments::Encoded(text) => {
             let json = text.decode();
-            input_member(&json).unwrap_or_else(|| json.clone().into_owned()).into()
+            input_member(&json)
+                .unwrap_or_else(|| json.clone().into_owned())
+                .into()
         }
     }
 }

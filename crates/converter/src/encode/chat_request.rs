@@ -6,8 +6,8 @@ use super::parts::{
 };
 use crate::error::Error;
 use crate::ir::{
-    Arguments, Block, CacheMark, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role,
-    Source, State, TextBlock, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Arguments, Block, CacheMark, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth,
+    Request, Role, Source, State, TextBlock, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::names;
@@ -41,7 +41,8 @@ pub(super) fn encode(
     identity(&mut w, request, target, report)?;
     if request.stream {
         w.key("stream").bool(true);
-        w.key("stream_options").raw(Raw::of_const(r#"{"include_usage":true}"#));
+        w.key("stream_options")
+            .raw(Raw::of_const(r#"{"include_usage":true}"#));
     }
     natives(&mut w, request, target, report)?;
     w.end_object();
@@ -51,7 +52,11 @@ pub(super) fn encode(
 fn system_role(developer: bool, target: &Target<'_>, profile: &Profile, report: &Report) -> &'static str {
     let same = report.client() == Format::Chat;
     let wanted = if same { developer } else { profile.reasoning };
-    if wanted && target.dialect == Dialect::Native { "developer" } else { "system" }
+    if wanted && target.dialect == Dialect::Native {
+        "developer"
+    } else {
+        "system"
+    }
 }
 
 fn messages(
@@ -63,7 +68,12 @@ fn messages(
 ) -> Result<(), Error> {
     w.begin_array();
     if !request.system.is_empty() {
-        let role = system_role(request.system.iter().any(|block| block.developer), target, profile, report);
+        let role = system_role(
+            request.system.iter().any(|block| block.developer),
+            target,
+            profile,
+            report,
+        );
         w.item().begin_object();
         w.key("role").str(role);
         let texts: Vec<&TextBlock<'_>> = request.system.iter().map(|block| &block.text).collect();
@@ -107,7 +117,8 @@ fn text_part(w: &mut Writer<'_>, block: &TextBlock<'_>, target: &Target<'_>) {
 /// Prompt cache markers exist on OpenAI's own API from gpt-5.6 on.
 fn cache(w: &mut Writer<'_>, mark: Option<CacheMark>, target: &Target<'_>) {
     if mark.is_some() && target.dialect == Dialect::Native && knows_breakpoints(target.model) {
-        w.key("prompt_cache_breakpoint").raw(Raw::of_const(r#"{"mode":"explicit"}"#));
+        w.key("prompt_cache_breakpoint")
+            .raw(Raw::of_const(r#"{"mode":"explicit"}"#));
     }
 }
 
@@ -118,7 +129,8 @@ pub(super) fn knows_breakpoints(model: &str) -> bool {
 fn system(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, profile: &Profile, report: &Report) {
     let texts: Vec<&TextBlock<'_>> = turn.blocks.iter().filter_map(as_text).collect();
     w.item().object(|w| {
-        w.key("role").str(system_role(turn.developer, target, profile, report));
+        w.key("role")
+            .str(system_role(turn.developer, target, profile, report));
         text_content(w.key("content"), &texts, target);
     });
 }
@@ -192,7 +204,11 @@ fn media_part(
             });
         }
         (MediaKind::Audio, Source::Base64 { mime, data }) => {
-            let format = if mime.contains("mp3") || mime.contains("mpeg") { "mp3" } else { "wav" };
+            let format = if mime.contains("mp3") || mime.contains("mpeg") {
+                "mp3"
+            } else {
+                "wav"
+            };
             w.item().object(|w| {
                 w.key("type").str("input_audio");
                 w.key("input_audio").object(|w| {
@@ -213,7 +229,13 @@ fn media_part(
                 });
             });
         }
-        (_, Source::File { id, owner: Format::Chat | Format::Responses }) => {
+        (
+            _,
+            Source::File {
+                id,
+                owner: Format::Chat | Format::Responses,
+            },
+        ) => {
             w.item().object(|w| {
                 w.key("type").str("file");
                 w.key("file").object(|w| w.key("file_id").text(id));
@@ -272,14 +294,35 @@ pub(super) fn detail_word(detail: Detail) -> &'static str {
     }
 }
 
-fn assistant(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
-    let texts: Vec<&Text<'_>> = turn.blocks.iter().filter_map(|block| as_text(block).map(|text| &text.text)).collect();
+fn assistant(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let texts: Vec<&Text<'_>> = turn
+        .blocks
+        .iter()
+        .filter_map(|block| as_text(block).map(|text| &text.text))
+        .collect();
     let calls: Vec<&ToolCall<'_>> = turn
         .blocks
         .iter()
-        .filter_map(|block| if let Block::ToolCall(call) = block { Some(call) } else { None })
+        .filter_map(|block| {
+            if let Block::ToolCall(call) = block {
+                Some(call)
+            } else {
+                None
+            }
+        })
         .collect();
-    let refusal = turn.blocks.iter().find_map(|block| if let Block::Refusal(text) = block { Some(text) } else { None });
+    let refusal = turn.blocks.iter().find_map(|block| {
+        if let Block::Refusal(text) = block {
+            Some(text)
+        } else {
+            None
+        }
+    });
     for block in &turn.blocks {
         match block {
             Block::Native(native) => native_block(native, report)?,
@@ -333,7 +376,11 @@ fn thoughts(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, has_calls:
     let mut texts: Vec<&Text<'_>> = Vec::new();
     for block in &turn.blocks {
         if let Block::Thought(thought) = block {
-            if thought.state.as_ref().is_none_or(|state| matches!(state.state, State::Plain)) {
+            if thought
+                .state
+                .as_ref()
+                .is_none_or(|state| matches!(state.state, State::Plain))
+            {
                 texts.extend(thought.text.iter());
             }
         }
@@ -365,16 +412,30 @@ fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
 }
 
 /// Tool messages, and behind the whole run one user message with the media that they cannot hold.
-fn results(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn results(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     let mut hoisted: Vec<(&ToolResult<'_>, &Media<'_>)> = Vec::new();
     for block in &turn.blocks {
-        let Block::ToolResult(result) = block else { continue };
-        let media = result.parts.iter().filter_map(|part| if let Block::Media(media) = part { Some(media) } else { None });
+        let Block::ToolResult(result) = block else {
+            continue;
+        };
+        let media = result.parts.iter().filter_map(|part| {
+            if let Block::Media(media) = part {
+                Some(media)
+            } else {
+                None
+            }
+        });
         let before = hoisted.len();
         hoisted.extend(media.map(|media| (result, media)));
         w.item().object(|w| {
             w.key("role").str("tool");
-            w.key("tool_call_id").str(&names::call_id(&result.call_id, Format::Chat));
+            w.key("tool_call_id")
+                .str(&names::call_id(&result.call_id, Format::Chat));
             result_string(w.key("content"), result, hoisted.len() > before);
         });
     }
@@ -387,7 +448,10 @@ fn results(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mu
     for (result, media) in hoisted {
         w.item().object(|w| {
             w.key("type").str("text");
-            w.key("text").str(&format!("[media from tool call {}]", names::call_id(&result.call_id, Format::Chat)));
+            w.key("text").str(&format!(
+                "[media from tool call {}]",
+                names::call_id(&result.call_id, Format::Chat)
+            ));
         });
         media_part(w, media, &turn.path, target, report)?;
     }
@@ -420,7 +484,12 @@ pub(super) fn result_string(w: &mut Writer<'_>, result: &ToolResult<'_>, media: 
     w.bytes().push(b'"');
 }
 
-fn tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn tools(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     let tools = client_tools(request, report);
     if tools.is_empty() {
         return Ok(());
@@ -463,9 +532,14 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, report: 
         ToolKind::Custom { format } => {
             report.emulated(&tool.path, "shim");
             w.key("type").str("function");
-            w.key("function").object(|w| shim(w, &name, tool, *format, "parameters"));
+            w.key("function")
+                .object(|w| shim(w, &name, tool, *format, "parameters"));
         }
-        ToolKind::Function { parameters, openapi, strict } => {
+        ToolKind::Function {
+            parameters,
+            openapi,
+            strict,
+        } => {
             w.key("type").str("function");
             w.key("function").object(|w| {
                 w.key("name").str(&name);
@@ -484,8 +558,14 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, report: 
 
 /// A schema as OpenAI and Anthropic take it: an object at the root.
 pub(super) fn parameters_of(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, openapi: bool) {
-    let Some(parameters) = parameters else { return w.raw(Raw::of_const(NO_PARAMETERS)) };
-    let profile = if openapi { schema::Profile::FromOpenApi } else { schema::Profile::Plain };
+    let Some(parameters) = parameters else {
+        return w.raw(Raw::of_const(NO_PARAMETERS));
+    };
+    let profile = if openapi {
+        schema::Profile::FromOpenApi
+    } else {
+        schema::Profile::Plain
+    };
     let (schema, _) = schema::rewrite(parameters, profile);
     w.raw(Raw(&schema));
 }
@@ -508,10 +588,16 @@ pub(super) fn grammar(format: Raw<'_>) -> Option<(Text<'_>, Text<'_>)> {
 /// A free text tool as a function with one string (conversion.md 8.1).
 pub(super) fn shim(w: &mut Writer<'_>, name: &str, tool: &Tool<'_>, format: Option<Raw<'_>>, schema: &str) {
     w.key("name").str(name);
-    let mut description = tool.description.as_ref().map(|text| text.decode().into_owned()).unwrap_or_default();
+    let mut description = tool
+        .description
+        .as_ref()
+        .map(|text| text.decode().into_owned())
+        .unwrap_or_default();
     if let Some((syntax, definition)) = format.and_then(grammar) {
         let (syntax, definition) = (syntax.decode(), definition.decode());
-        description.push_str(&format!("\nThe input must match this {syntax} grammar:\n{definition}"));
+        description.push_str(&format!(
+            "\nThe input must match this {syntax} grammar:\n{definition}"
+        ));
     }
     w.key("description").str(&description);
     w.key(schema).raw(Raw::of_const(
@@ -526,15 +612,25 @@ fn tool_choice(
     target: &Target<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let custom = |name: &str| request.tools.iter().any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. }));
+    let custom = |name: &str| {
+        request
+            .tools
+            .iter()
+            .any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. }))
+    };
     match choice {
         ToolChoice::None => w.key("tool_choice").str("none"),
         ToolChoice::Auto | ToolChoice::Validated => w.key("tool_choice").str("auto"),
         ToolChoice::Any => w.key("tool_choice").str("required"),
         ToolChoice::Tool(name) => w.key("tool_choice").object(|w| {
-            let kind = if custom(name) && target.dialect == Dialect::Native { "custom" } else { "function" };
+            let kind = if custom(name) && target.dialect == Dialect::Native {
+                "custom"
+            } else {
+                "function"
+            };
             w.key("type").str(kind);
-            w.key(kind).object(|w| w.key("name").str(&upstream_name(name, None, target)));
+            w.key(kind)
+                .object(|w| w.key("name").str(&upstream_name(name, None, target)));
         }),
         ToolChoice::Subset { names, required } if target.dialect == Dialect::Native => {
             w.key("tool_choice").object(|w| {
@@ -545,7 +641,8 @@ fn tool_choice(
                         for name in names {
                             w.item().object(|w| {
                                 w.key("type").str("function");
-                                w.key("function").object(|w| w.key("name").str(&upstream_name(name, None, target)));
+                                w.key("function")
+                                    .object(|w| w.key("name").str(&upstream_name(name, None, target)));
                             });
                         }
                     });
@@ -554,7 +651,8 @@ fn tool_choice(
         }
         ToolChoice::Subset { required, .. } => {
             lose(report, true, Member::ToolChoice, Class::Hint)?;
-            w.key("tool_choice").str(if *required { "required" } else { "auto" });
+            w.key("tool_choice")
+                .str(if *required { "required" } else { "auto" });
         }
         ToolChoice::Hosted(_) => lose(report, true, Member::ToolChoice, Class::Must)?,
     }
@@ -563,11 +661,23 @@ fn tool_choice(
 
 fn limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) {
     if let Some(limit) = request.max_output_tokens {
-        let raised = if target.dialect == Dialect::Native { limit.max(MIN_OUTPUT) } else { limit };
+        let raised = if target.dialect == Dialect::Native {
+            limit.max(MIN_OUTPUT)
+        } else {
+            limit
+        };
         if raised != limit {
-            report.altered(Member::MaxTokens.path(report.client()), &limit.to_string(), &raised.to_string());
+            report.altered(
+                Member::MaxTokens.path(report.client()),
+                &limit.to_string(),
+                &raised.to_string(),
+            );
         }
-        let name = if target.dialect.is_compat() { "max_tokens" } else { "max_completion_tokens" };
+        let name = if target.dialect.is_compat() {
+            "max_tokens"
+        } else {
+            "max_completion_tokens"
+        };
         w.key(name).u64(raised);
     }
     if !request.stop.is_empty() {
@@ -598,8 +708,16 @@ fn sampling(
     for (member, name, value) in [
         (Member::Temperature, "temperature", request.temperature),
         (Member::TopP, "top_p", request.top_p),
-        (Member::FrequencyPenalty, "frequency_penalty", request.frequency_penalty),
-        (Member::PresencePenalty, "presence_penalty", request.presence_penalty),
+        (
+            Member::FrequencyPenalty,
+            "frequency_penalty",
+            request.frequency_penalty,
+        ),
+        (
+            Member::PresencePenalty,
+            "presence_penalty",
+            request.presence_penalty,
+        ),
         (Member::Seed, "seed", request.seed),
     ] {
         match value {
@@ -650,12 +768,22 @@ pub(super) fn bucket(tokens: u64) -> Effort {
     }
 }
 
-fn reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, profile: &Profile, report: &mut Report) {
+fn reasoning(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) {
     let mut effort = effort(request, profile, report);
     if profile.tools_need_responses && target.dialect == Dialect::Native && !request.tools.is_empty() {
         // OpenAI refuses tools with reasoning here (conversion.md fact 6).
         if effort != Some(Effort::None) && profile.efforts.contains(&Effort::None) {
-            report.altered(Member::Effort.path(report.client()), effort.map_or("", Effort::as_str), "none");
+            report.altered(
+                Member::Effort.path(report.client()),
+                effort.map_or("", Effort::as_str),
+                "none",
+            );
             effort = Some(Effort::None);
         }
     }
@@ -667,7 +795,9 @@ fn reasoning(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, pro
 fn output(w: &mut Writer<'_>, request: &Request<'_>) {
     match &request.output {
         OutputFormat::Text => {}
-        OutputFormat::JsonObject => w.key("response_format").raw(Raw::of_const(r#"{"type":"json_object"}"#)),
+        OutputFormat::JsonObject => w
+            .key("response_format")
+            .raw(Raw::of_const(r#"{"type":"json_object"}"#)),
         OutputFormat::JsonSchema { .. } => w.key("response_format").object(|w| {
             w.key("type").str("json_schema");
             w.key("json_schema").object(|w| json_schema(w, &request.output));
@@ -677,8 +807,21 @@ fn output(w: &mut Writer<'_>, request: &Request<'_>) {
 
 /// Name, schema and strictness as both OpenAI formats spell them.
 pub(super) fn json_schema(w: &mut Writer<'_>, output: &OutputFormat<'_>) {
-    let OutputFormat::JsonSchema { name, description, schema, openapi, strict } = output else { return };
-    let rules = if *openapi { schema::Profile::FromOpenApi } else { schema::Profile::Plain };
+    let OutputFormat::JsonSchema {
+        name,
+        description,
+        schema,
+        openapi,
+        strict,
+    } = output
+    else {
+        return;
+    };
+    let rules = if *openapi {
+        schema::Profile::FromOpenApi
+    } else {
+        schema::Profile::Plain
+    };
     let (rewritten, _) = schema::rewrite(*schema, rules);
     match name {
         Some(name) => w.key("name").text(name),
@@ -688,13 +831,23 @@ pub(super) fn json_schema(w: &mut Writer<'_>, output: &OutputFormat<'_>) {
         w.key("description").text(description);
     }
     w.key("schema").raw(Raw(&rewritten));
-    w.key("strict").bool(strict.unwrap_or_else(|| name.is_none() && schema::is_openai_strict(Raw(&rewritten))));
+    w.key("strict")
+        .bool(strict.unwrap_or_else(|| name.is_none() && schema::is_openai_strict(Raw(&rewritten))));
 }
 
-fn identity(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn identity(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     let native = target.dialect == Dialect::Native;
     if let Some(verbosity) = &request.verbosity {
-        if native { w.key("verbosity").text(verbosity) } else { lose(report, true, Member::Verbosity, Class::Hint)? }
+        if native {
+            w.key("verbosity").text(verbosity)
+        } else {
+            lose(report, true, Member::Verbosity, Class::Hint)?
+        }
     }
     if let Some(user) = &request.user {
         w.key("user").text(user);
@@ -720,8 +873,15 @@ fn identity(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, repo
 /// OpenAI takes at most 64 word characters; longer identities are hashed, always the same way (conversion.md 4.3).
 pub(super) fn safety_identifier(w: &mut Writer<'_>, id: &Text<'_>) {
     let text = id.decode();
-    let word = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let value = if word { text.into_owned() } else { names::hash(&[text.as_bytes()], 22) };
+    let word = text.len() <= 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let value = if word {
+        text.into_owned()
+    } else {
+        names::hash(&[text.as_bytes()], 22)
+    };
     w.key("safety_identifier").str(&value);
 }
 

@@ -12,10 +12,15 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut w = Writer::new(&mut out);
     w.object(|w| {
-        w.key("id").str(&names::answer_id(&response.id, context.client, &context.request_id));
+        w.key("id").str(&names::answer_id(
+            &response.id,
+            context.client,
+            &context.request_id,
+        ));
         w.key("object").str("chat.completion");
         w.key("created").u64(response.created.unwrap_or(context.now));
-        w.key("model").str(response.model.as_deref().unwrap_or(&context.model));
+        w.key("model")
+            .str(response.model.as_deref().unwrap_or(&context.model));
         w.key("choices").array(|w| {
             for candidate in &response.candidates {
                 choice(w.item(), candidate, context);
@@ -48,7 +53,8 @@ fn choice(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
                 w.key("refusal").null();
             });
         }
-        w.key("finish_reason").str(candidate.stop.chat(context.legacy_functions));
+        w.key("finish_reason")
+            .str(candidate.stop.chat(context.legacy_functions));
     });
 }
 
@@ -74,15 +80,37 @@ pub(crate) fn logprob(w: &mut Writer<'_>, token: &Logprob<'_>) {
 }
 
 fn message(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
-    let texts: Vec<&Text<'_>> =
-        candidate.blocks.iter().filter_map(|block| if let Block::Text(text) = block { Some(&text.text) } else { None }).collect();
-    let calls: Vec<&ToolCall<'_>> =
-        candidate.blocks.iter().filter_map(|block| if let Block::ToolCall(call) = block { Some(call) } else { None }).collect();
+    let texts: Vec<&Text<'_>> = candidate
+        .blocks
+        .iter()
+        .filter_map(|block| {
+            if let Block::Text(text) = block {
+                Some(&text.text)
+            } else {
+                None
+            }
+        })
+        .collect();
+    let calls: Vec<&ToolCall<'_>> = candidate
+        .blocks
+        .iter()
+        .filter_map(|block| {
+            if let Block::ToolCall(call) = block {
+                Some(call)
+            } else {
+                None
+            }
+        })
+        .collect();
     let refusal = refusal(candidate, texts.is_empty());
     w.object(|w| {
         w.key("role").str("assistant");
         if texts.is_empty() {
-            if calls.is_empty() && refusal.is_none() { w.key("content").str("") } else { w.key("content").null() }
+            if calls.is_empty() && refusal.is_none() {
+                w.key("content").str("")
+            } else {
+                w.key("content").null()
+            }
         } else {
             super::parts::joined(w.key("content"), &texts, "");
         }
@@ -98,9 +126,18 @@ fn message(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
 }
 
 fn refusal<'c, 'a>(candidate: &'c Candidate<'a>, silent: bool) -> Option<&'c Text<'a>> {
-    let block = candidate.blocks.iter().find_map(|block| if let Block::Refusal(text) = block { Some(text) } else { None });
+    let block = candidate.blocks.iter().find_map(|block| {
+        if let Block::Refusal(text) = block {
+            Some(text)
+        } else {
+            None
+        }
+    });
     match &candidate.stop {
-        Stop::Refusal { explanation: Some(text), .. } if silent => block.or(Some(text)),
+        Stop::Refusal {
+            explanation: Some(text),
+            ..
+        } if silent => block.or(Some(text)),
         _ => block,
     }
 }
@@ -135,7 +172,13 @@ fn annotations(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
     let cited: Vec<&Citation<'_>> = candidate
         .blocks
         .iter()
-        .filter_map(|block| if let Block::Text(text) = block { Some(&text.citations) } else { None })
+        .filter_map(|block| {
+            if let Block::Text(text) = block {
+                Some(&text.citations)
+            } else {
+                None
+            }
+        })
         .flatten()
         .filter(|citation| citation.url.is_some())
         .collect();
@@ -154,15 +197,23 @@ pub(crate) fn url_citation(w: &mut Writer<'_>, citation: &Citation<'_>) {
     let (start, end) = citation.range.unwrap_or((0, 0));
     w.key("start_index").u64(start);
     w.key("end_index").u64(end);
-    w.key("title").text(citation.title.as_ref().unwrap_or(&Text::default()));
-    w.key("url").text(citation.url.as_ref().unwrap_or(&Text::default()));
+    w.key("title")
+        .text(citation.title.as_ref().unwrap_or(&Text::default()));
+    w.key("url")
+        .text(citation.url.as_ref().unwrap_or(&Text::default()));
 }
 
 fn images(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
     let images: Vec<&Media<'_>> = candidate
         .blocks
         .iter()
-        .filter_map(|block| if let Block::Media(media) = block { Some(media) } else { None })
+        .filter_map(|block| {
+            if let Block::Media(media) = block {
+                Some(media)
+            } else {
+                None
+            }
+        })
         .filter(|media| matches!(media.source, Source::Base64 { .. }))
         .collect();
     if images.is_empty() {
@@ -172,7 +223,8 @@ fn images(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
         for media in images {
             w.item().object(|w| {
                 w.key("type").str("image_url");
-                w.key("image_url").object(|w| super::chat_request::url(w.key("url"), &media.source));
+                w.key("image_url")
+                    .object(|w| super::chat_request::url(w.key("url"), &media.source));
             });
         }
     });
@@ -191,7 +243,11 @@ fn tool_calls(w: &mut Writer<'_>, candidate: &Candidate<'_>, calls: &[&ToolCall<
         for call in calls {
             // Chat clients echo ids but rarely other members: the state rides on the first id too (conversion.md 7.3).
             let own = call.state.as_ref();
-            let id = match own.or(sealed.take()).filter(|_| context.declares_tools).and_then(|state| slot(state, context)) {
+            let id = match own
+                .or(sealed.take())
+                .filter(|_| context.declares_tools)
+                .and_then(|state| slot(state, context))
+            {
                 Some(seal) if call.id.len() + seal.len() < MAX_SEALED_ID => names::with_seal(&call.id, &seal),
                 _ => call.id.clone().into_owned(),
             };
@@ -205,15 +261,28 @@ pub(crate) const MAX_SEALED_ID: usize = 4_096;
 
 /// The last state in front of the first call.
 fn first_state<'c, 'a>(candidate: &'c Candidate<'a>) -> Option<&'c Opaque<'a>> {
-    let before = candidate.blocks.iter().take_while(|block| !matches!(block, Block::ToolCall(_)));
-    let states = before.filter_map(|block| if let Block::Thought(thought) = block { thought.state.as_ref() } else { None });
+    let before = candidate
+        .blocks
+        .iter()
+        .take_while(|block| !matches!(block, Block::ToolCall(_)));
+    let states = before.filter_map(|block| {
+        if let Block::Thought(thought) = block {
+            thought.state.as_ref()
+        } else {
+            None
+        }
+    });
     states.last()
 }
 
 fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, id: &str, context: &Context) {
     w.object(|w| {
         w.key("id").str(id);
-        if context.tools.values().any(|tool| tool.custom && tool.name == call.name) {
+        if context
+            .tools
+            .values()
+            .any(|tool| tool.custom && tool.name == call.name)
+        {
             w.key("type").str("custom");
             w.key("custom").object(|w| {
                 w.key("name").str(&call.name);
@@ -232,7 +301,14 @@ fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, id: &str, context: &Contex
 
 /// Google's own place for the signature in Chat.
 pub(crate) fn google_extra(w: &mut Writer<'_>, state: Option<&Opaque<'_>>) {
-    if let Some(Opaque { state: State::CallSignature(signature), .. }) = state {
-        w.key("extra_content").object(|w| w.key("google").object(|w| w.key("thought_signature").str(signature)));
+    if let Some(Opaque {
+        state: State::CallSignature(signature),
+        ..
+    }) = state
+    {
+        w.key("extra_content").object(|w| {
+            w.key("google")
+                .object(|w| w.key("thought_signature").str(signature))
+        });
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::parts::{
-    ATTACHED, OPERATOR_NOTE, arguments_object, client_tools, is_object, lose, native_block, restorable, result_texts,
-    upstream_name,
+    ATTACHED, OPERATOR_NOTE, arguments_object, client_tools, is_object, lose, native_block, restorable,
+    result_texts, upstream_name,
 };
 use crate::error::{Error, ErrorKind};
 use crate::ir::{
-    Block, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source, State, Tool,
-    ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Block, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source,
+    State, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::media;
@@ -84,12 +84,25 @@ fn contents(
     profile: &Profile,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let calls = request.turns.iter().flat_map(|turn| &turn.blocks).filter_map(|block| match block {
-        Block::ToolCall(call) => Some((call.id.as_ref(), call.name.as_ref())),
-        _ => None,
-    });
-    let current = request.turns.iter().rposition(|turn| turn.role == Role::User).unwrap_or(0);
-    let scene = Scene { target, profile, names: calls.collect(), current };
+    let calls = request
+        .turns
+        .iter()
+        .flat_map(|turn| &turn.blocks)
+        .filter_map(|block| match block {
+            Block::ToolCall(call) => Some((call.id.as_ref(), call.name.as_ref())),
+            _ => None,
+        });
+    let current = request
+        .turns
+        .iter()
+        .rposition(|turn| turn.role == Role::User)
+        .unwrap_or(0);
+    let scene = Scene {
+        target,
+        profile,
+        names: calls.collect(),
+        current,
+    };
     w.key("contents").begin_array();
     let mut open: Option<Role> = None;
     for (index, turn) in request.turns.iter().enumerate() {
@@ -98,14 +111,22 @@ fn contents(
         if content.is_empty() {
             continue;
         }
-        let role = if turn.role == Role::System { Role::User } else { turn.role };
+        let role = if turn.role == Role::System {
+            Role::User
+        } else {
+            turn.role
+        };
         if open == Some(role) {
             w.bytes().push(b',');
         } else {
             if open.is_some() {
                 w.bytes().extend_from_slice(b"]}");
             }
-            let head: &[u8] = if role == Role::Assistant { br#"{"role":"model","parts":["# } else { br#"{"role":"user","parts":["# };
+            let head: &[u8] = if role == Role::Assistant {
+                br#"{"role":"model","parts":["#
+            } else {
+                br#"{"role":"user","parts":["#
+            };
             w.item().bytes().extend_from_slice(head);
         }
         w.bytes().extend_from_slice(&content);
@@ -113,7 +134,9 @@ fn contents(
     }
     match open {
         Some(_) => w.bytes().extend_from_slice(b"]}"),
-        None => w.item().raw(Raw::of_const(r#"{"role":"user","parts":[{"text":" "}]}"#)),
+        None => w
+            .item()
+            .raw(Raw::of_const(r#"{"role":"user","parts":[{"text":" "}]}"#)),
     }
     w.end_array();
     Ok(())
@@ -126,7 +149,13 @@ fn next<'w, 'o>(w: &'w mut Writer<'o>) -> &'w mut Writer<'o> {
     w
 }
 
-fn parts(w: &mut Writer<'_>, turn: &Turn<'_>, index: usize, scene: &Scene<'_>, report: &mut Report) -> Result<(), Error> {
+fn parts(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    index: usize,
+    scene: &Scene<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     // A signature that stood in front of a call belongs to that call.
     let mut pending: Option<String> = None;
     let mut first_call = true;
@@ -181,14 +210,20 @@ fn function_call(
     report: &mut Report,
 ) {
     let own = match restorable(call.state.as_ref(), scene.target, report) {
-        Some(State::CallSignature(signature) | State::PartSignature(signature)) => Some(signature.clone().into_owned()),
+        Some(State::CallSignature(signature) | State::PartSignature(signature)) => {
+            Some(signature.clone().into_owned())
+        }
         _ => None,
     };
     let signature = own.or(pending).or_else(|| needed.then(|| PLACEHOLDER.to_owned()));
     w.object(|w| {
         w.key("functionCall").object(|w| {
             call_id(w, &call.id, scene);
-            w.key("name").str(&upstream_name(&call.name, call.namespace.as_deref(), scene.target));
+            w.key("name").str(&upstream_name(
+                &call.name,
+                call.namespace.as_deref(),
+                scene.target,
+            ));
             arguments_object(w.key("args"), &call.arguments);
         });
         if let Some(signature) = &signature {
@@ -212,13 +247,27 @@ fn function_response(
     scene: &Scene<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let name = scene.names.get(result.call_id.as_ref()).copied().or(result.name.as_deref()).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, format!("{path}: the tool call that this result answers is not in the conversation"))
-    })?;
+    let name = scene
+        .names
+        .get(result.call_id.as_ref())
+        .copied()
+        .or(result.name.as_deref())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("{path}: the tool call that this result answers is not in the conversation"),
+            )
+        })?;
     let media: Vec<&Media<'_>> = result
         .parts
         .iter()
-        .filter_map(|part| if let Block::Media(media) = part { Some(media) } else { None })
+        .filter_map(|part| {
+            if let Block::Media(media) = part {
+                Some(media)
+            } else {
+                None
+            }
+        })
         .collect();
     let inside = scene.profile.call_ids && !media.is_empty();
     next(w).begin_object();
@@ -262,7 +311,10 @@ fn response(w: &mut Writer<'_>, result: &ToolResult<'_>, attached: bool) {
         }
         whole.push_str(ATTACHED);
     }
-    w.object(|w| w.key(if result.is_error { "error" } else { "output" }).str(&whole));
+    w.object(|w| {
+        w.key(if result.is_error { "error" } else { "output" })
+            .str(&whole)
+    });
 }
 
 fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Report) -> Result<(), Error> {
@@ -287,7 +339,10 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
                 });
             });
         }
-        Source::File { id, owner: Format::Gemini } => next(w).object(|w| {
+        Source::File {
+            id,
+            owner: Format::Gemini,
+        } => next(w).object(|w| {
             w.key("fileData").object(|w| w.key("fileUri").text(id));
         }),
         Source::File { .. } => report.cannot_carry(path.to_owned(), Class::Must)?,
@@ -325,7 +380,12 @@ fn tools(
             });
         });
     });
-    lose(report, request.parallel_tool_calls == Some(false), Member::Parallel, Class::Hint)?;
+    lose(
+        report,
+        request.parallel_tool_calls == Some(false),
+        Member::Parallel,
+        Class::Hint,
+    )?;
     let (mode, names): (&str, Vec<&str>) = match &request.tool_choice {
         None => return Ok(()),
         Some(ToolChoice::None) => ("NONE", Vec::new()),
@@ -333,9 +393,10 @@ fn tools(
         Some(ToolChoice::Any) => ("ANY", Vec::new()),
         Some(ToolChoice::Validated) => ("VALIDATED", Vec::new()),
         Some(ToolChoice::Tool(name)) => ("ANY", vec![name]),
-        Some(ToolChoice::Subset { names, required }) => {
-            (if *required { "ANY" } else { "VALIDATED" }, names.iter().map(AsRef::as_ref).collect())
-        }
+        Some(ToolChoice::Subset { names, required }) => (
+            if *required { "ANY" } else { "VALIDATED" },
+            names.iter().map(AsRef::as_ref).collect(),
+        ),
         Some(ToolChoice::Hosted(_)) => return lose(report, true, Member::ToolChoice, Class::Must),
     };
     w.key("toolConfig").object(|w| {
@@ -353,26 +414,44 @@ fn tools(
     Ok(())
 }
 
-fn declaration(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, profile: &Profile, report: &mut Report) {
+fn declaration(
+    w: &mut Writer<'_>,
+    tool: &Tool<'_>,
+    target: &Target<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) {
     let name = upstream_name(&tool.name, tool.namespace.as_deref(), target);
-    let schema_member = if profile.json_schema { "parametersJsonSchema" } else { "parameters" };
+    let schema_member = if profile.json_schema {
+        "parametersJsonSchema"
+    } else {
+        "parameters"
+    };
     w.object(|w| match &tool.kind {
         ToolKind::Custom { format } => {
             report.emulated(&tool.path, "shim");
             super::chat_request::shim(w, &name, tool, *format, schema_member);
         }
-        ToolKind::Function { parameters, openapi, .. } => {
+        ToolKind::Function {
+            parameters, openapi, ..
+        } => {
             w.key("name").str(&name);
             if let Some(description) = &tool.description {
                 w.key("description").text(description);
             }
-            let Some(parameters) = parameters.filter(|schema| has_properties(*schema)) else { return };
+            let Some(parameters) = parameters.filter(|schema| has_properties(*schema)) else {
+                return;
+            };
             if *openapi {
                 // The client's own Gemini schema.
                 w.key("parameters").raw(parameters);
                 return;
             }
-            let rules = if profile.json_schema { schema::Profile::GeminiJson } else { schema::Profile::GeminiOpenApi };
+            let rules = if profile.json_schema {
+                schema::Profile::GeminiJson
+            } else {
+                schema::Profile::GeminiOpenApi
+            };
             let (schema, lost) = schema::rewrite(parameters, rules);
             if lost {
                 report.dropped(format!("{}.parameters", tool.path));
@@ -404,7 +483,12 @@ fn has_properties(schema: Raw<'_>) -> bool {
     read.is_ok() && found
 }
 
-fn config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: &mut Report) -> Result<(), Error> {
+fn config(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
     let mut inner = Vec::new();
     let mut c = Writer::new(&mut inner);
     c.begin_object();
@@ -413,8 +497,16 @@ fn config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: 
         (Member::Temperature, "temperature", request.temperature),
         (Member::TopP, "topP", request.top_p),
         (Member::TopK, "topK", request.top_k),
-        (Member::PresencePenalty, "presencePenalty", request.presence_penalty),
-        (Member::FrequencyPenalty, "frequencyPenalty", request.frequency_penalty),
+        (
+            Member::PresencePenalty,
+            "presencePenalty",
+            request.presence_penalty,
+        ),
+        (
+            Member::FrequencyPenalty,
+            "frequencyPenalty",
+            request.frequency_penalty,
+        ),
     ] {
         match value {
             Some(value) if takes => c.key(name).raw(value),
@@ -447,8 +539,14 @@ fn config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: 
 /// Gemini's seed is an i32.
 fn seed(w: &mut Writer<'_>, seed: Option<Raw<'_>>, report: &mut Report) -> Result<(), Error> {
     let Some(seed) = seed else { return Ok(()) };
-    let Ok(value) = seed.get().parse::<i64>() else { return lose(report, true, Member::Seed, Class::Hint) };
-    let small = if i32::try_from(value).is_ok() { value } else { value & 0x7fff_ffff };
+    let Ok(value) = seed.get().parse::<i64>() else {
+        return lose(report, true, Member::Seed, Class::Hint);
+    };
+    let small = if i32::try_from(value).is_ok() {
+        value
+    } else {
+        value & 0x7fff_ffff
+    };
     if small != value {
         report.altered(Member::Seed.path(report.client()), seed.get(), &small.to_string());
     }
@@ -508,7 +606,11 @@ fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report
     }
     let show = request.reasoning.show == Show::Summary && depth != ReasoningDepth::Off;
     let budget = profile.budget.map(|range| budget(depth, range, profile));
-    let level = if profile.budget.is_some() { None } else { level(depth, profile, report, path) };
+    let level = if profile.budget.is_some() {
+        None
+    } else {
+        level(depth, profile, report, path)
+    };
     if !show && level.is_none() && !matches!(budget, Some(Some(_))) {
         return;
     }
@@ -539,7 +641,12 @@ fn budget(depth: ReasoningDepth, range: (u64, u64), profile: &Profile) -> Option
     i64::try_from(tokens).ok()
 }
 
-fn level(depth: ReasoningDepth, profile: &Profile, report: &mut Report, path: &'static str) -> Option<Effort> {
+fn level(
+    depth: ReasoningDepth,
+    profile: &Profile,
+    report: &mut Report,
+    path: &'static str,
+) -> Option<Effort> {
     let wanted = match depth {
         ReasoningDepth::Unset | ReasoningDepth::Dynamic => return None,
         ReasoningDepth::Off => return profile.efforts.first().copied(),
@@ -553,8 +660,18 @@ fn level(depth: ReasoningDepth, profile: &Profile, report: &mut Report, path: &'
     Some(given)
 }
 
-fn identity(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
-    lose(report, request.verbosity.is_some(), Member::Verbosity, Class::Hint)?;
+fn identity(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    lose(
+        report,
+        request.verbosity.is_some(),
+        Member::Verbosity,
+        Class::Hint,
+    )?;
     if target.dialect == Dialect::Vertex {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use super::answer::{arguments_object, slot};
 use super::usage;
 use crate::context::Context;
-use crate::ir::{Block, Candidate, Response, Source, ToolCall};
+use crate::ir::{Block, Candidate, Response, Source, State, Thought, ToolCall};
 use crate::json::{Text, Writer};
 use crate::names;
 use crate::stop::Stop;
@@ -14,7 +14,9 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
     w.object(|w| {
         let blocked = response.candidates.first().and_then(blocked_prompt);
         match blocked {
-            Some(reason) => w.key("promptFeedback").object(|w| w.key("blockReason").str(reason)),
+            Some(reason) => w
+                .key("promptFeedback")
+                .object(|w| w.key("blockReason").str(reason)),
             None => w.key("candidates").array(|w| {
                 for answer in &response.candidates {
                     candidate(w.item(), answer, context);
@@ -22,8 +24,13 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
             }),
         }
         usage::gemini(w.key("usageMetadata"), &response.usage);
-        w.key("modelVersion").str(response.model.as_deref().unwrap_or(&context.model));
-        w.key("responseId").str(&names::answer_id(&response.id, context.client, &context.request_id));
+        w.key("modelVersion")
+            .str(response.model.as_deref().unwrap_or(&context.model));
+        w.key("responseId").str(&names::answer_id(
+            &response.id,
+            context.client,
+            &context.request_id,
+        ));
     });
     out
 }
@@ -31,7 +38,11 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
 fn blocked_prompt(candidate: &Candidate<'_>) -> Option<&'static str> {
     match &candidate.stop {
         Stop::Filtered(name) if candidate.blocks.is_empty() && name.starts_with("prompt:") => {
-            Some(if name.ends_with("SAFETY") { "SAFETY" } else { "OTHER" })
+            Some(if name.ends_with("SAFETY") {
+                "SAFETY"
+            } else {
+                "OTHER"
+            })
         }
         _ => None,
     }
@@ -49,7 +60,11 @@ fn candidate(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
             w.key("role").str("model");
         });
         w.key("finishReason").str(candidate.stop.gemini());
-        if let Stop::Refusal { explanation: Some(text), .. } = &candidate.stop {
+        if let Stop::Refusal {
+            explanation: Some(text),
+            ..
+        } = &candidate.stop
+        {
             w.key("finishMessage").text(text);
         }
         w.key("index").u64(candidate.index);
@@ -85,23 +100,27 @@ fn logprobs(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
 }
 
 fn parts(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
-    // State that has no part of its own goes on the next call.
+    // Gemini's own signature of a call goes on the call; other state stays with the thought it belongs to.
     let mut pending: Option<String> = None;
     for block in &candidate.blocks {
         match block {
             Block::Text(text) if text.text.is_empty() => {}
-            Block::Text(text) => text_part(w.item(), &text.text, text.state.as_ref().and_then(|state| slot(state, context))),
+            Block::Text(text) => text_part(
+                w.item(),
+                &text.text,
+                text.state.as_ref().and_then(|state| slot(state, context)),
+            ),
             Block::Refusal(text) => text_part(w.item(), text, None),
             Block::Thought(thought) => {
-                if context.include_thoughts {
-                    for text in &thought.text {
-                        w.item().object(|w| {
-                            w.key("text").text(text);
-                            w.key("thought").bool(true);
-                        });
-                    }
+                let state = thought.state.as_ref();
+                let seal = state
+                    .filter(|state| !matches!(state.state, State::Plain))
+                    .and_then(|state| slot(state, context));
+                let of_call = state.is_some_and(|state| matches!(state.state, State::CallSignature(_)));
+                if of_call {
+                    pending.clone_from(&seal);
                 }
-                pending = thought.state.as_ref().and_then(|state| slot(state, context)).or(pending);
+                thought_parts(w, thought, seal.filter(|_| !of_call), context);
             }
             Block::ToolCall(call) => {
                 let own = call.state.as_ref().and_then(|state| slot(state, context));
@@ -120,6 +139,20 @@ fn parts(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
             Block::ToolResult(_) | Block::Native(_) => {}
         }
     }
+}
+
+fn thought_parts(w: &mut Writer<'_>, thought: &Thought<'_>, seal: Option<String>, context: &Context) {
+    let texts: Vec<&Text<'_>> = thought.text.iter().filter(|_| context.include_thoughts).collect();
+    if texts.is_empty() && !(seal.is_some() && context.declares_tools) {
+        return;
+    }
+    w.item().object(|w| {
+        super::parts::joined(w.key("text"), &texts, "\n");
+        w.key("thought").bool(true);
+        if let Some(seal) = seal {
+            w.key("thoughtSignature").str(&standard(&seal));
+        }
+    });
 }
 
 fn text_part(w: &mut Writer<'_>, text: &Text<'_>, seal: Option<String>) {

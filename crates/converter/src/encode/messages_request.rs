@@ -6,8 +6,8 @@ use super::parts::{
 };
 use crate::error::Error;
 use crate::ir::{
-    Block, CacheMark, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source, State,
-    TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Block, CacheMark, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show,
+    Source, State, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::names;
@@ -65,14 +65,20 @@ enum Form {
 }
 
 fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, report: &mut Report) -> Plan {
-    let default = options.default_max_tokens.map_or(profile.max_output, |limit| limit.min(profile.max_output));
+    let default = options
+        .default_max_tokens
+        .map_or(profile.max_output, |limit| limit.min(profile.max_output));
     let mut max_tokens = request.max_output_tokens.unwrap_or(default);
     let asked = asked_effort(request);
     let adaptive = matches!(profile.thinking, Thinking::Adaptive | Thinking::Both);
     let off = request.reasoning.depth == ReasoningDepth::Off;
     let dynamic = request.reasoning.depth == ReasoningDepth::Dynamic;
     let path = Member::Effort.path(report.client());
-    let mut effort = if off { None } else { asked.and_then(|effort| profile.nearest(effort)) };
+    let mut effort = if off {
+        None
+    } else {
+        asked.and_then(|effort| profile.nearest(effort))
+    };
     let mut thinking = match profile.thinking {
         Thinking::No => {
             if asked.is_some_and(|effort| effort != Effort::None) || dynamic {
@@ -87,7 +93,9 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
             Form::Absent
         }
         _ if adaptive => match request.reasoning.depth {
-            ReasoningDepth::Budget(budget) if profile.thinking == Thinking::Both && effort.is_none() => Form::Budget(budget),
+            ReasoningDepth::Budget(budget) if profile.thinking == Thinking::Both && effort.is_none() => {
+                Form::Budget(budget)
+            }
             ReasoningDepth::Unset if asked.is_none() => Form::Absent,
             _ => Form::Adaptive,
         },
@@ -109,13 +117,26 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
     if matches!(thinking, Form::Budget(_)) {
         effort = None;
     }
-    Plan { max_tokens, thinking, effort }
+    Plan {
+        max_tokens,
+        thinking,
+        effort,
+    }
 }
 
 /// A budget that fits below the output limit, or no thinking at all (conversion.md section 9, 8.5, 7.5).
-fn budget_form(budget: u64, request: &Request<'_>, max_tokens: &mut u64, profile: &Profile, report: &mut Report) -> Form {
+fn budget_form(
+    budget: u64,
+    request: &Request<'_>,
+    max_tokens: &mut u64,
+    profile: &Profile,
+    report: &mut Report,
+) -> Form {
     let path = Member::Effort.path(report.client());
-    let forced = matches!(request.tool_choice, Some(ToolChoice::Any | ToolChoice::Tool(_) | ToolChoice::Subset { required: true, .. }));
+    let forced = matches!(
+        request.tool_choice,
+        Some(ToolChoice::Any | ToolChoice::Tool(_) | ToolChoice::Subset { required: true, .. })
+    );
     if forced || open_loop_without_thinking(request) {
         report.dropped(path);
         return Form::Disabled;
@@ -123,7 +144,9 @@ fn budget_form(budget: u64, request: &Request<'_>, max_tokens: &mut u64, profile
     let budget = budget.max(MIN_BUDGET);
     if request.max_output_tokens.is_none() || report.client() != Format::Messages {
         // The output limits of the other formats do not count thinking where the vendor's does.
-        *max_tokens = (*max_tokens).max(budget + MIN_BUDGET).min(profile.max_output.max(*max_tokens));
+        *max_tokens = (*max_tokens)
+            .max(budget + MIN_BUDGET)
+            .min(profile.max_output.max(*max_tokens));
     }
     if *max_tokens <= MIN_BUDGET {
         report.dropped(path);
@@ -168,14 +191,23 @@ pub(super) fn budget_of(effort: Effort) -> u64 {
 fn cache(w: &mut Writer<'_>, mark: Option<CacheMark>) {
     match mark {
         None => {}
-        Some(CacheMark::Short) => w.key("cache_control").raw(Raw::of_const(r#"{"type":"ephemeral"}"#)),
-        Some(CacheMark::Long) => w.key("cache_control").raw(Raw::of_const(r#"{"type":"ephemeral","ttl":"1h"}"#)),
+        Some(CacheMark::Short) => w
+            .key("cache_control")
+            .raw(Raw::of_const(r#"{"type":"ephemeral"}"#)),
+        Some(CacheMark::Long) => w
+            .key("cache_control")
+            .raw(Raw::of_const(r#"{"type":"ephemeral","ttl":"1h"}"#)),
     }
 }
 
 fn system(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) {
     let json = matches!(request.output, OutputFormat::JsonObject);
-    let texts: Vec<&TextBlock<'_>> = request.system.iter().map(|block| &block.text).filter(|block| !block.text.is_blank()).collect();
+    let texts: Vec<&TextBlock<'_>> = request
+        .system
+        .iter()
+        .map(|block| &block.text)
+        .filter(|block| !block.text.is_blank())
+        .collect();
     if texts.is_empty() && !json {
         return;
     }
@@ -185,7 +217,11 @@ fn system(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) {
         }
         if json {
             report.emulated(Member::Output.path(report.client()), "instruction");
-            text_block(w.item(), &"Respond with a single JSON object and nothing else.".into(), None);
+            text_block(
+                w.item(),
+                &"Respond with a single JSON object and nothing else.".into(),
+                None,
+            );
         }
     });
 }
@@ -240,7 +276,9 @@ fn messages(
         w.bytes().extend_from_slice(b"]}");
     }
     if written == 0 {
-        w.item().raw(Raw::of_const(r#"{"role":"user","content":[{"type":"text","text":"(empty)"}]}"#));
+        w.item().raw(Raw::of_const(
+            r#"{"role":"user","content":[{"type":"text","text":"(empty)"}]}"#,
+        ));
     }
     w.end_array();
     prefill(request, profile, report)
@@ -248,17 +286,27 @@ fn messages(
 
 /// System text may stand directly behind a user turn, at the end or in front of the assistant (conversion.md 5.2).
 fn mid_system_fits(turns: &[Turn<'_>], index: usize) -> bool {
-    let before = index.checked_sub(1).and_then(|before| turns.get(before)).map(|turn| turn.role);
+    let before = index
+        .checked_sub(1)
+        .and_then(|before| turns.get(before))
+        .map(|turn| turn.role);
     let after = turns.get(index + 1).map(|turn| turn.role);
     matches!(before, Some(Role::User | Role::Tool)) && matches!(after, None | Some(Role::Assistant))
 }
 
 fn prefill(request: &Request<'_>, profile: &Profile, report: &mut Report) -> Result<(), Error> {
-    let ends_with_assistant = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
+    let ends_with_assistant = request
+        .turns
+        .last()
+        .is_some_and(|turn| turn.role == Role::Assistant);
     if !ends_with_assistant || profile.prefill || report.client() == Format::Messages {
         return Ok(());
     }
-    let path = request.turns.last().map(|turn| turn.path.clone()).unwrap_or_default();
+    let path = request
+        .turns
+        .last()
+        .map(|turn| turn.path.clone())
+        .unwrap_or_default();
     report.cannot_carry(path, Class::Must)
 }
 
@@ -323,13 +371,19 @@ fn tool_use(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
     w.object(|w| {
         w.key("type").str("tool_use");
         w.key("id").str(&names::call_id(&call.id, Format::Messages));
-        w.key("name").str(&upstream_name(&call.name, call.namespace.as_deref(), target));
+        w.key("name")
+            .str(&upstream_name(&call.name, call.namespace.as_deref(), target));
         arguments_object(w.key("input"), &call.arguments);
         cache(w, call.cache);
     });
 }
 
-fn tool_result(w: &mut Writer<'_>, result: &ToolResult<'_>, path: &str, report: &mut Report) -> Result<(), Error> {
+fn tool_result(
+    w: &mut Writer<'_>,
+    result: &ToolResult<'_>,
+    path: &str,
+    report: &mut Report,
+) -> Result<(), Error> {
     let mut content = Vec::new();
     let mut inner = Writer::new(&mut content);
     if let Some(structured) = result.structured {
@@ -337,7 +391,9 @@ fn tool_result(w: &mut Writer<'_>, result: &ToolResult<'_>, path: &str, report: 
     }
     for part in &result.parts {
         match part {
-            Block::Text(text) if !text.text.is_empty() => text_block(next(&mut inner), &text.text, text.cache),
+            Block::Text(text) if !text.text.is_empty() => {
+                text_block(next(&mut inner), &text.text, text.cache)
+            }
             Block::Media(media) => media_block(&mut inner, media, path, report)?,
             Block::Native(native) => native_block(native, report)?,
             _ => {}
@@ -345,7 +401,8 @@ fn tool_result(w: &mut Writer<'_>, result: &ToolResult<'_>, path: &str, report: 
     }
     next(w).object(|w| {
         w.key("type").str("tool_result");
-        w.key("tool_use_id").str(&names::call_id(&result.call_id, Format::Messages));
+        w.key("tool_use_id")
+            .str(&names::call_id(&result.call_id, Format::Messages));
         if !content.is_empty() {
             w.key("content").array(|w| w.bytes().extend_from_slice(&content));
         }
@@ -364,7 +421,10 @@ fn media_block(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut R
         MediaKind::Audio | MediaKind::Video => return report.cannot_carry(path.to_owned(), Class::Must),
     };
     if let (MediaKind::Image, Source::Base64 { mime, .. }) = (media.kind, &media.source) {
-        if !matches!(mime.as_ref(), "image/jpeg" | "image/png" | "image/gif" | "image/webp") {
+        if !matches!(
+            mime.as_ref(),
+            "image/jpeg" | "image/png" | "image/gif" | "image/webp"
+        ) {
             return report.cannot_carry(path.to_owned(), Class::Must);
         }
     }
@@ -423,7 +483,9 @@ fn source(w: &mut Writer<'_>, media: &Media<'_>) {
 /// Base64 of a plain text document as text.
 fn decoded(data: &Text<'_>) -> String {
     use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(data.decode().as_bytes()).unwrap_or_default();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(data.decode().as_bytes())
+        .unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -474,7 +536,13 @@ fn undeclared_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'
     w.key("tool_choice").raw(Raw::of_const(r#"{"type":"none"}"#));
 }
 
-fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, profile: &Profile, report: &mut Report) {
+fn tool_entry(
+    w: &mut Writer<'_>,
+    tool: &Tool<'_>,
+    target: &Target<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) {
     let name = upstream_name(&tool.name, tool.namespace.as_deref(), target);
     w.object(|w| {
         match &tool.kind {
@@ -482,7 +550,11 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, profile:
                 report.emulated(&tool.path, "shim");
                 super::chat_request::shim(w, &name, tool, *format, "input_schema");
             }
-            ToolKind::Function { parameters, openapi, strict } => {
+            ToolKind::Function {
+                parameters,
+                openapi,
+                strict,
+            } => {
                 w.key("name").str(&name);
                 if let Some(description) = &tool.description {
                     w.key("description").text(description);
@@ -500,8 +572,14 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, profile:
 }
 
 fn input_schema(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, openapi: bool, strict: bool) {
-    let Some(parameters) = parameters else { return w.raw(Raw::of_const(NO_PARAMETERS)) };
-    let rules = if openapi { schema::Profile::FromOpenApi } else { schema::Profile::AnthropicTool };
+    let Some(parameters) = parameters else {
+        return w.raw(Raw::of_const(NO_PARAMETERS));
+    };
+    let rules = if openapi {
+        schema::Profile::FromOpenApi
+    } else {
+        schema::Profile::AnthropicTool
+    };
     let (schema, _) = schema::rewrite(parameters, rules);
     if strict {
         let (schema, _) = schema::rewrite(Raw(&schema), schema::Profile::AnthropicOutput);
@@ -559,7 +637,9 @@ fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: 
         Form::Absent => {}
         Form::Disabled if profile.thinking == Thinking::No => {}
         Form::Disabled => w.key("thinking").raw(Raw::of_const(r#"{"type":"disabled"}"#)),
-        Form::BetweenTools => w.key("thinking").raw(Raw::of_const(r#"{"type":"between_tools"}"#)),
+        Form::BetweenTools => w
+            .key("thinking")
+            .raw(Raw::of_const(r#"{"type":"between_tools"}"#)),
         Form::Adaptive => w.key("thinking").object(|w| {
             w.key("type").str("adaptive");
             w.key("display").str(display);
@@ -573,7 +653,9 @@ fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: 
 
 fn output_config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: &Plan) {
     let schema = match &request.output {
-        OutputFormat::JsonSchema { schema, openapi, .. } if profile.structured_output => Some((*schema, *openapi)),
+        OutputFormat::JsonSchema { schema, openapi, .. } if profile.structured_output => {
+            Some((*schema, *openapi))
+        }
         _ => None,
     };
     if plan.effort.is_none() && schema.is_none() {
@@ -586,7 +668,11 @@ fn output_config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, p
         if let Some((schema, openapi)) = schema {
             w.key("format").object(|w| {
                 w.key("type").str("json_schema");
-                let plain = if openapi { schema::Profile::FromOpenApi } else { schema::Profile::Plain };
+                let plain = if openapi {
+                    schema::Profile::FromOpenApi
+                } else {
+                    schema::Profile::Plain
+                };
                 let (plain, _) = schema::rewrite(schema, plain);
                 let (schema, _) = schema::rewrite(Raw(&plain), schema::Profile::AnthropicOutput);
                 w.key("schema").raw(Raw(&schema));
@@ -625,10 +711,25 @@ fn sampling(
         Some(value) if takes => w.key("top_k").raw(value),
         value => lose(report, value.is_some(), Member::TopK, Class::Hint)?,
     }
-    lose(report, nonzero(request.frequency_penalty), Member::FrequencyPenalty, Class::Hint)?;
-    lose(report, nonzero(request.presence_penalty), Member::PresencePenalty, Class::Hint)?;
+    lose(
+        report,
+        nonzero(request.frequency_penalty),
+        Member::FrequencyPenalty,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        nonzero(request.presence_penalty),
+        Member::PresencePenalty,
+        Class::Hint,
+    )?;
     lose(report, request.seed.is_some(), Member::Seed, Class::Hint)?;
-    lose(report, request.candidates.is_some_and(|count| count > 1), Member::Candidates, Class::Must)?;
+    lose(
+        report,
+        request.candidates.is_some_and(|count| count > 1),
+        Member::Candidates,
+        Class::Must,
+    )?;
     lose(report, request.logprobs, Member::Logprobs, Class::Must)?;
     stop(w, request, report);
     Ok(())
@@ -639,7 +740,12 @@ pub(super) fn nonzero(value: Option<Raw<'_>>) -> bool {
 }
 
 fn stop(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) {
-    for (index, _) in request.stop.iter().enumerate().filter(|(_, text)| text.is_blank()) {
+    for (index, _) in request
+        .stop
+        .iter()
+        .enumerate()
+        .filter(|(_, text)| text.is_blank())
+    {
         report.dropped(format!("{}[{index}]", Member::Stop.path(report.client())));
     }
     if request.stop.iter().any(|text| !text.is_blank()) {
@@ -661,5 +767,10 @@ fn identity(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> R
         tier => lose(report, tier.is_some(), Member::Tier, Class::Hint)?,
     }
     cache(w, request.cache);
-    lose(report, request.verbosity.is_some(), Member::Verbosity, Class::Hint)
+    lose(
+        report,
+        request.verbosity.is_some(),
+        Member::Verbosity,
+        Class::Hint,
+    )
 }

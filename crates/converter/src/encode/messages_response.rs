@@ -14,10 +14,15 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
     let nothing = Candidate::default();
     let candidate = response.candidates.first().unwrap_or(&nothing);
     w.object(|w| {
-        w.key("id").str(&names::answer_id(&response.id, context.client, &context.request_id));
+        w.key("id").str(&names::answer_id(
+            &response.id,
+            context.client,
+            &context.request_id,
+        ));
         w.key("type").str("message");
         w.key("role").str("assistant");
-        w.key("model").str(response.model.as_deref().unwrap_or(&context.model));
+        w.key("model")
+            .str(response.model.as_deref().unwrap_or(&context.model));
         w.key("content").array(|w| content(w, candidate, context));
         stop(w, &candidate.stop);
         usage::messages(w.key("usage"), &response.usage);
@@ -33,7 +38,10 @@ pub(crate) fn stop(w: &mut Writer<'_>, stop: &Stop<'_>) {
         _ => w.key("stop_sequence").null(),
     }
     let (category, explanation) = match stop {
-        Stop::Refusal { category, explanation } => (category.as_ref(), explanation.as_ref()),
+        Stop::Refusal {
+            category,
+            explanation,
+        } => (category.as_ref(), explanation.as_ref()),
         Stop::Filtered(_) => (None, None),
         _ => return,
     };
@@ -62,7 +70,9 @@ fn content(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
             }
             Block::Refusal(text) => text_block(w.item(), text),
             // A thinking block at the end of an answer breaks agents (wire.md 4.4).
-            Block::Thought(thought) if index < last || thought_alone(candidate) => thought_block(w, thought, context),
+            Block::Thought(thought) if index < last || thought_alone(candidate) => {
+                thought_block(w, thought, context)
+            }
             Block::ToolCall(call) => {
                 if let Some(seal) = call.state.as_ref().and_then(|state| slot(state, context)) {
                     redacted(w.item(), &seal);
@@ -80,7 +90,10 @@ fn content(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
 }
 
 fn thought_alone(candidate: &Candidate<'_>) -> bool {
-    candidate.blocks.iter().all(|block| matches!(block, Block::Thought(_)))
+    candidate
+        .blocks
+        .iter()
+        .all(|block| matches!(block, Block::Thought(_)))
 }
 
 fn text_block(w: &mut Writer<'_>, text: &Text<'_>) {
@@ -111,13 +124,18 @@ fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, context: &Context) {
         w.key("type").str("thinking");
         super::parts::joined(w.key("thinking"), &texts, "\n");
         // Clients check that there is a signature; without state it says just that.
-        w.key("signature").str(&seal.unwrap_or_else(|| empty_seal(context)));
+        w.key("signature")
+            .str(&seal.unwrap_or_else(|| empty_seal(context)));
     });
 }
 
 /// The seal of reasoning that has no state: dropped wherever it comes back.
 pub(crate) fn empty_seal(context: &Context) -> String {
     use crate::ir::{Opaque, State};
-    let plain = Opaque { origin: context.upstream, domain: Some(context.domain), state: State::Plain };
+    let plain = Opaque {
+        origin: context.upstream,
+        domain: Some(context.domain),
+        state: State::Plain,
+    };
     crate::seal::seal(&plain, context.seal_key.as_ref())
 }

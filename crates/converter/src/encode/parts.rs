@@ -183,5 +183,8 @@ pub(super) fn restorable<'s, 'a>(
 
 /// A block that the upstream's format cannot take.
 pub(super) fn native_block(native: &crate::ir::block::Native<'_>, report: &mut Report) -> Result<(), Error> {
-    report.cannot_carry(native.path.clone(), if native.must { Class::Must } else { Class::Hint })
+    report.cannot_carry(
+        native.path.clone(),
+        if native.must { Class::Must } else { Class::Hint },
+    )
 }

@@ -1,21 +1,24 @@
 //! The IR to request bodies of Responses.
 
 use super::chat_request::{
-    MIN_OUTPUT, detail_word, effort, envelope, grammar, json_schema, openai_tier, parameters_of, result_string,
-    safety_identifier, url,
+    MIN_OUTPUT, detail_word, effort, envelope, grammar, json_schema, openai_tier, parameters_of,
+    result_string, safety_identifier, url,
 };
-use super::parts::{arguments_string, client_tools, joined, lose, native_block, natives, restorable, result_texts, upstream_name};
+use super::parts::{
+    arguments_string, client_tools, joined, lose, native_block, natives, restorable, result_texts,
+    upstream_name,
+};
+use crate::Format;
 use crate::error::Error;
 use crate::ir::{
-    Arguments, Block, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source, State, Thought,
-    Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Arguments, Block, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source,
+    State, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::profile::{Profile, Sampling, profile};
 use crate::report::{Class, Report};
 use crate::target::{Options, Target};
-use crate::Format;
 
 pub(super) fn encode(
     request: &Request<'_>,
@@ -38,7 +41,8 @@ pub(super) fn encode(
     reasoning(&mut w, request, &profile, report);
     text(&mut w, request);
     identity(&mut w, request);
-    w.key("store").bool(request.store.unwrap_or(false) && report.client() == Format::Responses);
+    w.key("store")
+        .bool(request.store.unwrap_or(false) && report.client() == Format::Responses);
     if request.stream {
         w.key("stream").bool(true);
     }
@@ -47,12 +51,19 @@ pub(super) fn encode(
     Ok(out)
 }
 
-fn input(w: &mut Writer<'_>, request: &Request<'_>, with_system: bool, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn input(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    with_system: bool,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     w.key("input").begin_array();
     if with_system && !request.system.is_empty() {
         w.item().object(|w| {
             w.key("type").str("message");
-            let developer = request.system.iter().any(|block| block.developer) || report.client() != Format::Chat;
+            let developer =
+                request.system.iter().any(|block| block.developer) || report.client() != Format::Chat;
             w.key("role").str(if developer { "developer" } else { "system" });
             w.key("content").array(|w| {
                 for block in &request.system {
@@ -140,8 +151,18 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
             w.key("type").str("input_file");
             w.key("file_url").text(address);
         }),
-        (kind, Source::File { id, owner: Format::Chat | Format::Responses }) => next(w).object(|w| {
-            w.key("type").str(if kind == MediaKind::Image { "input_image" } else { "input_file" });
+        (
+            kind,
+            Source::File {
+                id,
+                owner: Format::Chat | Format::Responses,
+            },
+        ) => next(w).object(|w| {
+            w.key("type").str(if kind == MediaKind::Image {
+                "input_image"
+            } else {
+                "input_file"
+            });
             if kind == MediaKind::Image {
                 w.key("detail").str("auto");
             }
@@ -156,7 +177,12 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
 
 /// One assistant turn is several items, in the order of its blocks. A text is a message with a string: the one shape of an
 /// assistant message that needs no item id of OpenAI's own making.
-fn assistant(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn assistant(
+    w: &mut Writer<'_>,
+    turn: &Turn<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     let followed = |index: usize| {
         turn.blocks.iter().skip(index + 1).any(|block| match block {
             Block::Text(text) => !text.text.is_empty(),
@@ -188,8 +214,16 @@ fn assistant_text(w: &mut Writer<'_>, text: &Text<'_>) {
     });
 }
 
-fn thought_item(w: &mut Writer<'_>, thought: &Thought<'_>, followed: bool, target: &Target<'_>, report: &mut Report) {
-    let Some(State::Reasoning { id, encrypted }) = restorable(thought.state.as_ref(), target, report) else { return };
+fn thought_item(
+    w: &mut Writer<'_>,
+    thought: &Thought<'_>,
+    followed: bool,
+    target: &Target<'_>,
+    report: &mut Report,
+) {
+    let Some(State::Reasoning { id, encrypted }) = restorable(thought.state.as_ref(), target, report) else {
+        return;
+    };
     if !followed {
         return;
     }
@@ -213,8 +247,16 @@ fn thought_item(w: &mut Writer<'_>, thought: &Thought<'_>, followed: bool, targe
 fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
     let flat = upstream_name(&call.name, None, target);
     w.object(|w| {
-        let custom = if let Arguments::Freeform(input) = &call.arguments { Some(input) } else { None };
-        w.key("type").str(if custom.is_some() { "custom_tool_call" } else { "function_call" });
+        let custom = if let Arguments::Freeform(input) = &call.arguments {
+            Some(input)
+        } else {
+            None
+        };
+        w.key("type").str(if custom.is_some() {
+            "custom_tool_call"
+        } else {
+            "function_call"
+        });
         w.key("call_id").str(&names::call_id(&call.id, Format::Responses));
         w.key("name").str(&flat);
         if let Some(namespace) = &call.namespace {
@@ -229,10 +271,17 @@ fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
 
 fn results(w: &mut Writer<'_>, turn: &Turn<'_>, report: &mut Report) -> Result<(), Error> {
     for block in &turn.blocks {
-        let Block::ToolResult(result) = block else { continue };
+        let Block::ToolResult(result) = block else {
+            continue;
+        };
         w.item().begin_object();
-        w.key("type").str(if result.custom { "custom_tool_call_output" } else { "function_call_output" });
-        w.key("call_id").str(&names::call_id(&result.call_id, Format::Responses));
+        w.key("type").str(if result.custom {
+            "custom_tool_call_output"
+        } else {
+            "function_call_output"
+        });
+        w.key("call_id")
+            .str(&names::call_id(&result.call_id, Format::Responses));
         if result.parts.iter().any(|part| matches!(part, Block::Media(_))) {
             let mut content = Vec::new();
             result_parts(&mut Writer::new(&mut content), result, &turn.path, report)?;
@@ -245,7 +294,12 @@ fn results(w: &mut Writer<'_>, turn: &Turn<'_>, report: &mut Report) -> Result<(
     Ok(())
 }
 
-fn result_parts(w: &mut Writer<'_>, result: &ToolResult<'_>, path: &str, report: &mut Report) -> Result<(), Error> {
+fn result_parts(
+    w: &mut Writer<'_>,
+    result: &ToolResult<'_>,
+    path: &str,
+    report: &mut Report,
+) -> Result<(), Error> {
     if result.is_error {
         let error = Text::from("ERROR: ");
         let mut texts = vec![&error];
@@ -262,7 +316,12 @@ fn result_parts(w: &mut Writer<'_>, result: &ToolResult<'_>, path: &str, report:
     parts(w, &result.parts, path, report)
 }
 
-fn tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) -> Result<(), Error> {
+fn tools(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     let tools = client_tools(request, report);
     if tools.is_empty() {
         return Ok(());
@@ -298,7 +357,11 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>) {
                 });
             }
         }
-        ToolKind::Function { parameters, openapi, strict } => {
+        ToolKind::Function {
+            parameters,
+            openapi,
+            strict,
+        } => {
             w.key("type").str("function");
             w.key("name").str(&name);
             if let Some(description) = &tool.description {
@@ -320,7 +383,10 @@ fn tool_choice(
     report: &mut Report,
 ) -> Result<(), Error> {
     let kind = |name: &str| {
-        let custom = request.tools.iter().any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. }));
+        let custom = request
+            .tools
+            .iter()
+            .any(|tool| tool.name == name && matches!(tool.kind, ToolKind::Custom { .. }));
         if custom { "custom" } else { "function" }
     };
     let named = |w: &mut Writer<'_>, name: &str| {
@@ -348,20 +414,30 @@ fn tool_choice(
     Ok(())
 }
 
-fn limits(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: &mut Report) -> Result<(), Error> {
+fn limits(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
     if let Some(limit) = request.max_output_tokens {
         let raised = limit.max(MIN_OUTPUT);
         if raised != limit {
-            report.altered(Member::MaxTokens.path(report.client()), &limit.to_string(), &raised.to_string());
+            report.altered(
+                Member::MaxTokens.path(report.client()),
+                &limit.to_string(),
+                &raised.to_string(),
+            );
         }
         w.key("max_output_tokens").u64(raised);
     }
     let takes = profile.sampling == Sampling::Full
         || report.client() == Format::Chat
         || request.reasoning.depth == ReasoningDepth::Off;
-    for (member, name, value) in
-        [(Member::Temperature, "temperature", request.temperature), (Member::TopP, "top_p", request.top_p)]
-    {
+    for (member, name, value) in [
+        (Member::Temperature, "temperature", request.temperature),
+        (Member::TopP, "top_p", request.top_p),
+    ] {
         match value {
             Some(value) if takes => w.key(name).raw(value),
             value => lose(report, value.is_some(), member, Class::Hint)?,
@@ -373,9 +449,24 @@ fn limits(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: 
     include(w, request, report);
     lose(report, request.top_k.is_some(), Member::TopK, Class::Hint)?;
     lose(report, request.seed.is_some(), Member::Seed, Class::Hint)?;
-    lose(report, super::messages_request::nonzero(request.frequency_penalty), Member::FrequencyPenalty, Class::Hint)?;
-    lose(report, super::messages_request::nonzero(request.presence_penalty), Member::PresencePenalty, Class::Hint)?;
-    lose(report, request.candidates.is_some_and(|count| count > 1), Member::Candidates, Class::Must)?;
+    lose(
+        report,
+        super::messages_request::nonzero(request.frequency_penalty),
+        Member::FrequencyPenalty,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        super::messages_request::nonzero(request.presence_penalty),
+        Member::PresencePenalty,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        request.candidates.is_some_and(|count| count > 1),
+        Member::Candidates,
+        Class::Must,
+    )?;
     lose(report, !request.stop.is_empty(), Member::Stop, Class::Must)
 }
 
@@ -397,7 +488,10 @@ fn include(w: &mut Writer<'_>, request: &Request<'_>, report: &Report) {
 
 fn reasoning(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: &mut Report) {
     let effort = effort(request, profile, report);
-    let asked = !matches!(request.reasoning.depth, ReasoningDepth::Unset | ReasoningDepth::Off);
+    let asked = !matches!(
+        request.reasoning.depth,
+        ReasoningDepth::Unset | ReasoningDepth::Off
+    );
     let summary = request.reasoning.show == Show::Summary && asked;
     if effort.is_none() && !summary {
         return;

@@ -20,7 +20,11 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
     };
     let mut items = Vec::new();
     output(&mut Writer::new(&mut items), candidate, context, &head.id);
-    let ending = Ending { stop: Some(&candidate.stop), usage: Some(&response.usage), error: None };
+    let ending = Ending {
+        stop: Some(&candidate.stop),
+        usage: Some(&response.usage),
+        error: None,
+    };
     object(&mut Writer::new(&mut out), &head, &ending, &items, context);
     out
 }
@@ -60,7 +64,9 @@ pub(crate) fn object(w: &mut Writer<'_>, head: &Head, ending: &Ending<'_>, items
             None => w.key("error").null(),
         }
         match incomplete {
-            Some(reason) => w.key("incomplete_details").object(|w| w.key("reason").str(reason)),
+            Some(reason) => w
+                .key("incomplete_details")
+                .object(|w| w.key("reason").str(reason)),
             None => w.key("incomplete_details").null(),
         }
         w.key("model").str(&head.model);
@@ -78,7 +84,10 @@ pub(crate) fn object(w: &mut Writer<'_>, head: &Head, ending: &Ending<'_>, items
 
 /// The id of the item at a place: deterministic (conversion.md 12.1).
 pub(crate) fn item_id(prefix: &str, answer: &str, place: usize) -> String {
-    format!("{prefix}{}", names::hash(&[answer.as_bytes(), &place.to_le_bytes()], 22))
+    format!(
+        "{prefix}{}",
+        names::hash(&[answer.as_bytes(), &place.to_le_bytes()], 22)
+    )
 }
 
 fn output(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context, answer: &str) {
@@ -94,7 +103,12 @@ fn output(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context, answ
             Block::Thought(thought) => thought_item(w, thought, context, answer, &mut place),
             Block::ToolCall(call) => {
                 if let Some(seal) = call.state.as_ref().and_then(|state| slot(state, context)) {
-                    reasoning(next(w), &item_id("rs_", answer, place), &[], Some(&seal).filter(|_| context.include_encrypted));
+                    reasoning(
+                        next(w),
+                        &item_id("rs_", answer, place),
+                        &[],
+                        Some(&seal).filter(|_| context.include_encrypted),
+                    );
                     place += 1;
                 }
                 call_item(next(w), call, answer, place, context);
@@ -103,7 +117,15 @@ fn output(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context, answ
             _ => {}
         }
     }
-    let explained = if let Stop::Refusal { explanation: Some(text), .. } = &candidate.stop { Some(text) } else { None };
+    let explained = if let Stop::Refusal {
+        explanation: Some(text),
+        ..
+    } = &candidate.stop
+    {
+        Some(text)
+    } else {
+        None
+    };
     if let (true, Some(text)) = (message.is_empty() && place == 0, explained) {
         next(w).object(|w| {
             message_head(w, &item_id("msg_", answer, place));
@@ -180,8 +202,18 @@ fn text_part(w: &mut Writer<'_>, text: &Text<'_>, citations: &[Citation<'_>], ca
     });
 }
 
-fn thought_item(w: &mut Writer<'_>, thought: &Thought<'_>, context: &Context, answer: &str, place: &mut usize) {
-    let seal = thought.state.as_ref().and_then(|state| slot(state, context)).filter(|_| context.include_encrypted);
+fn thought_item(
+    w: &mut Writer<'_>,
+    thought: &Thought<'_>,
+    context: &Context,
+    answer: &str,
+    place: &mut usize,
+) {
+    let seal = thought
+        .state
+        .as_ref()
+        .and_then(|state| slot(state, context))
+        .filter(|_| context.include_encrypted);
     if thought.text.is_empty() && seal.is_none() {
         return;
     }
@@ -211,10 +243,18 @@ pub(crate) fn reasoning(w: &mut Writer<'_>, id: &str, texts: &[&Text<'_>], seal:
 }
 
 fn call_item(w: &mut Writer<'_>, call: &ToolCall<'_>, answer: &str, place: usize, context: &Context) {
-    let custom = context.tools.values().any(|tool| tool.custom && tool.name == call.name);
+    let custom = context
+        .tools
+        .values()
+        .any(|tool| tool.custom && tool.name == call.name);
     w.object(|w| {
-        w.key("id").str(&item_id(if custom { "ctc_" } else { "fc_" }, answer, place));
-        w.key("type").str(if custom { "custom_tool_call" } else { "function_call" });
+        w.key("id")
+            .str(&item_id(if custom { "ctc_" } else { "fc_" }, answer, place));
+        w.key("type").str(if custom {
+            "custom_tool_call"
+        } else {
+            "function_call"
+        });
         w.key("status").str("completed");
         w.key("call_id").str(&call.id);
         w.key("name").str(&call.name);

@@ -37,7 +37,8 @@ pub(crate) fn responses(w: &mut Writer<'_>, usage: &Usage) {
             w.key("cache_write_tokens").u64(usage.cache_write.unwrap_or(0));
         });
         w.key("output_tokens").u64(output);
-        w.key("output_tokens_details").object(|w| w.key("reasoning_tokens").u64(usage.reasoning.unwrap_or(0)));
+        w.key("output_tokens_details")
+            .object(|w| w.key("reasoning_tokens").u64(usage.reasoning.unwrap_or(0)));
         w.key("total_tokens").u64(input + output);
     });
 }
@@ -46,8 +47,10 @@ pub(crate) fn responses(w: &mut Writer<'_>, usage: &Usage) {
 pub(crate) fn messages(w: &mut Writer<'_>, usage: &Usage) {
     w.object(|w| {
         w.key("input_tokens").u64(usage.input_uncached().unwrap_or(0));
-        w.key("cache_creation_input_tokens").u64(usage.cache_write.unwrap_or(0));
-        w.key("cache_read_input_tokens").u64(usage.cache_read.unwrap_or(0));
+        w.key("cache_creation_input_tokens")
+            .u64(usage.cache_write.unwrap_or(0));
+        w.key("cache_read_input_tokens")
+            .u64(usage.cache_read.unwrap_or(0));
         if let (Some(short), Some(long)) = (usage.cache_write_short, usage.cache_write_long) {
             w.key("cache_creation").object(|w| {
                 w.key("ephemeral_5m_input_tokens").u64(short);
@@ -56,7 +59,8 @@ pub(crate) fn messages(w: &mut Writer<'_>, usage: &Usage) {
         }
         w.key("output_tokens").u64(usage.output.unwrap_or(0));
         if let Some(thinking) = usage.reasoning {
-            w.key("output_tokens_details").object(|w| w.key("thinking_tokens").u64(thinking));
+            w.key("output_tokens_details")
+                .object(|w| w.key("thinking_tokens").u64(thinking));
         }
     });
 }
@@ -67,7 +71,8 @@ pub(crate) fn gemini(w: &mut Writer<'_>, usage: &Usage) {
     let tools = usage.tool_prompt.unwrap_or(0);
     w.object(|w| {
         w.key("promptTokenCount").u64(input.saturating_sub(tools));
-        w.key("candidatesTokenCount").u64(output.saturating_sub(usage.reasoning.unwrap_or(0)));
+        w.key("candidatesTokenCount")
+            .u64(output.saturating_sub(usage.reasoning.unwrap_or(0)));
         w.key("totalTokenCount").u64(input + output);
         if let Some(cached) = usage.cache_read {
             w.key("cachedContentTokenCount").u64(cached);

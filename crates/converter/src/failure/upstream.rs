@@ -105,7 +105,10 @@ fn inner(reader: &mut Reader<'_>, error: &mut UpstreamError) -> Result<(), crate
 fn code(reader: &mut Reader<'_>, error: &mut UpstreamError) -> Result<(), crate::Error> {
     if reader.kind() == Kind::Number {
         let number = reader.u64()?;
-        error.status = u16::try_from(number).ok().filter(|status| (400..600).contains(status)).or(error.status);
+        error.status = u16::try_from(number)
+            .ok()
+            .filter(|status| (400..600).contains(status))
+            .or(error.status);
         return Ok(());
     }
     let word = reader.text()?.decode().into_owned();
@@ -131,7 +134,9 @@ fn millis(text: &str) -> Option<u64> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
         let (number, unit) = rest.split_at(end);
-        let unit_end = unit.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit.len());
+        let unit_end = unit
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(unit.len());
         let (unit, behind) = unit.split_at(unit_end);
         let factor = match unit {
             "ms" => 1.0,
@@ -143,7 +148,11 @@ fn millis(text: &str) -> Option<u64> {
         total += number.parse::<f64>().ok()? * factor;
         rest = behind;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates at both ends")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float cast saturates at both ends"
+    )]
     let total = total.ceil() as u64;
     Some(total)
 }
@@ -152,9 +161,19 @@ fn millis(text: &str) -> Option<u64> {
 fn wait(header: &dyn Fn(&str) -> Option<String>, error: &UpstreamError) -> Option<Duration> {
     let from_header = || {
         let text = header("retry-after-ms")?;
-        text.trim().parse::<f64>().ok().filter(|value| *value > 0.0).map(|value| value / 1000.0)
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|value| *value > 0.0)
+            .map(|value| value / 1000.0)
     };
-    let seconds = || header("retry-after")?.trim().parse::<f64>().ok().filter(|value| *value > 0.0);
+    let seconds = || {
+        header("retry-after")?
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|value| *value > 0.0)
+    };
     let wait = from_header()
         .or_else(seconds)
         .map(Duration::from_secs_f64)
@@ -190,19 +209,31 @@ pub fn from_upstream(
             other => other,
         };
     }
-    let retry_after = if matches!(class, FailureClass::RateLimited | FailureClass::Overloaded | FailureClass::QuotaExhausted) {
+    let retry_after = if matches!(
+        class,
+        FailureClass::RateLimited | FailureClass::Overloaded | FailureClass::QuotaExhausted
+    ) {
         wait(header, &error)
     } else {
         None
     };
     let message = message(class, &error);
     let param = error.param.filter(|_| speaks_of_the_request(class));
-    Failure { param, retry_after, upstream_status: Some(status), ..Failure::new(class, message) }
+    Failure {
+        param,
+        retry_after,
+        upstream_status: Some(status),
+        ..Failure::new(class, message)
+    }
 }
 
 /// The status that an in-band error's words stand for.
 fn status_of(error: &UpstreamError) -> Option<u16> {
-    let word = if error.kind.is_empty() { error.code.as_str() } else { error.kind.as_str() };
+    let word = if error.kind.is_empty() {
+        error.code.as_str()
+    } else {
+        error.kind.as_str()
+    };
     let status = match word {
         "overloaded_error" => 529,
         "rate_limit_error" | "rate_limit_exceeded" | "RESOURCE_EXHAUSTED" | "requests" | "tokens" => 429,
@@ -227,8 +258,13 @@ const QUOTA_CODES: &[&str] = &[
     "organization_usage_limit_exceeded",
     "billing_hard_limit_reached",
 ];
-const BILLING_WORDS: &[&str] =
-    &["credit balance", "enforced_spend_limit_reached", "ramp_limit_exceeded", "contract_spend_limit_reached", "billing"];
+const BILLING_WORDS: &[&str] = &[
+    "credit balance",
+    "enforced_spend_limit_reached",
+    "ramp_limit_exceeded",
+    "contract_spend_limit_reached",
+    "billing",
+];
 const OVERFLOW_WORDS: &[&str] = &[
     "prompt is too long",
     "maximum context length",
@@ -242,7 +278,11 @@ const POLICY_CODES: &[&str] = &["content_policy_violation", "content_filter", "i
 
 fn classify(status: u16, error: &UpstreamError) -> FailureClass {
     use FailureClass as C;
-    let lower = format!("{} {} {} {}", error.message, error.code, error.kind, error.details).to_ascii_lowercase();
+    let lower = format!(
+        "{} {} {} {}",
+        error.message, error.code, error.kind, error.details
+    )
+    .to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let code = |codes: &[&str]| codes.contains(&error.code.as_str()) || codes.contains(&error.kind.as_str());
     match status {
@@ -335,7 +375,11 @@ mod tests {
             r#"{"detail":"boom"}"#,
             r#"{"code":400,"message":"boom"}"#,
         ] {
-            assert_eq!(document(body).map(|error| error.message).as_deref(), Some("boom"), "{body}");
+            assert_eq!(
+                document(body).map(|error| error.message).as_deref(),
+                Some("boom"),
+                "{body}"
+            );
         }
         assert_eq!(document(r#"{"id":"x","choices":[],"message":"no"}"#), None);
         assert_eq!(document("<html>"), None);
@@ -344,26 +388,60 @@ mod tests {
     #[test]
     fn classes_follow_status_code_and_words() {
         use FailureClass as C;
-        assert_eq!(class(429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#), C::QuotaExhausted);
+        assert_eq!(
+            class(429, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#),
+            C::QuotaExhausted
+        );
         assert_eq!(class(429, "{}"), C::RateLimited);
         assert_eq!(class(529, "{}"), C::Overloaded);
-        assert_eq!(class(400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#), C::ContextOverflow);
+        assert_eq!(
+            class(
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#
+            ),
+            C::ContextOverflow
+        );
         assert_eq!(class(401, "{}"), C::UpstreamAuth);
         assert_eq!(class(524, "<html>"), C::Timeout);
-        assert_eq!(class(200, r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#), C::Overloaded);
+        assert_eq!(
+            class(
+                200,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#
+            ),
+            C::Overloaded
+        );
         assert_eq!(from_upstream(Some(401), &|_| None, b"{}", false).class, C::Auth);
     }
 
     #[test]
     fn waits_come_from_headers_details_and_words() {
         let wait = |name: &'static str, value: &'static str, body: &str| {
-            from_upstream(Some(429), &|asked| (asked == name).then(|| value.to_owned()), body.as_bytes(), true).retry_after
+            from_upstream(
+                Some(429),
+                &|asked| (asked == name).then(|| value.to_owned()),
+                body.as_bytes(),
+                true,
+            )
+            .retry_after
         };
-        assert_eq!(wait("retry-after-ms", "1500", "{}"), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            wait("retry-after-ms", "1500", "{}"),
+            Some(Duration::from_millis(1500))
+        );
         assert_eq!(wait("retry-after", "34", "{}"), Some(Duration::from_secs(34)));
         assert_eq!(wait("retry-after", "-5", "{}"), None);
-        assert_eq!(wait("x", "", r#"{"error":{"code":429,"message":"m","details":[{"retryDelay":"34s"}]}}"#), Some(Duration::from_secs(34)));
-        assert_eq!(wait("x", "", r#"{"error":{"message":"Please try again in 1.2s."}}"#), Some(Duration::from_millis(1200)));
+        assert_eq!(
+            wait(
+                "x",
+                "",
+                r#"{"error":{"code":429,"message":"m","details":[{"retryDelay":"34s"}]}}"#
+            ),
+            Some(Duration::from_secs(34))
+        );
+        assert_eq!(
+            wait("x", "", r#"{"error":{"message":"Please try again in 1.2s."}}"#),
+            Some(Duration::from_millis(1200))
+        );
     }
 
     #[test]
@@ -373,9 +451,18 @@ mod tests {
         assert!(!failure.should_retry());
         assert_eq!(failure.retry_after_seconds(), Some(86_400));
         failure.retry_after = Some(Duration::from_millis(1500));
-        assert_eq!((failure.should_retry(), failure.retry_after_seconds()), (true, Some(2)));
-        assert_eq!(Failure::new(FailureClass::Overloaded, "m").status(Format::Messages), 529);
+        assert_eq!(
+            (failure.should_retry(), failure.retry_after_seconds()),
+            (true, Some(2))
+        );
+        assert_eq!(
+            Failure::new(FailureClass::Overloaded, "m").status(Format::Messages),
+            529
+        );
         let body = String::from_utf8(failure.body(Format::Gemini, "req_1")).unwrap();
-        assert!(body.contains("Please retry in 2s.") && body.contains("\"retryDelay\":\"2s\""), "{body}");
+        assert!(
+            body.contains("Please retry in 2s.") && body.contains("\"retryDelay\":\"2s\""),
+            "{body}"
+        );
     }
 }

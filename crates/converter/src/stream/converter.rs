@@ -28,24 +28,48 @@ impl Converter {
     #[must_use]
     pub fn new(context: Context) -> Self {
         let (decoder, encoder) = (decoder(&context), encoder(&context));
-        Converter { context, parser: Parser::default(), decoder, encoder, state: State::default() }
+        Converter {
+            context,
+            parser: Parser::default(),
+            decoder,
+            encoder,
+            state: State::default(),
+        }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
-        let Converter { context, parser, decoder, encoder, state } = self;
+        let Converter {
+            context,
+            parser,
+            decoder,
+            encoder,
+            state,
+        } = self;
         let pushed = parser.push(bytes, &mut |event| {
             take(event, context, decoder.as_mut(), encoder.as_mut(), state, out);
             state.failure.is_none() && !state.is_ended()
         });
         if pushed.is_err() && state.failure.is_none() {
-            let large = Failure::new(FailureClass::UpstreamBad, "An event of the provider's stream is too large.");
-            state.failure = Some(Failure { code: Some("upstream_event_too_large"), ..large });
+            let large = Failure::new(
+                FailureClass::UpstreamBad,
+                "An event of the provider's stream is too large.",
+            );
+            state.failure = Some(Failure {
+                code: Some("upstream_event_too_large"),
+                ..large
+            });
         }
         self.progress()
     }
 
     pub(super) fn end(&mut self, out: &mut Vec<u8>) -> Progress {
-        let Converter { context, parser, decoder, encoder, state } = self;
+        let Converter {
+            context,
+            parser,
+            decoder,
+            encoder,
+            state,
+        } = self;
         let document = parser.framing() == Framing::Document;
         parser.end(&mut |event| {
             if document {
@@ -56,7 +80,12 @@ impl Converter {
             true
         });
         if state.failure.is_none() && !document {
-            let mut sink = Normaliser { state, encoder: encoder.as_mut(), out, context };
+            let mut sink = Normaliser {
+                state,
+                encoder: encoder.as_mut(),
+                out,
+                context,
+            };
             if let Err(failure) = decoder.end(&mut sink) {
                 state.failure.get_or_insert(failure);
             }
@@ -66,10 +95,21 @@ impl Converter {
     }
 
     pub(super) fn release(&mut self, out: &mut Vec<u8>) -> Progress {
-        let Converter { context, decoder, encoder, state, .. } = self;
+        let Converter {
+            context,
+            decoder,
+            encoder,
+            state,
+            ..
+        } = self;
         if state.failure.is_none() {
             // Gemini tells its end only by closing; the reason is known by now.
-            let mut sink = Normaliser { state, encoder: encoder.as_mut(), out, context };
+            let mut sink = Normaliser {
+                state,
+                encoder: encoder.as_mut(),
+                out,
+                context,
+            };
             if let Err(failure) = decoder.end(&mut sink) {
                 state.failure.get_or_insert(failure);
             }
@@ -121,7 +161,12 @@ fn take(
     state: &mut State,
     out: &mut Vec<u8>,
 ) {
-    let mut sink = Normaliser { state, encoder, out, context };
+    let mut sink = Normaliser {
+        state,
+        encoder,
+        out,
+        context,
+    };
     let taken = if event.data.trim() == "[DONE]" {
         // Chat's terminator, and the end of a JSON array; the other formats ignore it.
         decoder.done(&mut sink)
@@ -138,7 +183,12 @@ fn replay(data: &str, context: &Context, encoder: &mut dyn Encode, state: &mut S
     match read_response(data, context) {
         Err(failure) => state.failure = Some(failure),
         Ok(response) => {
-            let mut sink = Normaliser { state, encoder, out, context };
+            let mut sink = Normaliser {
+                state,
+                encoder,
+                out,
+                context,
+            };
             events_of(&response, &mut sink);
         }
     }
@@ -159,9 +209,15 @@ fn events_of(response: &Response<'_>, sink: &mut dyn Sink) {
             block += 2;
             block_events(part, choice, block, sink);
         }
-        sink.event(Event::Finish { choice, stop: candidate.stop.clone() });
+        sink.event(Event::Finish {
+            choice,
+            stop: candidate.stop.clone(),
+        });
     }
-    sink.event(Event::Usage { usage: response.usage.clone(), last: true });
+    sink.event(Event::Usage {
+        usage: response.usage.clone(),
+        last: true,
+    });
     sink.event(Event::End);
 }
 
@@ -170,18 +226,38 @@ fn block_events(part: &Block<'_>, choice: u32, block: u32, sink: &mut dyn Sink) 
     match part {
         Block::Text(text) => {
             start(BlockKind::Text);
-            sink.event(Event::Text { block, text: text.text.clone(), logprobs: Vec::new() });
+            sink.event(Event::Text {
+                block,
+                text: text.text.clone(),
+                logprobs: Vec::new(),
+            });
             for citation in &text.citations {
-                sink.event(Event::Citation { block, citation: citation.clone() });
+                sink.event(Event::Citation {
+                    block,
+                    citation: citation.clone(),
+                });
             }
         }
         Block::Thought(thought) => {
-            start(if thought.text.is_empty() { BlockKind::State } else { BlockKind::Reasoning { summary: thought.summary } });
+            start(if thought.text.is_empty() {
+                BlockKind::State
+            } else {
+                BlockKind::Reasoning {
+                    summary: thought.summary,
+                }
+            });
             for (part, text) in thought.text.iter().enumerate() {
-                sink.event(Event::Reasoning { block, part: u32::try_from(part).unwrap_or(0), text: text.clone() });
+                sink.event(Event::Reasoning {
+                    block,
+                    part: u32::try_from(part).unwrap_or(0),
+                    text: text.clone(),
+                });
             }
             if let Some(state) = &thought.state {
-                sink.event(Event::Seal { block, state: state.clone() });
+                sink.event(Event::Seal {
+                    block,
+                    state: state.clone(),
+                });
             }
         }
         Block::ToolCall(call) => {
@@ -189,14 +265,25 @@ fn block_events(part: &Block<'_>, choice: u32, block: u32, sink: &mut dyn Sink) 
             if let Some(state) = &call.state {
                 // Numbers of replayed blocks are even; the state in front of a call takes the odd one before it.
                 let before = block - 1;
-                sink.event(Event::BlockStart { choice, block: before, kind: BlockKind::State });
-                sink.event(Event::Seal { block: before, state: state.clone() });
+                sink.event(Event::BlockStart {
+                    choice,
+                    block: before,
+                    kind: BlockKind::State,
+                });
+                sink.event(Event::Seal {
+                    block: before,
+                    state: state.clone(),
+                });
                 sink.event(Event::BlockStop { block: before });
             }
             sink.event(Event::BlockStart {
                 choice,
                 block,
-                kind: BlockKind::Tool { id: call.id.clone(), name: call.name.clone(), custom },
+                kind: BlockKind::Tool {
+                    id: call.id.clone(),
+                    name: call.name.clone(),
+                    custom,
+                },
             });
             let fragment = match &call.arguments {
                 Arguments::Object(Raw(json)) => Text::from(*json),
@@ -206,12 +293,19 @@ fn block_events(part: &Block<'_>, choice: u32, block: u32, sink: &mut dyn Sink) 
         }
         Block::Refusal(text) => {
             start(BlockKind::Refusal);
-            sink.event(Event::Refusal { block, text: text.clone() });
+            sink.event(Event::Refusal {
+                block,
+                text: text.clone(),
+            });
         }
         Block::Media(media) => {
             if let Source::Base64 { mime, data } = &media.source {
                 start(BlockKind::Media);
-                sink.event(Event::Media { block, mime: mime.clone(), data: data.clone() });
+                sink.event(Event::Media {
+                    block,
+                    mime: mime.clone(),
+                    data: data.clone(),
+                });
             }
         }
         Block::ToolResult(_) | Block::Native(_) => return,

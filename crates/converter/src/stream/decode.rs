@@ -50,7 +50,10 @@ pub(crate) fn decoder(context: &Context) -> Box<dyn Decode> {
 
 /// An in-band error, or data that is not readable.
 fn unreadable() -> Failure {
-    Failure::new(crate::failure::FailureClass::UpstreamBad, "The provider's stream could not be read.")
+    Failure::new(
+        crate::failure::FailureClass::UpstreamBad,
+        "The provider's stream could not be read.",
+    )
 }
 
 /// Reads the data of one event.

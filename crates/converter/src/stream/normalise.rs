@@ -83,13 +83,28 @@ impl State {
             return;
         }
         if self.choices.values().any(|choice| choice.finished) {
-            Normaliser { state: self, encoder, out, context }.event(Event::End);
+            Normaliser {
+                state: self,
+                encoder,
+                out,
+                context,
+            }
+            .event(Event::End);
         } else if self.content || self.started {
-            let cut = Failure::new(FailureClass::UpstreamBad, "The provider's stream ended before the answer was complete.");
-            self.failure = Some(Failure { code: Some("upstream_truncated"), ..cut });
+            let cut = Failure::new(
+                FailureClass::UpstreamBad,
+                "The provider's stream ended before the answer was complete.",
+            );
+            self.failure = Some(Failure {
+                code: Some("upstream_truncated"),
+                ..cut
+            });
         } else {
             let empty = Failure::new(FailureClass::UpstreamBad, "The provider's answer is empty.");
-            self.failure = Some(Failure { code: Some("empty_response"), ..empty });
+            self.failure = Some(Failure {
+                code: Some("empty_response"),
+                ..empty
+            });
         }
     }
 
@@ -115,9 +130,17 @@ impl Sink for Normaliser<'_> {
         match event {
             Event::Start(start) => self.start(start),
             Event::BlockStart { choice, block, kind } => self.block_start(choice, block, kind),
-            Event::Text { block, text, logprobs } => {
+            Event::Text {
+                block,
+                text,
+                logprobs,
+            } => {
                 if self.content(block, &text) {
-                    self.emit(Event::Text { block, text, logprobs });
+                    self.emit(Event::Text {
+                        block,
+                        text,
+                        logprobs,
+                    });
                 }
             }
             Event::Reasoning { block, part, text } => {
@@ -192,20 +215,33 @@ impl Normaliser<'_> {
             BlockKind::Tool { custom, .. } => OpenKind::Tool { custom },
         };
         let announced = matches!(kind, BlockKind::Tool { .. });
-        self.state.open.push(Open { block, choice, kind: open, announced, has_arguments: false });
+        self.state.open.push(Open {
+            block,
+            choice,
+            kind: open,
+            announced,
+            has_arguments: false,
+        });
         if let BlockKind::Tool { id, name, custom } = kind {
             self.state.content = true;
             let state = self.state.choice(choice);
             state.tools = true;
             state.content = true;
             let id = if id.is_empty() {
-                Cow::Owned(names::synthetic_call(&self.context.request_id, &block.to_string()))
+                Cow::Owned(names::synthetic_call(
+                    &self.context.request_id,
+                    &block.to_string(),
+                ))
             } else {
                 id
             };
             self.state.output.add(&name);
             // The upstream's name travels; encoders map it with the context, which knows custom tools and namespaces too.
-            self.emit(Event::BlockStart { choice, block, kind: BlockKind::Tool { id, name, custom } });
+            self.emit(Event::BlockStart {
+                choice,
+                block,
+                kind: BlockKind::Tool { id, name, custom },
+            });
         }
     }
 
@@ -219,11 +255,17 @@ impl Normaliser<'_> {
 
     /// Passes the start of a lazily opened block on; false if the block is not open.
     fn announce(&mut self, block: BlockId) -> bool {
-        let Some(open) = self.find(block) else { return false };
+        let Some(open) = self.find(block) else {
+            return false;
+        };
         let (choice, kind) = (open.choice, open.kind);
         if !open.announced {
             open.announced = true;
-            self.emit(Event::BlockStart { choice, block, kind: kind.kind() });
+            self.emit(Event::BlockStart {
+                choice,
+                block,
+                kind: kind.kind(),
+            });
         }
         self.state.content = true;
         self.state.choice(choice).content = true;
@@ -250,10 +292,15 @@ impl Normaliser<'_> {
     }
 
     fn block_stop(&mut self, block: BlockId) {
-        let Some(at) = self.state.open.iter().position(|open| open.block == block) else { return };
+        let Some(at) = self.state.open.iter().position(|open| open.block == block) else {
+            return;
+        };
         let open = self.state.open.remove(at);
         if let (OpenKind::Tool { custom: false }, false) = (open.kind, open.has_arguments) {
-            self.emit(Event::Arguments { block, fragment: Text::from("{}") });
+            self.emit(Event::Arguments {
+                block,
+                fragment: Text::from("{}"),
+            });
         }
         if open.announced {
             self.emit(Event::BlockStop { block });
@@ -270,25 +317,39 @@ impl Normaliser<'_> {
             (state.tools, state.content)
         };
         if !content && matches!(stop, Stop::Malformed(_) | Stop::Failed(_)) {
-            let fault = Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be used.");
+            let fault = Failure::new(
+                FailureClass::UpstreamBad,
+                "The provider's answer could not be used.",
+            );
             self.state.failure = Some(fault);
             return;
         }
-        let open: Vec<BlockId> =
-            self.state.open.iter().filter(|open| open.choice == choice).map(|open| open.block).collect();
+        let open: Vec<BlockId> = self
+            .state
+            .open
+            .iter()
+            .filter(|open| open.choice == choice)
+            .map(|open| open.block)
+            .collect();
         for block in open {
             self.block_stop(block);
         }
         self.state.content = true;
         self.state.finished = true;
-        self.emit(Event::Finish { choice, stop: stop.corrected(tools) });
+        self.emit(Event::Finish {
+            choice,
+            stop: stop.corrected(tools),
+        });
     }
 
     fn end(&mut self) {
         if !self.state.choices.values().any(|choice| choice.finished) {
             if !self.state.content {
                 let empty = Failure::new(FailureClass::UpstreamBad, "The provider's answer is empty.");
-                self.state.failure = Some(Failure { code: Some("empty_response"), ..empty });
+                self.state.failure = Some(Failure {
+                    code: Some("empty_response"),
+                    ..empty
+                });
                 return;
             }
             // The protocol's own end was seen, only the reason is missing.

@@ -72,7 +72,10 @@ impl Sink for TapSink<'_> {
                     self.encoder.resume(&start);
                 }
             }
-            Event::BlockStart { kind: BlockKind::Tool { name, .. }, .. } => {
+            Event::BlockStart {
+                kind: BlockKind::Tool { name, .. },
+                ..
+            } => {
                 tap.content = true;
                 tap.output.add(&name);
             }
@@ -115,7 +118,17 @@ impl Relay {
 
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
         self.held.extend_from_slice(bytes);
-        let Relay { hide_usage, parser, decoder, encoder, held, offset, tap, failure, .. } = self;
+        let Relay {
+            hide_usage,
+            parser,
+            decoder,
+            encoder,
+            held,
+            offset,
+            tap,
+            failure,
+            ..
+        } = self;
         let mut passed = 0usize;
         let pushed = parser.push(bytes, &mut |event| {
             let end = usize::try_from(event.end - *offset).unwrap_or(0);
@@ -133,15 +146,28 @@ impl Relay {
         held.drain(..passed);
         *offset += passed as u64;
         if pushed.is_err() {
-            let large = Failure::new(FailureClass::UpstreamBad, "An event of the provider's stream is too large.");
-            self.failure.get_or_insert(Failure { code: Some("upstream_event_too_large"), ..large });
+            let large = Failure::new(
+                FailureClass::UpstreamBad,
+                "An event of the provider's stream is too large.",
+            );
+            self.failure.get_or_insert(Failure {
+                code: Some("upstream_event_too_large"),
+                ..large
+            });
         }
         self.progress()
     }
 
     pub(super) fn end(&mut self, out: &mut Vec<u8>) -> Progress {
         let document = self.parser.framing() == Framing::Document;
-        let Relay { parser, decoder, encoder, tap, failure, .. } = self;
+        let Relay {
+            parser,
+            decoder,
+            encoder,
+            tap,
+            failure,
+            ..
+        } = self;
         let mut whole = true;
         parser.end(&mut |event| {
             if document {
@@ -149,7 +175,12 @@ impl Relay {
                     *failure = Some(found);
                 } else {
                     // A whole answer where a stream was asked for: passed on as it is.
-                    *tap = Tap { content: true, finished: true, ended: true, ..std::mem::take(tap) };
+                    *tap = Tap {
+                        content: true,
+                        finished: true,
+                        ended: true,
+                        ..std::mem::take(tap)
+                    };
                 }
             } else if crate::encode::is_json(event.data.trim()) || event.data.trim() == "[DONE]" {
                 if let Err(found) = watch(event, decoder.as_mut(), encoder.as_mut(), tap) {
@@ -161,18 +192,27 @@ impl Relay {
             true
         });
         if self.failure.is_none() && !document {
-            let mut sink = TapSink { tap: &mut self.tap, encoder: self.encoder.as_mut() };
+            let mut sink = TapSink {
+                tap: &mut self.tap,
+                encoder: self.encoder.as_mut(),
+            };
             if let Err(found) = self.decoder.end(&mut sink) {
                 self.failure = Some(found);
             }
         }
         if self.failure.is_none() && !self.tap.finished && !self.tap.ended {
             let (message, code) = if self.tap.content {
-                ("The provider's stream ended before the answer was complete.", "upstream_truncated")
+                (
+                    "The provider's stream ended before the answer was complete.",
+                    "upstream_truncated",
+                )
             } else {
                 ("The provider's answer is empty.", "empty_response")
             };
-            self.failure = Some(Failure { code: Some(code), ..Failure::new(FailureClass::UpstreamBad, message) });
+            self.failure = Some(Failure {
+                code: Some(code),
+                ..Failure::new(FailureClass::UpstreamBad, message)
+            });
         }
         if self.failure.is_none() {
             let rest = std::mem::take(&mut self.held);
@@ -235,10 +275,20 @@ fn watch(
 
 fn document_failure(data: &str) -> Option<Failure> {
     if crate::failure::document(data).is_some() {
-        return Some(crate::failure::from_upstream(None, &|_| None, data.as_bytes(), true));
+        return Some(crate::failure::from_upstream(
+            None,
+            &|_| None,
+            data.as_bytes(),
+            true,
+        ));
     }
     let readable = crate::encode::is_json(data.trim());
-    (!readable).then(|| Failure::new(FailureClass::UpstreamBad, "The provider's answer could not be read."))
+    (!readable).then(|| {
+        Failure::new(
+            FailureClass::UpstreamBad,
+            "The provider's answer could not be read.",
+        )
+    })
 }
 
 /// Writes a Chat chunk without its `usage` and returns true; false if the chunk may pass as it is.
@@ -251,7 +301,9 @@ fn without_usage(data: &str, out: &mut Vec<u8>) -> bool {
     let read = reader.object(|reader, key| {
         let start = reader.offset();
         if key == "choices" && reader.kind() == Kind::Array {
-            choices = data.get(start..).is_some_and(|rest| !rest.trim_start_matches('[').trim_start().starts_with(']'));
+            choices = data
+                .get(start..)
+                .is_some_and(|rest| !rest.trim_start_matches('[').trim_start().starts_with(']'));
         }
         reader.skip()?;
         if key == "usage" {
@@ -259,7 +311,9 @@ fn without_usage(data: &str, out: &mut Vec<u8>) -> bool {
         }
         Ok(())
     });
-    let (Ok(()), Some((start, end))) = (read, span) else { return false };
+    let (Ok(()), Some((start, end))) = (read, span) else {
+        return false;
+    };
     if !choices {
         // The chunk that only carries usage.
         return true;

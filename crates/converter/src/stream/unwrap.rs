@@ -37,7 +37,9 @@ impl InputUnwrapper {
             }
             return self.inside;
         };
-        let Some(quote) = self.held.get(colon + 1..).and_then(|rest| rest.find('"')) else { return false };
+        let Some(quote) = self.held.get(colon + 1..).and_then(|rest| rest.find('"')) else {
+            return false;
+        };
         self.held.drain(..colon + 1 + quote + 1);
         self.inside = true;
         true
@@ -59,7 +61,11 @@ fn split(text: &str) -> (&str, &str, bool) {
                     Some(_) => 2,
                 };
                 if length == 0 || at + length > bytes.len() {
-                    return (text.get(..at).unwrap_or_default(), text.get(at..).unwrap_or_default(), false);
+                    return (
+                        text.get(..at).unwrap_or_default(),
+                        text.get(at..).unwrap_or_default(),
+                        false,
+                    );
                 }
                 at += length;
             }
@@ -70,7 +76,9 @@ fn split(text: &str) -> (&str, &str, bool) {
 }
 
 fn is_high_surrogate(digits: Option<&str>) -> bool {
-    digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
+    digits
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
 }
 
 #[cfg(test)]

@@ -187,8 +187,14 @@ impl<'a> crate::json::Read<'a> for Contents<'a> {
         match reader.kind() {
             Kind::Object => Ok(Contents(vec![Content::read(reader)?])),
             Kind::String => {
-                let part = Part { text: Some(reader.text()?), ..Part::default() };
-                Ok(Contents(vec![Content { parts: Some(vec![part]), ..Content::default() }]))
+                let part = Part {
+                    text: Some(reader.text()?),
+                    ..Part::default()
+                };
+                Ok(Contents(vec![Content {
+                    parts: Some(vec![part]),
+                    ..Content::default()
+                }]))
             }
             _ => Vec::read(reader).map(Contents),
         }

@@ -47,7 +47,10 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(session: ServerSession) -> Self {
-        Client { session, started: false }
+        Client {
+            session,
+            started: false,
+        }
     }
 
     pub(super) fn session_ref(&self) -> &ServerSession {
@@ -99,15 +102,23 @@ impl Client {
     /// # Errors
     /// See [`BodyError`]; what was not read makes the connection close after the answer.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let length = self.header("content-length").and_then(|value| value.parse::<usize>().ok());
+        let length = self
+            .header("content-length")
+            .and_then(|value| value.parse::<usize>().ok());
         if length.is_some_and(|length| length > limit) {
             self.session.set_keepalive(None);
             return Err(BodyError::TooLarge);
         }
         let encoding = self.header("content-encoding").unwrap_or_default().to_owned();
         let mut decoder = Decoder::new(&encoding, limit).map_err(|_| BodyError::Coding)?;
-        if self.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
-            self.session.write_continue_response().await.map_err(|_| BodyError::Gone)?;
+        if self
+            .header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+        {
+            self.session
+                .write_continue_response()
+                .await
+                .map_err(|_| BodyError::Gone)?;
         }
         let mut body = Vec::new();
         let mut first = None;
@@ -155,7 +166,8 @@ impl Client {
     /// The client left.
     pub async fn respond(&mut self, status: u16, headers: &[(&str, &str)], body: Bytes) -> Result<(), Gone> {
         let mut head = response_head(status, headers)?;
-        head.insert_header("content-length", body.len().to_string()).map_err(|_| Gone)?;
+        head.insert_header("content-length", body.len().to_string())
+            .map_err(|_| Gone)?;
         self.started = true;
         if !self.session.is_body_done() {
             // The rest of an unread request body would be taken for the next request.
@@ -163,9 +175,15 @@ impl Client {
         }
         let empty = self.method() == "HEAD" || body.is_empty();
         let write = async {
-            self.session.write_response_header(Box::new(head)).await.map_err(|_| Gone)?;
+            self.session
+                .write_response_header(Box::new(head))
+                .await
+                .map_err(|_| Gone)?;
             let body = if empty { Bytes::new() } else { body };
-            self.session.write_response_body(body, true).await.map_err(|_| Gone)
+            self.session
+                .write_response_body(body, true)
+                .await
+                .map_err(|_| Gone)
         };
         timeout(WRITE_STALL, write).await.map_err(|_| Gone)??;
         self.discard_body().await;
@@ -197,11 +215,15 @@ impl Client {
     pub async fn start_stream(&mut self, status: u16, headers: &[(&str, &str)]) -> Result<(), Gone> {
         let mut head = response_head(status, headers)?;
         if !self.session.is_http2() {
-            head.insert_header("transfer-encoding", "chunked").map_err(|_| Gone)?;
+            head.insert_header("transfer-encoding", "chunked")
+                .map_err(|_| Gone)?;
         }
         self.started = true;
         let write = self.session.write_response_header(Box::new(head));
-        timeout(WRITE_STALL, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+        timeout(WRITE_STALL, write)
+            .await
+            .map_err(|_| Gone)?
+            .map_err(|_| Gone)
     }
 
     /// Sends a piece of a streamed answer and flushes it.
@@ -213,7 +235,10 @@ impl Client {
             return Ok(());
         }
         let write = self.session.write_response_body(bytes, false);
-        timeout(WRITE_STALL, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+        timeout(WRITE_STALL, write)
+            .await
+            .map_err(|_| Gone)?
+            .map_err(|_| Gone)
     }
 
     /// Ends a streamed answer.
@@ -222,7 +247,10 @@ impl Client {
     /// The client left.
     pub async fn finish(&mut self) -> Result<(), Gone> {
         let write = self.session.write_response_body(Bytes::new(), true);
-        timeout(WRITE_STALL, write).await.map_err(|_| Gone)?.map_err(|_| Gone)
+        timeout(WRITE_STALL, write)
+            .await
+            .map_err(|_| Gone)?
+            .map_err(|_| Gone)
     }
 
     /// Resolves when the client has left; never otherwise. Only after the request body was read.

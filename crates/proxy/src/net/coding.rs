@@ -98,14 +98,23 @@ impl Decoder {
     /// # Errors
     /// An unknown coding, or more than two.
     pub fn new(encoding: &str, limit: usize) -> Result<Option<Decoder>, CodingError> {
-        let names: Vec<String> = encoding.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+        let names: Vec<String> = encoding
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
         // The last coding was applied last, so it comes off first.
-        let layers: Result<Vec<Layer>, CodingError> = names.iter().rev().filter_map(|name| Layer::new(name)).collect();
+        let layers: Result<Vec<Layer>, CodingError> =
+            names.iter().rev().filter_map(|name| Layer::new(name)).collect();
         let layers = layers?;
         if layers.len() > MAX_LAYERS {
             return Err(CodingError::Unsupported);
         }
-        Ok((!layers.is_empty()).then_some(Decoder { layers, limit, read: 0, written: 0 }))
+        Ok((!layers.is_empty()).then_some(Decoder {
+            layers,
+            limit,
+            read: 0,
+            written: 0,
+        }))
     }
 
     /// The coding that the first bytes of an unlabelled body show, if any (wire.md 2.8).
@@ -185,9 +194,14 @@ mod tests {
         let text = "data: {\"x\":1}\n\n".repeat(200).into_bytes();
         assert_eq!(decode("gzip", &gzip(&text), 1 << 20).unwrap(), text);
         assert_eq!(decode("gzip, gzip", &gzip(&gzip(&text)), 1 << 20).unwrap(), text);
-        assert_eq!(decode("zstd", &zstd::encode_all(&text[..], 3).unwrap(), 1 << 20).unwrap(), text);
+        assert_eq!(
+            decode("zstd", &zstd::encode_all(&text[..], 3).unwrap(), 1 << 20).unwrap(),
+            text
+        );
         let mut br = Vec::new();
-        brotli::CompressorWriter::new(&mut br, 4096, 5, 22).write_all(&text).unwrap();
+        brotli::CompressorWriter::new(&mut br, 4096, 5, 22)
+            .write_all(&text)
+            .unwrap();
         assert_eq!(decode("br", &br, 1 << 20).unwrap(), text);
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(&text).unwrap();
@@ -198,10 +212,19 @@ mod tests {
     fn bombs_limits_damage_and_unknown_codings_are_refused() {
         let bomb = zstd::encode_all(std::io::repeat(0).take(1 << 28), 3).unwrap();
         assert_eq!(decode("zstd", &bomb, 1 << 30), Err(CodingError::TooLarge));
-        assert_eq!(decode("gzip", &gzip(&[7; 5000]), 4000), Err(CodingError::TooLarge));
-        assert_eq!(decode("gzip", b"not gzip at all, really", 4000), Err(CodingError::Corrupt));
+        assert_eq!(
+            decode("gzip", &gzip(&[7; 5000]), 4000),
+            Err(CodingError::TooLarge)
+        );
+        assert_eq!(
+            decode("gzip", b"not gzip at all, really", 4000),
+            Err(CodingError::Corrupt)
+        );
         assert_eq!(Decoder::new("snappy", 1).err(), Some(CodingError::Unsupported));
-        assert_eq!(Decoder::new("gzip, gzip, gzip", 1).err(), Some(CodingError::Unsupported));
+        assert_eq!(
+            Decoder::new("gzip, gzip, gzip", 1).err(),
+            Some(CodingError::Unsupported)
+        );
         assert!(Decoder::new("identity", 1).unwrap().is_none());
     }
 

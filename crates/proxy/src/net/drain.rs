@@ -82,7 +82,11 @@ pub struct Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::quit()));
+        let streams = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::quit()),
+        );
         let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = streams else {
             tracing::error!("signal handlers could not be installed; stop the process by force if needed");
             return std::future::pending().await;
@@ -93,7 +97,10 @@ impl ShutdownSignalWatch for Signals {
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
         }
         self.drain.start();
-        tracing::info!(in_flight = self.drain.in_flight(), "stopping: new requests are refused, running ones finish");
+        tracing::info!(
+            in_flight = self.drain.in_flight(),
+            "stopping: new requests are refused, running ones finish"
+        );
         tokio::select! {
             () = self.drain.idle() => {}
             () = tokio::time::sleep(self.deadline) => tracing::warn!("drain deadline reached; the rest is cut"),

@@ -11,7 +11,10 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// # Errors
 /// The head is ambiguous or malformed.
 pub fn check(headers: &HeaderMap, http2: bool, authority: Option<&str>) -> Result<(), &'static str> {
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if size > MAX_HEAD {
         return Err("the request headers are larger than 64 KiB");
     }
@@ -34,7 +37,9 @@ pub fn check(headers: &HeaderMap, http2: bool, authority: Option<&str>) -> Resul
     if hosts.next().is_some() {
         return Err("the host header is given twice");
     }
-    let host = host.map(http::HeaderValue::as_bytes).or(authority.map(str::as_bytes));
+    let host = host
+        .map(http::HeaderValue::as_bytes)
+        .or(authority.map(str::as_bytes));
     match host {
         None if http2 => Ok(()),
         None => Err("the host header is missing"),
@@ -43,8 +48,21 @@ pub fn check(headers: &HeaderMap, http2: bool, authority: Option<&str>) -> Resul
     }
 }
 
+/// True if a raw HTTP/1 head has a content-length line.
+#[must_use]
+pub fn has_length(head: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length:";
+    head.split(|byte| *byte == b'\n').any(|line| {
+        line.get(..NAME.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(NAME))
+    })
+}
+
 fn is_host(host: &[u8]) -> bool {
-    !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(byte))
+    !host.is_empty()
+        && host
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(byte))
 }
 
 #[cfg(test)]
@@ -61,8 +79,14 @@ mod tests {
 
     #[test]
     fn plain_requests_pass() {
-        assert_eq!(check_list(&[("host", "localhost:8080"), ("content-length", "13")]), Ok(()));
-        assert_eq!(check_list(&[("host", "[::1]:8080"), ("transfer-encoding", "Chunked")]), Ok(()));
+        assert_eq!(
+            check_list(&[("host", "localhost:8080"), ("content-length", "13")]),
+            Ok(())
+        );
+        assert_eq!(
+            check_list(&[("host", "[::1]:8080"), ("transfer-encoding", "Chunked")]),
+            Ok(())
+        );
         assert_eq!(check(&HeaderMap::new(), true, Some("localhost")), Ok(()));
     }
 
@@ -75,7 +99,11 @@ mod tests {
             vec![host, ("content-length", "+13")],
             vec![host, ("content-length", "")],
             vec![host, ("transfer-encoding", "gzip, chunked")],
-            vec![host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            vec![
+                host,
+                ("transfer-encoding", "chunked"),
+                ("transfer-encoding", "chunked"),
+            ],
             vec![host, ("transfer-encoding", "xchunked")],
             vec![host, ("transfer-encoding", "chunked"), ("content-length", "5")],
             vec![],

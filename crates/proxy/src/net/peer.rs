@@ -71,7 +71,10 @@ impl EndpointPeer {
             (HttpVersion::Auto, true) => ALPN::H2H1,
             _ => ALPN::H1,
         };
-        options.custom_l4 = Some(Arc::new(Dial { host: address.host.clone(), port: address.port }));
+        options.custom_l4 = Some(Arc::new(Dial {
+            host: address.host.clone(),
+            port: address.port,
+        }));
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
         EndpointPeer {
@@ -89,7 +92,11 @@ impl EndpointPeer {
     pub fn authority(&self) -> String {
         let default = if self.tls { ":443" } else { ":80" };
         let name = if self.host.contains(':') {
-            format!("[{}]{}", self.host, self.name.strip_prefix(&*self.host).unwrap_or_default())
+            format!(
+                "[{}]{}",
+                self.host,
+                self.name.strip_prefix(&*self.host).unwrap_or_default()
+            )
         } else {
             self.name.to_string()
         };
@@ -152,8 +159,8 @@ struct Dial {
 impl Connect for Dial {
     async fn connect(&self, _addr: &SocketAddr) -> pingora_core::Result<Stream> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let addresses =
-            found.map_err(|error| Error::because(ErrorType::ConnectNoRoute, "looking up the host name", error))?;
+        let addresses = found
+            .map_err(|error| Error::because(ErrorType::ConnectNoRoute, "looking up the host name", error))?;
         let mut last = None;
         for address in addresses {
             match TcpStream::connect(address).await {
@@ -170,7 +177,10 @@ impl Connect for Dial {
                 Err(Error::because(ErrorType::ConnectRefused, "connecting", error))
             }
             Some(error) => Err(Error::because(ErrorType::ConnectError, "connecting", error)),
-            None => Err(Error::explain(ErrorType::ConnectNoRoute, "the host name has no address")),
+            None => Err(Error::explain(
+                ErrorType::ConnectNoRoute,
+                "the host name has no address",
+            )),
         }
     }
 }

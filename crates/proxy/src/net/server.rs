@@ -44,14 +44,22 @@ impl<H: Handler> HttpServer<H> {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(Duration::from_secs(KEEP_ALIVE));
-        HttpServer { handler, drain, options }
+        HttpServer {
+            handler,
+            drain,
+            options,
+        }
     }
 
     /// Reads the head; `None` if the connection is done.
     async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
         // A kept connection may idle first; a new one must talk at once.
         let reused = session.take_connection_user_context().is_some();
-        let patience = if reused { HEADER_DEADLINE + Duration::from_secs(KEEP_ALIVE) } else { HEADER_DEADLINE };
+        let patience = if reused {
+            HEADER_DEADLINE + Duration::from_secs(KEEP_ALIVE)
+        } else {
+            HEADER_DEADLINE
+        };
         let mut stopping = shutdown.clone();
         let stop = async {
             if stopping.wait_for(|stopping| *stopping).await.is_err() {
@@ -82,8 +90,12 @@ impl<H: Handler> HttpServer<H> {
     async fn answer(&self, client: &mut Client) {
         if let Err(reason) = gate(client) {
             client.close_after();
-            let body = format!("{{\"error\":{{\"message\":\"{reason}\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}}}");
-            let _ = client.respond(400, &[("content-type", "application/json")], body.into()).await;
+            let body = format!(
+                "{{\"error\":{{\"message\":\"{reason}\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}}}"
+            );
+            let _ = client
+                .respond(400, &[("content-type", "application/json")], body.into())
+                .await;
             return;
         }
         let outcome = AssertUnwindSafe(self.boxed(client)).catch_unwind().await;
@@ -92,7 +104,9 @@ impl<H: Handler> HttpServer<H> {
             client.close_after();
             if !client.is_started() {
                 let body: &[u8] = br#"{"error":{"message":"internal error","type":"server_error","param":null,"code":"server_error"}}"#;
-                let _ = client.respond(500, &[("content-type", "application/json")], body.into()).await;
+                let _ = client
+                    .respond(500, &[("content-type", "application/json")], body.into())
+                    .await;
             }
         }
     }
@@ -100,6 +114,11 @@ impl<H: Handler> HttpServer<H> {
 
 fn gate(client: &Client) -> Result<(), &'static str> {
     let http2 = client.is_http2();
+    if !http2 && client.headers().contains_key("transfer-encoding") && framing::has_length(&client.raw_head())
+    {
+        // Pingora drops the length silently (RFC 9112 allows it); another parser in front may have used it.
+        return Err("content-length and transfer-encoding exclude each other");
+    }
     framing::check(client.headers(), http2, client.authority())?;
     if matches!(client.method(), "TRACE" | "CONNECT") {
         return Err("this method is not served");
@@ -112,8 +131,16 @@ impl Client {
         self.session_ref().is_http2()
     }
 
+    fn raw_head(&self) -> bytes::Bytes {
+        self.session_ref().to_h1_raw()
+    }
+
     fn authority(&self) -> Option<&str> {
-        self.session_ref().req_header().uri.authority().map(http::uri::Authority::as_str)
+        self.session_ref()
+            .req_header()
+            .uri
+            .authority()
+            .map(http::uri::Authority::as_str)
     }
 }
 
@@ -126,7 +153,11 @@ impl<H: Handler> HttpServerApp for HttpServer<H> {
     ) -> Option<ReusedHttpStream> {
         self.read_head(&mut session, shutdown).await?;
         let guard = self.drain.enter();
-        session.set_keepalive(if self.drain.is_draining() { None } else { Some(KEEP_ALIVE) });
+        session.set_keepalive(if self.drain.is_draining() {
+            None
+        } else {
+            Some(KEEP_ALIVE)
+        });
         session.set_pipelining_enabled(true);
         let mut client = Client::new(session);
         self.answer(&mut client).await;

@@ -40,7 +40,12 @@ pub struct Listening {
 ///
 /// # Errors
 /// The certificate cannot be used.
-pub fn run_server<H: Handler>(handler: H, metrics: Metrics, drain: Drain, listening: &Listening) -> Result<(), String> {
+pub fn run_server<H: Handler>(
+    handler: H,
+    metrics: Metrics,
+    drain: Drain,
+    listening: &Listening,
+) -> Result<(), String> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let conf = ServerConf {
         threads,
@@ -49,26 +54,39 @@ pub fn run_server<H: Handler>(handler: H, metrics: Metrics, drain: Drain, listen
         upgrade_sock: format!("/tmp/opm-{}.sock", listening.proxy.port()),
         ..ServerConf::default()
     };
-    let opt = Opt { upgrade: listening.upgrade, ..Opt::default() };
+    let opt = Opt {
+        upgrade: listening.upgrade,
+        ..Opt::default()
+    };
     let mut server = Server::new_with_opt_and_conf(Some(opt), conf);
     server.bootstrap();
     let mut proxy = Service::new("proxy".into(), HttpServer::new(handler, drain.clone()));
     proxy.add_listener(listener(listening.proxy, listening.tls.as_ref())?);
     server.add_service(proxy);
-    let mut exporter = Service::new("metrics".into(), HttpServer::new(Exporter(metrics), Drain::default()));
+    let mut exporter = Service::new(
+        "metrics".into(),
+        HttpServer::new(Exporter(metrics), Drain::default()),
+    );
     exporter.threads = Some(1);
     exporter.add_listener(listener(listening.metrics, None)?);
     server.add_service(exporter);
-    let signals = Signals { drain, deadline: listening.drain };
-    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    let signals = Signals {
+        drain,
+        deadline: listening.drain,
+    };
+    server.run(RunArgs {
+        shutdown_signal: Box::new(signals),
+    });
     Ok(())
 }
 
 fn listener(address: SocketAddr, tls: Option<&(PathBuf, PathBuf)>) -> Result<ListenerConfig, String> {
-    let config = ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::new(BUFFERS.0, BUFFERS.1));
+    let config =
+        ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::new(BUFFERS.0, BUFFERS.1));
     let Some((cert, key)) = tls else { return Ok(config) };
     let (cert, key) = (cert.to_string_lossy(), key.to_string_lossy());
-    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| format!("the certificate cannot be used: {error}"))?;
+    let mut settings = TlsSettings::intermediate(&cert, &key)
+        .map_err(|error| format!("the certificate cannot be used: {error}"))?;
     settings.enable_h2();
     Ok(config.tls(settings))
 }
@@ -80,10 +98,20 @@ impl Handler for Exporter {
     fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
         Box::pin(async move {
             let known = client.path() == "/metrics" && matches!(client.method(), "GET" | "HEAD");
-            let (status, body) = if known { (200, self.0.render()) } else { (404, "only /metrics is served here\n".into()) };
-            let kind = if known { "application/openmetrics-text; version=1.0.0; charset=utf-8" } else { "text/plain" };
+            let (status, body) = if known {
+                (200, self.0.render())
+            } else {
+                (404, "only /metrics is served here\n".into())
+            };
+            let kind = if known {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            } else {
+                "text/plain"
+            };
             // A scraper that left needs no answer.
-            let _ = client.respond(status, &[("content-type", kind)], body.into()).await;
+            let _ = client
+                .respond(status, &[("content-type", kind)], body.into())
+                .await;
         })
     }
 }

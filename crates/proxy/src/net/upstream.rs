@@ -103,7 +103,10 @@ impl Upstreams {
     pub fn new(ca_file: Option<String>) -> Self {
         let mut options = ConnectorOptions::new(POOL_SIZE);
         options.ca_file = ca_file;
-        Upstreams { transport: TransportConnector::new(Some(options.clone())), http2: Connector::new(Some(options)) }
+        Upstreams {
+            transport: TransportConnector::new(Some(options.clone())),
+            http2: Connector::new(Some(options)),
+        }
     }
 
     /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream.
@@ -122,7 +125,9 @@ impl Upstreams {
             match exchange(session, peer, request, first_byte).await {
                 Ok(session) => return Ok(UpstreamResponse::new(self, peer, session)),
                 // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
-                Err(error) if reused && error.kind == UpstreamErrorKind::Reset && tries < STALE_TRIES => tries += 1,
+                Err(error) if reused && error.kind == UpstreamErrorKind::Reset && tries < STALE_TRIES => {
+                    tries += 1
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -130,16 +135,26 @@ impl Upstreams {
 
     async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<(HttpSession, bool), UpstreamError> {
         if peer.may_http2() {
-            let (session, reused) = self.http2.get_http_session(peer).await.map_err(|error| connect_error(&error))?;
+            let (session, reused) = self
+                .http2
+                .get_http_session(peer)
+                .await
+                .map_err(|error| connect_error(&error))?;
             return Ok((session, reused && !fresh));
         }
         let connected = if fresh {
-            self.transport.new_stream(peer).await.map(|stream| (stream, false))
+            self.transport
+                .new_stream(peer)
+                .await
+                .map(|stream| (stream, false))
         } else {
             self.transport.get_stream(peer).await
         };
         let (stream, reused) = connected.map_err(|error| connect_error(&error))?;
-        Ok((HttpSession::H1(Http1Session::new_with_options(stream, peer)), reused))
+        Ok((
+            HttpSession::H1(Http1Session::new_with_options(stream, peer)),
+            reused,
+        ))
     }
 
     async fn release(&self, peer: &EndpointPeer, session: HttpSession) {
@@ -147,14 +162,21 @@ impl Upstreams {
             HttpSession::H1(mut http1) if !peer.may_http2() => {
                 http1.respect_keepalive();
                 if let Some(stream) = http1.reuse().await {
-                    self.transport.release_stream(stream, peer.reuse_hash(), peer.idle_timeout());
+                    self.transport
+                        .release_stream(stream, peer.reuse_hash(), peer.idle_timeout());
                 }
             }
             HttpSession::H1(mut http1) => {
                 http1.respect_keepalive();
-                self.http2.release_http_session(HttpSession::H1(http1), peer, peer.idle_timeout()).await;
+                self.http2
+                    .release_http_session(HttpSession::H1(http1), peer, peer.idle_timeout())
+                    .await;
             }
-            other => self.http2.release_http_session(other, peer, peer.idle_timeout()).await,
+            other => {
+                self.http2
+                    .release_http_session(other, peer, peer.idle_timeout())
+                    .await
+            }
         }
     }
 }
@@ -175,8 +197,13 @@ async fn exchange(
     };
     let read = async {
         loop {
-            session.read_response_header().await.map_err(|error| read_error(&error))?;
-            let informational = session.response_header().is_some_and(|head| head.status.is_informational());
+            session
+                .read_response_header()
+                .await
+                .map_err(|error| read_error(&error))?;
+            let informational = session
+                .response_header()
+                .is_some_and(|head| head.status.is_informational());
             if !informational {
                 return Ok(());
             }
@@ -231,25 +258,38 @@ async fn write_http2(
     request: &UpstreamRequest,
 ) -> Result<(), UpstreamError> {
     let bad = |_| UpstreamError::from(UpstreamErrorKind::Protocol);
-    let mut head = RequestHeader::build(request.method.clone(), request.path.as_bytes(), None).map_err(bad)?;
+    let mut head =
+        RequestHeader::build(request.method.clone(), request.path.as_bytes(), None).map_err(bad)?;
     for (name, value) in &request.headers {
         head.append_header(name.clone(), value.clone()).map_err(bad)?;
     }
     let length = HeaderValue::from(request.body.len());
-    head.insert_header(HeaderName::from_static("content-length"), length).map_err(bad)?;
+    head.insert_header(HeaderName::from_static("content-length"), length)
+        .map_err(bad)?;
     let scheme = if peer.tls() { "https" } else { "http" };
     let uri = format!("{scheme}://{}{}", peer.authority(), request.path);
     head.set_uri(uri.parse().map_err(|_| UpstreamErrorKind::Protocol)?);
-    session.write_request_header(Box::new(head)).await.map_err(|error| read_error(&error))?;
-    session.write_request_body(request.body.clone(), true).await.map_err(|error| read_error(&error))?;
-    session.finish_request_body().await.map_err(|error| read_error(&error))
+    session
+        .write_request_header(Box::new(head))
+        .await
+        .map_err(|error| read_error(&error))?;
+    session
+        .write_request_body(request.body.clone(), true)
+        .await
+        .map_err(|error| read_error(&error))?;
+    session
+        .finish_request_body()
+        .await
+        .map_err(|error| read_error(&error))
 }
 
 fn connect_error(error: &Error) -> UpstreamError {
     UpstreamError::from(match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => UpstreamErrorKind::ConnectTimeout,
         ErrorType::ConnectNoRoute => UpstreamErrorKind::Dns,
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => UpstreamErrorKind::Tls,
+        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
+            UpstreamErrorKind::Tls
+        }
         _ => UpstreamErrorKind::Connect,
     })
 }
@@ -277,7 +317,15 @@ impl<'u> UpstreamResponse<'u> {
         let head = session.response_header();
         let status = head.map_or(502, |head| head.status.as_u16());
         let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
-        UpstreamResponse { upstreams, peer, session: Some(session), status, headers, decoder: None, sniffed: false }
+        UpstreamResponse {
+            upstreams,
+            peer,
+            session: Some(session),
+            status,
+            headers,
+            decoder: None,
+            sniffed: false,
+        }
     }
 
     /// HTTP status.
@@ -304,10 +352,16 @@ impl<'u> UpstreamResponse<'u> {
     /// The connection broke, fell silent for `idle`, or the content coding is damaged.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            let Some(session) = &mut self.session else { return Ok(None) };
+            let Some(session) = &mut self.session else {
+                return Ok(None);
+            };
             let read = timeout(idle, session.read_response_body()).await;
-            let chunk = read.map_err(|_| UpstreamErrorKind::IdleTimeout)?.map_err(|error| read_error(&error))?;
-            let Some(mut chunk) = chunk else { return self.end().await };
+            let chunk = read
+                .map_err(|_| UpstreamErrorKind::IdleTimeout)?
+                .map_err(|error| read_error(&error))?;
+            let Some(mut chunk) = chunk else {
+                return self.end().await;
+            };
             if let Some(more) = Self::ready(session)? {
                 chunk = join(chunk, &more);
             }
@@ -343,9 +397,13 @@ impl<'u> UpstreamResponse<'u> {
             };
             self.decoder = Decoder::new(&encoding, MAX_DECODED).map_err(|_| UpstreamErrorKind::Protocol)?;
         }
-        let Some(decoder) = &mut self.decoder else { return Ok(chunk) };
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(chunk);
+        };
         let mut out = Vec::new();
-        decoder.push(&chunk, &mut out).map_err(|_| UpstreamErrorKind::Protocol)?;
+        decoder
+            .push(&chunk, &mut out)
+            .map_err(|_| UpstreamErrorKind::Protocol)?;
         Ok(out.into())
     }
 
@@ -354,9 +412,13 @@ impl<'u> UpstreamResponse<'u> {
         if let Some(session) = self.session.take() {
             self.upstreams.release(self.peer, session).await;
         }
-        let Some(mut decoder) = self.decoder.take() else { return Ok(None) };
+        let Some(mut decoder) = self.decoder.take() else {
+            return Ok(None);
+        };
         let mut out = Vec::new();
-        decoder.finish(&mut out).map_err(|_| UpstreamErrorKind::Protocol)?;
+        decoder
+            .finish(&mut out)
+            .map_err(|_| UpstreamErrorKind::Protocol)?;
         Ok((!out.is_empty()).then(|| out.into()))
     }
 
@@ -365,7 +427,9 @@ impl<'u> UpstreamResponse<'u> {
     /// # Errors
     /// See [`UpstreamResponse::chunk`]; an answer over the limit is a protocol error.
     pub async fn body(&mut self, limit: usize, idle: Duration) -> Result<Bytes, UpstreamError> {
-        let Some(first) = self.chunk(idle).await? else { return Ok(Bytes::new()) };
+        let Some(first) = self.chunk(idle).await? else {
+            return Ok(Bytes::new());
+        };
         let mut all: Option<BytesMut> = None;
         while let Some(chunk) = self.chunk(idle).await? {
             let all = all.get_or_insert_with(|| BytesMut::from(&first[..]));

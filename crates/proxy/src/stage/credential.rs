@@ -41,7 +41,11 @@ pub struct Ambiguous(pub Place);
 ///
 /// # Errors
 /// A header stands twice with different values.
-pub fn credentials(headers: &HeaderMap, query: Option<&str>, format: Format) -> Result<Vec<Credential>, Ambiguous> {
+pub fn credentials(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    format: Format,
+) -> Result<Vec<Credential>, Ambiguous> {
     use Place::{ApiKey, Authorization, Query, XApiKey, XGoogApiKey};
     let order = match format {
         Format::Messages => [XApiKey, Authorization, ApiKey, XGoogApiKey, Query],
@@ -68,12 +72,18 @@ fn at(headers: &HeaderMap, query: Option<&str>, place: Place) -> Result<Option<S
         Place::Query => return Ok(query.and_then(|query| query_value(query, "key"))),
     };
     let mut values = headers.get_all(name).iter();
-    let Some(first) = values.next() else { return Ok(None) };
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
     if values.any(|other| other != first) {
         return Err(Ambiguous(place));
     }
     let text = first.to_str().unwrap_or_default().trim();
-    let value = if place == Place::Authorization { bearer(text) } else { text };
+    let value = if place == Place::Authorization {
+        bearer(text)
+    } else {
+        text
+    };
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
@@ -90,7 +100,9 @@ fn bearer(text: &str) -> &str {
 /// The percent-decoded value of a query parameter.
 #[must_use]
 pub fn query_value(query: &str, name: &str) -> Option<String> {
-    let pair = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?;
+    let pair = query
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?;
     let value = percent_decode(pair.1);
     (!value.is_empty()).then_some(value)
 }
@@ -101,7 +113,9 @@ fn percent_decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
         rest = behind;
-        let escaped = behind.get(..2).and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        let escaped = behind
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
         match (byte, escaped) {
             (b'%', Some(value)) => {
                 out.push(value);
@@ -123,16 +137,26 @@ mod tests {
         for (name, value) in list {
             headers.append(*name, value.parse().unwrap());
         }
-        credentials(&headers, query, format).unwrap().into_iter().map(|credential| credential.value).collect()
+        credentials(&headers, query, format)
+            .unwrap()
+            .into_iter()
+            .map(|credential| credential.value)
+            .collect()
     }
 
     #[test]
     fn all_five_places_are_read() {
-        assert_eq!(values(&[("authorization", "bearer  k1")], None, Format::Chat), ["k1"]);
+        assert_eq!(
+            values(&[("authorization", "bearer  k1")], None, Format::Chat),
+            ["k1"]
+        );
         assert_eq!(values(&[("authorization", "k1")], None, Format::Chat), ["k1"]);
         assert_eq!(values(&[("x-api-key", "k2")], None, Format::Chat), ["k2"]);
         assert_eq!(values(&[("api-key", "k3")], None, Format::Messages), ["k3"]);
-        assert_eq!(values(&[("x-goog-api-key", "k4")], None, Format::Responses), ["k4"]);
+        assert_eq!(
+            values(&[("x-goog-api-key", "k4")], None, Format::Responses),
+            ["k4"]
+        );
         assert_eq!(values(&[], Some("alt=sse&key=k%2F5"), Format::Gemini), ["k/5"]);
         assert!(values(&[("x-goog-api-key", "")], None, Format::Gemini).is_empty());
         assert!(values(&[("authorization", "Basic abc")], None, Format::Chat).is_empty());
@@ -150,6 +174,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-api-key", "a".parse().unwrap());
         headers.append("x-api-key", "b".parse().unwrap());
-        assert_eq!(credentials(&headers, None, Format::Messages), Err(Ambiguous(Place::XApiKey)));
+        assert_eq!(
+            credentials(&headers, None, Format::Messages),
+            Err(Ambiguous(Place::XApiKey))
+        );
     }
 }

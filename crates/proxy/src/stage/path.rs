@@ -43,10 +43,22 @@ impl Api {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Api::Generate { format: Format::Chat, .. } => "chat_completions",
-            Api::Generate { format: Format::Responses, .. } | Api::ResponsesWebSocket => "responses",
-            Api::Generate { format: Format::Messages, .. } => "messages",
-            Api::Generate { format: Format::Gemini, .. } => "generate_content",
+            Api::Generate {
+                format: Format::Chat, ..
+            } => "chat_completions",
+            Api::Generate {
+                format: Format::Responses,
+                ..
+            }
+            | Api::ResponsesWebSocket => "responses",
+            Api::Generate {
+                format: Format::Messages,
+                ..
+            } => "messages",
+            Api::Generate {
+                format: Format::Gemini,
+                ..
+            } => "generate_content",
             Api::PassThrough { name, .. } => name,
             Api::Models | Api::Model(_) => "models",
             Api::Live | Api::Ready => "health",
@@ -99,9 +111,19 @@ pub fn recognize(method: &str, raw: &str) -> Result<Recognized, Unrecognized> {
     }
     let hint = strip_prefixes(&mut segments);
     let (wanted, api) = endpoint(&segments).ok_or(Unrecognized::NotFound(hint))?;
-    let get_socket = method == "GET" && matches!(api, Api::Generate { format: Format::Responses, .. });
+    let get_socket = method == "GET"
+        && matches!(
+            api,
+            Api::Generate {
+                format: Format::Responses,
+                ..
+            }
+        );
     if get_socket {
-        return Ok(Recognized { api: Api::ResponsesWebSocket, hint });
+        return Ok(Recognized {
+            api: Api::ResponsesWebSocket,
+            hint,
+        });
     }
     if method != wanted && !(wanted == "GET" && method == "HEAD") {
         return Err(Unrecognized::Method(wanted, hint));
@@ -111,7 +133,10 @@ pub fn recognize(method: &str, raw: &str) -> Result<Recognized, Unrecognized> {
 
 /// Percent-decodes once what may be encoded in a path (wire.md 7.2): `:`, `/` and unreserved characters.
 fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    if raw.bytes().any(|byte| byte < 0x21 || byte == 0x7f || byte == b'\\') {
+    if raw
+        .bytes()
+        .any(|byte| byte < 0x21 || byte == 0x7f || byte == b'\\')
+    {
         return None;
     }
     if !raw.contains('%') {
@@ -169,8 +194,16 @@ fn is_version(segment: Option<&str>) -> bool {
 
 /// The method and the API of a path whose prefixes are gone.
 fn endpoint(segments: &[&str]) -> Option<(&'static str, Api)> {
-    let generate = |format| Api::Generate { format, model: None, stream: false };
-    let pass = |format, name| Api::PassThrough { format, name, model: None };
+    let generate = |format| Api::Generate {
+        format,
+        model: None,
+        stream: false,
+    };
+    let pass = |format, name| Api::PassThrough {
+        format,
+        name,
+        model: None,
+    };
     let found = match segments {
         ["livez" | "healthz" | "health"] => ("GET", Api::Live),
         ["readyz" | "ready"] => ("GET", Api::Ready),
@@ -188,9 +221,17 @@ fn endpoint(segments: &[&str]) -> Option<(&'static str, Api)> {
         ["messages", "count_tokens"] => ("POST", pass(Format::Messages, "count_tokens")),
         ["models"] => ("GET", Api::Models),
         ["deployments", model, rest @ ..] | ["engines", model, rest @ ..] => deployment(model, rest)?,
-        ["projects", _, "locations", _, "publishers", _, "models", rest @ ..] | ["models", rest @ ..] => {
-            models(&rest.join("/"))
-        }
+        [
+            "projects",
+            _,
+            "locations",
+            _,
+            "publishers",
+            _,
+            "models",
+            rest @ ..,
+        ]
+        | ["models", rest @ ..] => models(&rest.join("/")),
         _ => return None,
     };
     Some(found)
@@ -200,8 +241,22 @@ fn endpoint(segments: &[&str]) -> Option<(&'static str, Api)> {
 fn deployment(model: &str, rest: &[&str]) -> Option<(&'static str, Api)> {
     let model = Some(model.to_owned());
     match rest {
-        ["chat", "completions"] => Some(("POST", Api::Generate { format: Format::Chat, model, stream: false })),
-        ["embeddings"] => Some(("POST", Api::PassThrough { format: Format::Chat, name: "embeddings", model })),
+        ["chat", "completions"] => Some((
+            "POST",
+            Api::Generate {
+                format: Format::Chat,
+                model,
+                stream: false,
+            },
+        )),
+        ["embeddings"] => Some((
+            "POST",
+            Api::PassThrough {
+                format: Format::Chat,
+                name: "embeddings",
+                model,
+            },
+        )),
         _ => None,
     }
 }
@@ -210,7 +265,14 @@ fn deployment(model: &str, rest: &[&str]) -> Option<(&'static str, Api)> {
 fn models(id: &str) -> (&'static str, Api) {
     let gemini = |name, model: &str| {
         let model = Some(bare_model(model));
-        ("POST", Api::PassThrough { format: Format::Gemini, name, model })
+        (
+            "POST",
+            Api::PassThrough {
+                format: Format::Gemini,
+                name,
+                model,
+            },
+        )
     };
     match id.rsplit_once(':') {
         Some((model, "generateContent")) => ("POST", generate_content(model, false)),
@@ -223,7 +285,11 @@ fn models(id: &str) -> (&'static str, Api) {
 }
 
 fn generate_content(model: &str, stream: bool) -> Api {
-    Api::Generate { format: Format::Gemini, model: Some(bare_model(model)), stream }
+    Api::Generate {
+        format: Format::Gemini,
+        model: Some(bare_model(model)),
+        stream,
+    }
 }
 
 /// `models/x` spelled twice, as some SDKs do, is `x`.
@@ -236,11 +302,19 @@ mod tests {
     use super::*;
 
     fn check(method: &str, path: &str, wanted: &Api) {
-        assert_eq!(recognize(method, path).map(|found| found.api).as_ref(), Ok(wanted), "{method} {path}");
+        assert_eq!(
+            recognize(method, path).map(|found| found.api).as_ref(),
+            Ok(wanted),
+            "{method} {path}"
+        );
     }
 
     fn generate(format: Format) -> Api {
-        Api::Generate { format, model: None, stream: false }
+        Api::Generate {
+            format,
+            model: None,
+            stream: false,
+        }
     }
 
     #[test]
@@ -255,7 +329,12 @@ mod tests {
         ] {
             check("POST", path, &generate(Format::Chat));
         }
-        for path in ["/anthropic/v1/messages", "/v1/messages/", "//v1//messages", "/claude/messages"] {
+        for path in [
+            "/anthropic/v1/messages",
+            "/v1/messages/",
+            "//v1//messages",
+            "/claude/messages",
+        ] {
             check("POST", path, &generate(Format::Messages));
         }
         check("POST", "/v1/responses", &generate(Format::Responses));
@@ -263,13 +342,33 @@ mod tests {
 
     #[test]
     fn gemini_models_stand_in_the_path_in_any_spelling() {
-        let wanted = |stream| Api::Generate { format: Format::Gemini, model: Some("gemini-x".into()), stream };
+        let wanted = |stream| Api::Generate {
+            format: Format::Gemini,
+            model: Some("gemini-x".into()),
+            stream,
+        };
         check("POST", "/v1beta/models/gemini-x:generateContent", &wanted(false));
         check("POST", "/v1/models/gemini-x:generateContent", &wanted(false));
-        check("POST", "/v1beta/models/models%2Fgemini-x%3AstreamGenerateContent", &wanted(true));
-        check("POST", "/v1/projects/p/locations/l/publishers/google/models/gemini-x:generateContent", &wanted(false));
-        check("GET", "/v1/models/up-chat/mock:free", &Api::Model("up-chat/mock:free".into()));
-        let azure = Api::Generate { format: Format::Chat, model: Some("gpt".into()), stream: false };
+        check(
+            "POST",
+            "/v1beta/models/models%2Fgemini-x%3AstreamGenerateContent",
+            &wanted(true),
+        );
+        check(
+            "POST",
+            "/v1/projects/p/locations/l/publishers/google/models/gemini-x:generateContent",
+            &wanted(false),
+        );
+        check(
+            "GET",
+            "/v1/models/up-chat/mock:free",
+            &Api::Model("up-chat/mock:free".into()),
+        );
+        let azure = Api::Generate {
+            format: Format::Chat,
+            model: Some("gpt".into()),
+            stream: false,
+        };
         check("POST", "/openai/deployments/gpt/chat/completions", &azure);
     }
 
@@ -284,11 +383,26 @@ mod tests {
 
     #[test]
     fn unknown_paths_methods_and_tricks_are_refused() {
-        assert_eq!(recognize("POST", "/v1/threads/t/messages"), Err(Unrecognized::NotFound(None)));
-        assert_eq!(recognize("GET", "/v1/chat/completions"), Err(Unrecognized::Method("POST", None)));
-        for path in ["/v1/../admin", "/v1/%2e%2e/models", "/v1/models%00", "/v1\\models", "/v1/models%zz"] {
+        assert_eq!(
+            recognize("POST", "/v1/threads/t/messages"),
+            Err(Unrecognized::NotFound(None))
+        );
+        assert_eq!(
+            recognize("GET", "/v1/chat/completions"),
+            Err(Unrecognized::Method("POST", None))
+        );
+        for path in [
+            "/v1/../admin",
+            "/v1/%2e%2e/models",
+            "/v1/models%00",
+            "/v1\\models",
+            "/v1/models%zz",
+        ] {
             assert_eq!(recognize("GET", path), Err(Unrecognized::Invalid), "{path}");
         }
-        assert_eq!(recognize("GET", "/v1/responses").unwrap().api, Api::ResponsesWebSocket);
+        assert_eq!(
+            recognize("GET", "/v1/responses").unwrap().api,
+            Api::ResponsesWebSocket
+        );
     }
 }

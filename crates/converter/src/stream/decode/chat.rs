@@ -159,27 +159,48 @@ impl Decode for Decoder {
 impl Decoder {
     fn choice(&mut self, wire: Choice<'_>, sink: &mut dyn Sink) {
         let number = u32::try_from(wire.index.unwrap_or(0)).unwrap_or(0);
-        let at = self.choices.iter().position(|choice| choice.number == number).unwrap_or_else(|| {
-            self.choices.push(ChoiceState { number, ..ChoiceState::default() });
-            self.choices.len() - 1
-        });
+        let at = self
+            .choices
+            .iter()
+            .position(|choice| choice.number == number)
+            .unwrap_or_else(|| {
+                self.choices.push(ChoiceState {
+                    number,
+                    ..ChoiceState::default()
+                });
+                self.choices.len() - 1
+            });
         let Decoder { next, choices, .. } = self;
         let Some(choice) = choices.get_mut(at) else { return };
-        choice.delta(wire.delta.unwrap_or_default(), chat_logprobs(wire.logprobs), next, sink);
+        choice.delta(
+            wire.delta.unwrap_or_default(),
+            chat_logprobs(wire.logprobs),
+            next,
+            sink,
+        );
         if let Some(reason) = wire.finish_reason {
             if !std::mem::replace(&mut choice.finished, true) {
                 choice.close(sink);
                 for tool in choice.tools.drain(..).filter_map(|tool| tool.block) {
                     sink.event(Event::BlockStop { block: tool });
                 }
-                sink.event(Event::Finish { choice: number, stop: Stop::from_chat(reason) });
+                sink.event(Event::Finish {
+                    choice: number,
+                    stop: Stop::from_chat(reason),
+                });
             }
         }
     }
 }
 
 impl ChoiceState {
-    fn delta(&mut self, delta: Delta<'_>, logprobs: Vec<crate::ir::Logprob<'_>>, next: &mut BlockId, sink: &mut dyn Sink) {
+    fn delta(
+        &mut self,
+        delta: Delta<'_>,
+        logprobs: Vec<crate::ir::Logprob<'_>>,
+        next: &mut BlockId,
+        sink: &mut dyn Sink,
+    ) {
         if let Some(text) = delta.reasoning.filter(|text| !text.is_empty()) {
             let block = self.block(Kind::Reasoning, next, sink);
             sink.event(Event::Reasoning { block, part: 0, text });
@@ -199,7 +220,11 @@ impl ChoiceState {
         let mut logprobs = logprobs;
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
             let block = self.block(Kind::Text, next, sink);
-            sink.event(Event::Text { block, text, logprobs: std::mem::take(&mut logprobs) });
+            sink.event(Event::Text {
+                block,
+                text,
+                logprobs: std::mem::take(&mut logprobs),
+            });
         }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             let block = self.block(Kind::Refusal, next, sink);
@@ -209,7 +234,15 @@ impl ChoiceState {
             self.tool(call, next, sink);
         }
         if let Some(function) = delta.function_call {
-            self.tool(ToolCall { index: Some(0), function: Some(function), ..ToolCall::default() }, next, sink);
+            self.tool(
+                ToolCall {
+                    index: Some(0),
+                    function: Some(function),
+                    ..ToolCall::default()
+                },
+                next,
+                sink,
+            );
         }
     }
 
@@ -227,7 +260,11 @@ impl ChoiceState {
             Kind::Reasoning => BlockKind::Reasoning { summary: false },
             Kind::Refusal => BlockKind::Refusal,
         };
-        sink.event(Event::BlockStart { choice: self.number, block, kind: wire });
+        sink.event(Event::BlockStart {
+            choice: self.number,
+            block,
+            kind: wire,
+        });
         block
     }
 
@@ -235,7 +272,14 @@ impl ChoiceState {
         if let Some((block, kind)) = self.current.take() {
             if kind == Kind::Reasoning {
                 let state = State::Plain;
-                sink.event(Event::Seal { block, state: Opaque { origin: Format::Chat, domain: None, state } });
+                sink.event(Event::Seal {
+                    block,
+                    state: Opaque {
+                        origin: Format::Chat,
+                        domain: None,
+                        state,
+                    },
+                });
             }
             sink.event(Event::BlockStop { block });
         }
@@ -256,18 +300,26 @@ impl ChoiceState {
             None if id.is_empty() => self.tools.len().checked_sub(1),
             None => self.tools.iter().position(|tool| tool.id == id),
         };
-        let other_call = |tool: &Tool| !id.is_empty() && !tool.id.is_empty() && tool.id != id && name.is_some();
+        let other_call =
+            |tool: &Tool| !id.is_empty() && !tool.id.is_empty() && tool.id != id && name.is_some();
         let at = match known {
             Some(at) if !self.tools.get(at).is_some_and(other_call) => at,
             _ => {
                 let index = call.index.unwrap_or(self.tools.len() as u64);
-                self.tools.push(Tool { index, id: String::new(), block: None, early: String::new() });
+                self.tools.push(Tool {
+                    index,
+                    id: String::new(),
+                    block: None,
+                    early: String::new(),
+                });
                 self.tools.len() - 1
             }
         };
         self.close(sink);
         let number = self.number;
-        let Some(tool) = self.tools.get_mut(at) else { return };
+        let Some(tool) = self.tools.get_mut(at) else {
+            return;
+        };
         if tool.id.is_empty() {
             tool.id = id.into_owned();
         }
@@ -275,21 +327,38 @@ impl ChoiceState {
             if let Some(state) = decode::google_signature(call.extra_content) {
                 *next += 1;
                 let block = *next;
-                sink.event(Event::BlockStart { choice: number, block, kind: BlockKind::State });
+                sink.event(Event::BlockStart {
+                    choice: number,
+                    block,
+                    kind: BlockKind::State,
+                });
                 sink.event(Event::Seal { block, state });
                 sink.event(Event::BlockStop { block });
             }
             *next += 1;
             tool.block = Some(*next);
             let (bare, _) = crate::names::strip_seal(&tool.id);
-            let kind = BlockKind::Tool { id: Cow::Borrowed(bare), name, custom };
-            sink.event(Event::BlockStart { choice: number, block: *next, kind });
+            let kind = BlockKind::Tool {
+                id: Cow::Borrowed(bare),
+                name,
+                custom,
+            };
+            sink.event(Event::BlockStart {
+                choice: number,
+                block: *next,
+                kind,
+            });
             if !tool.early.is_empty() {
                 let fragment = std::mem::take(&mut tool.early).into();
-                sink.event(Event::Arguments { block: *next, fragment });
+                sink.event(Event::Arguments {
+                    block: *next,
+                    fragment,
+                });
             }
         }
-        let Some(fragment) = arguments.filter(|fragment| !fragment.is_empty()) else { return };
+        let Some(fragment) = arguments.filter(|fragment| !fragment.is_empty()) else {
+            return;
+        };
         match tool.block {
             Some(block) => sink.event(Event::Arguments { block, fragment }),
             None => tool.early.push_str(&fragment.decode()),

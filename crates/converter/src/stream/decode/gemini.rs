@@ -41,7 +41,11 @@ impl Decode for Decoder {
         if !self.started {
             self.started = true;
             let id = chunk.response_id.unwrap_or_default();
-            sink.event(Event::Start(Start { id, model: chunk.model_version, ..Start::default() }));
+            sink.event(Event::Start(Start {
+                id,
+                model: chunk.model_version,
+                ..Start::default()
+            }));
         }
         if let Some(Ok(usage)) = chunk.usage_metadata.map(usage::gemini) {
             sink.event(Event::Usage { usage, last: false });
@@ -57,7 +61,9 @@ impl Decode for Decoder {
         for wire in candidates {
             let at = self.candidate(u32::try_from(wire.index.unwrap_or(0)).unwrap_or(0));
             let Decoder { next, candidates, .. } = self;
-            let Some(candidate) = candidates.get_mut(at) else { continue };
+            let Some(candidate) = candidates.get_mut(at) else {
+                continue;
+            };
             for part in wire.content.and_then(|content| content.parts).unwrap_or_default() {
                 candidate.part(part, next, sink);
             }
@@ -78,7 +84,10 @@ impl Decode for Decoder {
         for candidate in &mut self.candidates {
             if let Some(stop) = candidate.finish.take() {
                 candidate.close(sink);
-                sink.event(Event::Finish { choice: candidate.number, stop });
+                sink.event(Event::Finish {
+                    choice: candidate.number,
+                    stop,
+                });
                 finished = true;
             }
         }
@@ -92,15 +101,25 @@ impl Decode for Decoder {
 
 impl Decoder {
     fn candidate(&mut self, number: u32) -> usize {
-        self.candidates.iter().position(|candidate| candidate.number == number).unwrap_or_else(|| {
-            self.candidates.push(Candidate { number, ..Candidate::default() });
-            self.candidates.len() - 1
-        })
+        self.candidates
+            .iter()
+            .position(|candidate| candidate.number == number)
+            .unwrap_or_else(|| {
+                self.candidates.push(Candidate {
+                    number,
+                    ..Candidate::default()
+                });
+                self.candidates.len() - 1
+            })
     }
 }
 
 fn opaque(state: State<'_>) -> Opaque<'_> {
-    Opaque { origin: Format::Gemini, domain: None, state }
+    Opaque {
+        origin: Format::Gemini,
+        domain: None,
+        state,
+    }
 }
 
 impl Candidate {
@@ -112,10 +131,17 @@ impl Candidate {
                 self.call_signature(opaque(State::CallSignature(signature)), next, sink);
             }
             self.close(sink);
-            let kind = BlockKind::Tool { id: call.id.unwrap_or_default(), name, custom: false };
+            let kind = BlockKind::Tool {
+                id: call.id.unwrap_or_default(),
+                name,
+                custom: false,
+            };
             let block = self.begin(kind, next, sink);
             let args = call.args.filter(|args| args.is_object()).map_or("{}", Raw::get);
-            sink.event(Event::Arguments { block, fragment: Text::from(args) });
+            sink.event(Event::Arguments {
+                block,
+                fragment: Text::from(args),
+            });
             sink.event(Event::BlockStop { block });
             return;
         }
@@ -128,12 +154,20 @@ impl Candidate {
             return;
         }
         let text = part.text.unwrap_or_default();
-        let kind = if part.thought == Some(true) { Kind::Thought } else { Kind::Text };
+        let kind = if part.thought == Some(true) {
+            Kind::Thought
+        } else {
+            Kind::Text
+        };
         if !text.is_empty() {
             let block = self.block(kind, next, sink);
             match kind {
                 Kind::Thought => sink.event(Event::Reasoning { block, part: 0, text }),
-                Kind::Text => sink.event(Event::Text { block, text, logprobs: Vec::new() }),
+                Kind::Text => sink.event(Event::Text {
+                    block,
+                    text,
+                    logprobs: Vec::new(),
+                }),
             }
         }
         if let Some(signature) = signature {
@@ -162,7 +196,11 @@ impl Candidate {
 
     fn begin(&mut self, kind: BlockKind<'_>, next: &mut BlockId, sink: &mut dyn Sink) -> BlockId {
         *next += 1;
-        sink.event(Event::BlockStart { choice: self.number, block: *next, kind });
+        sink.event(Event::BlockStart {
+            choice: self.number,
+            block: *next,
+            kind,
+        });
         *next
     }
 
@@ -171,7 +209,11 @@ impl Candidate {
             Some((block, open)) if open == kind => return block,
             _ => self.close(sink),
         }
-        let wire = if kind == Kind::Text { BlockKind::Text } else { BlockKind::Reasoning { summary: true } };
+        let wire = if kind == Kind::Text {
+            BlockKind::Text
+        } else {
+            BlockKind::Reasoning { summary: true }
+        };
         let block = self.begin(wire, next, sink);
         self.current = Some((block, kind));
         block

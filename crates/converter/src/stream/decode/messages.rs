@@ -120,8 +120,14 @@ impl Decode for Decoder {
                     sink.event(Event::Usage { usage, last: false });
                 }
             }
-            "content_block_start" => self.start(wire.index.unwrap_or(0), wire.content_block.unwrap_or_default(), sink),
-            "content_block_delta" => self.delta(wire.index.unwrap_or(0), wire.delta.unwrap_or_default(), sink),
+            "content_block_start" => self.start(
+                wire.index.unwrap_or(0),
+                wire.content_block.unwrap_or_default(),
+                sink,
+            ),
+            "content_block_delta" => {
+                self.delta(wire.index.unwrap_or(0), wire.delta.unwrap_or_default(), sink)
+            }
             "content_block_stop" => self.stop(wire.index.unwrap_or(0), sink),
             "message_delta" => message_delta(wire, sink),
             "message_stop" => sink.event(Event::End),
@@ -150,7 +156,10 @@ fn message_delta(wire: Wire<'_>, sink: &mut dyn Sink) {
         if usage.input == Some(0) {
             usage.input = None;
         }
-        sink.event(Event::Usage { usage, last: delta.stop_reason.is_some() });
+        sink.event(Event::Usage {
+            usage,
+            last: delta.stop_reason.is_some(),
+        });
     }
     if let Some(word) = delta.stop_reason {
         let details = delta.stop_details.unwrap_or_default();
@@ -163,8 +172,17 @@ impl Decoder {
     fn begin(&mut self, index: u64, kind: Kind, wire: BlockKind<'_>, sink: &mut dyn Sink) -> BlockId {
         self.next += 1;
         let block = self.next;
-        self.open.push(Open { index, block, kind, input: None });
-        sink.event(Event::BlockStart { choice: 0, block, kind: wire });
+        self.open.push(Open {
+            index,
+            block,
+            kind,
+            input: None,
+        });
+        sink.event(Event::BlockStart {
+            choice: 0,
+            block,
+            kind: wire,
+        });
         block
     }
 
@@ -172,21 +190,54 @@ impl Decoder {
         match content.kind.as_deref() {
             Some("text") => {
                 let block = self.begin(index, Kind::Text, BlockKind::Text, sink);
-                sink.event(Event::Text { block, text: content.text.unwrap_or_default(), logprobs: Vec::new() });
+                sink.event(Event::Text {
+                    block,
+                    text: content.text.unwrap_or_default(),
+                    logprobs: Vec::new(),
+                });
             }
             Some("thinking") => {
-                let block = self.begin(index, Kind::Thinking, BlockKind::Reasoning { summary: false }, sink);
-                sink.event(Event::Reasoning { block, part: 0, text: content.thinking.unwrap_or_default() });
+                let block = self.begin(
+                    index,
+                    Kind::Thinking,
+                    BlockKind::Reasoning { summary: false },
+                    sink,
+                );
+                sink.event(Event::Reasoning {
+                    block,
+                    part: 0,
+                    text: content.thinking.unwrap_or_default(),
+                });
             }
             Some("redacted_thinking") => {
                 let block = self.begin(index, Kind::Other, BlockKind::State, sink);
                 let state = State::Redacted(content.data.unwrap_or_default());
-                sink.event(Event::Seal { block, state: Opaque { origin: Format::Messages, domain: None, state } });
+                sink.event(Event::Seal {
+                    block,
+                    state: Opaque {
+                        origin: Format::Messages,
+                        domain: None,
+                        state,
+                    },
+                });
             }
             Some("tool_use") => {
                 let (id, name) = (content.id.unwrap_or_default(), content.name.unwrap_or_default());
-                self.begin(index, Kind::Tool, BlockKind::Tool { id, name, custom: false }, sink);
-                let input = content.input.map(Raw::get).filter(|input| input.len() > 2).map(str::to_owned);
+                self.begin(
+                    index,
+                    Kind::Tool,
+                    BlockKind::Tool {
+                        id,
+                        name,
+                        custom: false,
+                    },
+                    sink,
+                );
+                let input = content
+                    .input
+                    .map(Raw::get)
+                    .filter(|input| input.len() > 2)
+                    .map(str::to_owned);
                 if let Some(open) = self.open.last_mut() {
                     open.input = input;
                 }
@@ -203,16 +254,29 @@ impl Decoder {
             Some("input_json_delta") => Kind::Tool,
             _ => return,
         };
-        let Some(block) = self.block_of(index, wanted, sink) else { return };
+        let Some(block) = self.block_of(index, wanted, sink) else {
+            return;
+        };
         if let Some(text) = delta.text {
-            sink.event(Event::Text { block, text, logprobs: Vec::new() });
+            sink.event(Event::Text {
+                block,
+                text,
+                logprobs: Vec::new(),
+            });
         }
         if let Some(text) = delta.thinking {
             sink.event(Event::Reasoning { block, part: 0, text });
         }
         if let Some(signature) = delta.signature.filter(|signature| !signature.is_empty()) {
             let state = State::Signature(signature);
-            sink.event(Event::Seal { block, state: Opaque { origin: Format::Messages, domain: None, state } });
+            sink.event(Event::Seal {
+                block,
+                state: Opaque {
+                    origin: Format::Messages,
+                    domain: None,
+                    state,
+                },
+            });
         }
         if let Some(fragment) = delta.partial_json.filter(|fragment| !fragment.is_empty()) {
             if let Some(open) = self.open.iter_mut().find(|open| open.block == block) {
@@ -227,7 +291,11 @@ impl Decoder {
 
     /// The open block of this index; a delta of another kind closes it and opens one of its own (wire.md 4.2).
     fn block_of(&mut self, index: u64, wanted: Kind, sink: &mut dyn Sink) -> Option<BlockId> {
-        let known = self.open.iter().find(|open| open.index == index).map(|open| (open.block, open.kind));
+        let known = self
+            .open
+            .iter()
+            .find(|open| open.index == index)
+            .map(|open| (open.block, open.kind));
         match known {
             Some((block, kind)) if kind == wanted => return Some(block),
             Some(_) => self.stop(index, sink),
@@ -235,16 +303,26 @@ impl Decoder {
         }
         match wanted {
             Kind::Text => Some(self.begin(index, Kind::Text, BlockKind::Text, sink)),
-            Kind::Thinking => Some(self.begin(index, Kind::Thinking, BlockKind::Reasoning { summary: false }, sink)),
+            Kind::Thinking => Some(self.begin(
+                index,
+                Kind::Thinking,
+                BlockKind::Reasoning { summary: false },
+                sink,
+            )),
             Kind::Tool | Kind::Other => None,
         }
     }
 
     fn stop(&mut self, index: u64, sink: &mut dyn Sink) {
-        let Some(at) = self.open.iter().position(|open| open.index == index) else { return };
+        let Some(at) = self.open.iter().position(|open| open.index == index) else {
+            return;
+        };
         let open = self.open.remove(at);
         if let Some(input) = open.input {
-            sink.event(Event::Arguments { block: open.block, fragment: input.into() });
+            sink.event(Event::Arguments {
+                block: open.block,
+                fragment: input.into(),
+            });
         }
         sink.event(Event::BlockStop { block: open.block });
     }

@@ -106,12 +106,19 @@ impl Decode for Decoder {
             "response.output_text.done" => self.rest(output, content, Kind::Text, wire.text, sink),
             "response.function_call_arguments.done" => self.rest(output, 0, Kind::Tool, wire.arguments, sink),
             "response.custom_tool_call_input.done" => self.rest(output, 0, Kind::Tool, wire.input, sink),
-            "response.output_text.annotation.added" => self.annotation(output, content, wire.annotation, sink),
+            "response.output_text.annotation.added" => {
+                self.annotation(output, content, wire.annotation, sink)
+            }
             "response.output_item.done" => self.item_done(output, wire.item.unwrap_or_default(), sink),
-            "response.completed" | "response.incomplete" => self.terminal(wire.response.unwrap_or_default(), sink),
+            "response.completed" | "response.incomplete" => {
+                self.terminal(wire.response.unwrap_or_default(), sink)
+            }
             "response.failed" | "error" => return Err(failed(wire.response, data)),
             "response.cancelled" => {
-                return Err(Failure::new(FailureClass::UpstreamBad, "The provider cancelled the answer."));
+                return Err(Failure::new(
+                    FailureClass::UpstreamBad,
+                    "The provider cancelled the answer.",
+                ));
             }
             _ if crate::failure::document(data).is_some() => return Err(in_band(data)),
             _ => {}
@@ -150,11 +157,29 @@ impl Decoder {
         }));
     }
 
-    fn begin(&mut self, output: u64, content: u64, kind: Kind, wire: BlockKind<'_>, sink: &mut dyn Sink) -> usize {
+    fn begin(
+        &mut self,
+        output: u64,
+        content: u64,
+        kind: Kind,
+        wire: BlockKind<'_>,
+        sink: &mut dyn Sink,
+    ) -> usize {
         self.next += 1;
         let block = self.next;
-        sink.event(Event::BlockStart { choice: 0, block, kind: wire });
-        self.open.push(Open { output, content, block, kind, written: false, length: 0 });
+        sink.event(Event::BlockStart {
+            choice: 0,
+            block,
+            kind: wire,
+        });
+        self.open.push(Open {
+            output,
+            content,
+            block,
+            kind,
+            written: false,
+            length: 0,
+        });
         self.open.len() - 1
     }
 
@@ -165,12 +190,17 @@ impl Decoder {
             Some("custom_tool_call") => true,
             _ => return,
         };
-        let (id, name) = (item.call_id.or(item.id).unwrap_or_default(), item.name.unwrap_or_default());
+        let (id, name) = (
+            item.call_id.or(item.id).unwrap_or_default(),
+            item.name.unwrap_or_default(),
+        );
         self.begin(output, 0, Kind::Tool, BlockKind::Tool { id, name, custom }, sink);
     }
 
     fn find(&mut self, output: u64, content: u64, kind: Kind, sink: &mut dyn Sink) -> Option<usize> {
-        let same = |open: &Open| open.output == output && open.kind == kind && (open.content == content || kind == Kind::Tool);
+        let same = |open: &Open| {
+            open.output == output && open.kind == kind && (open.content == content || kind == Kind::Tool)
+        };
         if let Some(at) = self.open.iter().position(same) {
             return Some(at);
         }
@@ -183,9 +213,21 @@ impl Decoder {
         Some(self.begin(output, content, kind, wire, sink))
     }
 
-    fn delta(&mut self, output: u64, content: u64, kind: Kind, part: u32, text: Option<Text<'_>>, sink: &mut dyn Sink) {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
-        let Some(at) = self.find(output, content, kind, sink) else { return };
+    fn delta(
+        &mut self,
+        output: u64,
+        content: u64,
+        kind: Kind,
+        part: u32,
+        text: Option<Text<'_>>,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let Some(at) = self.find(output, content, kind, sink) else {
+            return;
+        };
         let Some(open) = self.open.get_mut(at) else { return };
         open.written = true;
         open.length += text.decode().len();
@@ -193,7 +235,11 @@ impl Decoder {
         match kind {
             Kind::Text => {
                 self.texts = true;
-                sink.event(Event::Text { block, text, logprobs: Vec::new() });
+                sink.event(Event::Text {
+                    block,
+                    text,
+                    logprobs: Vec::new(),
+                });
             }
             Kind::Refusal => {
                 self.refused = true;
@@ -202,15 +248,22 @@ impl Decoder {
             Kind::Reasoning => sink.event(Event::Reasoning { block, part, text }),
             Kind::Tool => {
                 self.texts = true;
-                sink.event(Event::Arguments { block, fragment: text });
+                sink.event(Event::Arguments {
+                    block,
+                    fragment: text,
+                });
             }
         }
     }
 
     /// A `done` event may hold more than the deltas brought (or all of it): the suffix is passed on.
     fn rest(&mut self, output: u64, content: u64, kind: Kind, whole: Option<Text<'_>>, sink: &mut dyn Sink) {
-        let Some(whole) = whole.filter(|whole| !whole.is_empty()) else { return };
-        let Some(at) = self.find(output, content, kind, sink) else { return };
+        let Some(whole) = whole.filter(|whole| !whole.is_empty()) else {
+            return;
+        };
+        let Some(at) = self.find(output, content, kind, sink) else {
+            return;
+        };
         let length = self.open.get(at).map_or(0, |open| open.length);
         let whole = whole.decode();
         if let Some(suffix) = whole.get(length..).filter(|suffix| !suffix.is_empty()) {
@@ -218,12 +271,27 @@ impl Decoder {
         }
     }
 
-    fn annotation(&mut self, output: u64, content: u64, annotation: Option<Annotation<'_>>, sink: &mut dyn Sink) {
-        let Some(annotation) = annotation.filter(|annotation| annotation.url.is_some()) else { return };
-        let Some(at) = self.find(output, content, Kind::Text, sink) else { return };
+    fn annotation(
+        &mut self,
+        output: u64,
+        content: u64,
+        annotation: Option<Annotation<'_>>,
+        sink: &mut dyn Sink,
+    ) {
+        let Some(annotation) = annotation.filter(|annotation| annotation.url.is_some()) else {
+            return;
+        };
+        let Some(at) = self.find(output, content, Kind::Text, sink) else {
+            return;
+        };
         let block = self.open.get(at).map_or(0, |open| open.block);
         let range = annotation.start_index.zip(annotation.end_index);
-        let citation = Citation { url: annotation.url, title: annotation.title, range, ..Citation::default() };
+        let citation = Citation {
+            url: annotation.url,
+            title: annotation.title,
+            range,
+            ..Citation::default()
+        };
         sink.event(Event::Citation { block, citation });
     }
 
@@ -237,14 +305,23 @@ impl Decoder {
             }
             Some("message") => {
                 for (index, part) in item.content.unwrap_or_default().into_iter().enumerate() {
-                    let kind = if part.refusal.is_some() { Kind::Refusal } else { Kind::Text };
+                    let kind = if part.refusal.is_some() {
+                        Kind::Refusal
+                    } else {
+                        Kind::Text
+                    };
                     self.rest(output, index as u64, kind, part.refusal.or(part.text), sink);
                 }
             }
             Some("reasoning") => self.reasoning_done(output, item, sink),
             _ => {}
         }
-        let ids: Vec<BlockId> = self.open.iter().filter(|open| open.output == output).map(|open| open.block).collect();
+        let ids: Vec<BlockId> = self
+            .open
+            .iter()
+            .filter(|open| open.output == output)
+            .map(|open| open.block)
+            .collect();
         self.open.retain(|open| open.output != output);
         for block in ids {
             sink.event(Event::BlockStop { block });
@@ -253,22 +330,54 @@ impl Decoder {
 
     /// The state of reasoning stands only in the finished item.
     fn reasoning_done(&mut self, output: u64, item: ResponsesItem<'_>, sink: &mut dyn Sink) {
-        let texts: Vec<Text<'_>> = item.summary.unwrap_or_default().into_iter().filter_map(|part| part.text).collect();
+        let texts: Vec<Text<'_>> = item
+            .summary
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|part| part.text)
+            .collect();
         let written = self.open.iter().any(|open| open.output == output && open.written);
         if !written {
             for (part, text) in texts.into_iter().enumerate() {
-                self.delta(output, 0, Kind::Reasoning, u32::try_from(part).unwrap_or(0), Some(text), sink);
+                self.delta(
+                    output,
+                    0,
+                    Kind::Reasoning,
+                    u32::try_from(part).unwrap_or(0),
+                    Some(text),
+                    sink,
+                );
             }
         }
-        let Some(encrypted) = item.encrypted_content.filter(|data| !data.is_empty()) else { return };
-        let state = State::Reasoning { id: item.id, encrypted };
-        let open = self.open.iter().find(|open| open.output == output && open.kind == Kind::Reasoning).map(|open| open.block);
+        let Some(encrypted) = item.encrypted_content.filter(|data| !data.is_empty()) else {
+            return;
+        };
+        let state = State::Reasoning {
+            id: item.id,
+            encrypted,
+        };
+        let open = self
+            .open
+            .iter()
+            .find(|open| open.output == output && open.kind == Kind::Reasoning)
+            .map(|open| open.block);
         let block = open.unwrap_or_else(|| {
             self.next += 1;
-            sink.event(Event::BlockStart { choice: 0, block: self.next, kind: BlockKind::State });
+            sink.event(Event::BlockStart {
+                choice: 0,
+                block: self.next,
+                kind: BlockKind::State,
+            });
             self.next
         });
-        sink.event(Event::Seal { block, state: Opaque { origin: Format::Responses, domain: None, state } });
+        sink.event(Event::Seal {
+            block,
+            state: Opaque {
+                origin: Format::Responses,
+                domain: None,
+                state,
+            },
+        });
         if open.is_none() {
             sink.event(Event::BlockStop { block });
         }
@@ -289,7 +398,10 @@ impl Decoder {
         let stop = if incomplete {
             reason.map_or(Stop::MaxTokens, Stop::from_incomplete)
         } else if self.refused && !self.texts {
-            Stop::Refusal { category: None, explanation: None }
+            Stop::Refusal {
+                category: None,
+                explanation: None,
+            }
         } else {
             Stop::EndTurn
         };

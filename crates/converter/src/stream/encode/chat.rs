@@ -62,17 +62,21 @@ impl Encoder {
         let context = &self.context;
         let mut w = Writer::line(&mut self.head);
         w.bytes().extend_from_slice(b"data: {");
-        w.key("id").str(&names::answer_id(&start.id, context.client, &context.request_id));
+        w.key("id")
+            .str(&names::answer_id(&start.id, context.client, &context.request_id));
         w.key("object").str("chat.completion.chunk");
         w.key("created").u64(start.created.unwrap_or(context.now));
-        w.key("model").str(start.model.as_deref().unwrap_or(&context.model));
+        w.key("model")
+            .str(start.model.as_deref().unwrap_or(&context.model));
         if let Some(tier) = &start.service_tier {
             w.key("service_tier").str(tier);
         }
         if let Some(fingerprint) = &start.fingerprint {
             w.key("system_fingerprint").text(fingerprint);
         }
-        self.chunk(0, out, |w| w.raw(Raw::of_const(r#"{"role":"assistant","content":null}"#)));
+        self.chunk(0, out, |w| {
+            w.raw(Raw::of_const(r#"{"role":"assistant","content":null}"#))
+        });
     }
 
     /// One chunk with a delta.
@@ -91,30 +95,51 @@ impl Encoder {
     }
 
     fn close(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.context.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" });
+        out.extend_from_slice(if self.context.include_usage {
+            b",\"usage\":null}\n\n"
+        } else {
+            b"}\n\n"
+        });
     }
 
     fn choice_of(&self, block: BlockId) -> u32 {
-        self.choices.iter().rev().find(|(known, _)| *known == block).map_or(0, |(_, choice)| *choice)
+        self.choices
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == block)
+            .map_or(0, |(_, choice)| *choice)
     }
 
     fn member(&self, block: BlockId, name: &str, text: &Text<'_>, out: &mut Vec<u8>) {
-        self.chunk(self.choice_of(block), out, |w| w.object(|w| w.key(name).text(text)));
+        self.chunk(self.choice_of(block), out, |w| {
+            w.object(|w| w.key(name).text(text))
+        });
     }
 
     fn block_start(&mut self, choice: u32, block: BlockId, kind: BlockKind<'_>, out: &mut Vec<u8>) {
         self.choices.push((block, choice));
-        let BlockKind::Tool { id, name, custom } = kind else { return };
+        let BlockKind::Tool { id, name, custom } = kind else {
+            return;
+        };
         let custom = custom || self.context.is_custom(&name);
-        let at = self.calls.iter().position(|(known, _)| *known == choice).unwrap_or_else(|| {
-            self.calls.push((choice, 0));
-            self.calls.len() - 1
-        });
-        let Some((_, count)) = self.calls.get_mut(at) else { return };
+        let at = self
+            .calls
+            .iter()
+            .position(|(known, _)| *known == choice)
+            .unwrap_or_else(|| {
+                self.calls.push((choice, 0));
+                self.calls.len() - 1
+            });
+        let Some((_, count)) = self.calls.get_mut(at) else {
+            return;
+        };
         let index = *count;
         *count += 1;
         let state = self.pending.take();
-        let sealed = state.as_ref().filter(|_| self.context.declares_tools).and_then(|state| slot(state, &self.context));
+        let sealed = state
+            .as_ref()
+            .filter(|_| self.context.declares_tools)
+            .and_then(|state| slot(state, &self.context));
         let id = match sealed {
             Some(seal) if id.len() + seal.len() < MAX_SEALED_ID => names::with_seal(&id, &seal),
             _ => id.into_owned(),
@@ -143,13 +168,23 @@ impl Encoder {
                 });
             });
         });
-        self.tools.push(Tool { block, choice, index, unwrap: custom.then(InputUnwrapper::default) });
+        self.tools.push(Tool {
+            block,
+            choice,
+            index,
+            unwrap: custom.then(InputUnwrapper::default),
+        });
     }
 
     fn arguments(&mut self, block: BlockId, fragment: &Text<'_>, out: &mut Vec<u8>) {
         let legacy = self.context.legacy_functions;
-        let Some(tool) = self.tools.iter_mut().find(|tool| tool.block == block) else { return };
-        let unwrapped = tool.unwrap.as_mut().map(|unwrap| Text::from(unwrap.push(&fragment.decode())));
+        let Some(tool) = self.tools.iter_mut().find(|tool| tool.block == block) else {
+            return;
+        };
+        let unwrapped = tool
+            .unwrap
+            .as_mut()
+            .map(|unwrap| Text::from(unwrap.push(&fragment.decode())));
         let (choice, index, custom) = (tool.choice, tool.index, unwrapped.is_some());
         let text = unwrapped.as_ref().unwrap_or(fragment);
         if text.is_empty() {
@@ -175,7 +210,9 @@ impl Encoder {
     }
 
     fn reasoning(&mut self, block: BlockId, part: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let break_before = self.part.is_some_and(|(known, before)| known != block || before != part);
+        let break_before = self
+            .part
+            .is_some_and(|(known, before)| known != block || before != part);
         self.part = Some((block, part));
         if break_before {
             self.member(block, "reasoning_content", &Text::from("\n"), out);
@@ -184,17 +221,29 @@ impl Encoder {
     }
 
     fn seal(&mut self, block: BlockId, state: Opaque<'_>, out: &mut Vec<u8>) {
-        let Some(seal) = slot(&state, &self.context) else { return };
+        let Some(seal) = slot(&state, &self.context) else {
+            return;
+        };
         let index = self.seals;
         self.seals += 1;
         self.chunk(self.choice_of(block), out, |w| {
-            w.object(|w| w.key("reasoning_details").array(|w| reasoning_detail(w.item(), &seal, index)));
+            w.object(|w| {
+                w.key("reasoning_details")
+                    .array(|w| reasoning_detail(w.item(), &seal, index))
+            });
         });
         self.pending = Some(owned(state));
     }
 
     fn finish(&mut self, choice: u32, stop: &Stop<'_>, out: &mut Vec<u8>) {
-        if let (false, Stop::Refusal { explanation: Some(text), .. }) = (self.said, stop) {
+        if let (
+            false,
+            Stop::Refusal {
+                explanation: Some(text),
+                ..
+            },
+        ) = (self.said, stop)
+        {
             self.chunk(choice, out, |w| w.object(|w| w.key("refusal").text(text)));
         }
         self.open(choice, out);
@@ -221,12 +270,19 @@ pub(super) fn owned(state: Opaque<'_>) -> Opaque<'static> {
     let inner = match state.state {
         State::Signature(text) => State::Signature(own(text)),
         State::Redacted(text) => State::Redacted(own(text)),
-        State::Reasoning { id, encrypted } => State::Reasoning { id: id.map(own), encrypted: own(encrypted) },
+        State::Reasoning { id, encrypted } => State::Reasoning {
+            id: id.map(own),
+            encrypted: own(encrypted),
+        },
         State::CallSignature(text) => State::CallSignature(own(text)),
         State::PartSignature(text) => State::PartSignature(own(text)),
         State::Plain => State::Plain,
     };
-    Opaque { origin: state.origin, domain: state.domain, state: inner }
+    Opaque {
+        origin: state.origin,
+        domain: state.domain,
+        state: inner,
+    }
 }
 
 impl Encode for Encoder {
@@ -234,7 +290,11 @@ impl Encode for Encoder {
         match event {
             Event::Start(start) => self.start(&start, out),
             Event::BlockStart { choice, block, kind } => self.block_start(choice, block, kind, out),
-            Event::Text { block, text, logprobs } => {
+            Event::Text {
+                block,
+                text,
+                logprobs,
+            } => {
                 self.said = true;
                 if logprobs.is_empty() {
                     return self.member(block, "content", &text, out);
@@ -273,7 +333,9 @@ impl Encode for Encoder {
                     w.key("images").array(|w| {
                         w.item().object(|w| {
                             w.key("type").str("image_url");
-                            w.key("image_url").object(|w| w.key("url").str(&format!("data:{mime};base64,{}", data.decode())));
+                            w.key("image_url").object(|w| {
+                                w.key("url").str(&format!("data:{mime};base64,{}", data.decode()))
+                            });
                         });
                     });
                 });
@@ -289,7 +351,11 @@ impl Encode for Encoder {
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");
-        failure.write(&mut Writer::line(out), self.context.client, &self.context.request_id);
+        failure.write(
+            &mut Writer::line(out),
+            self.context.client,
+            &self.context.request_id,
+        );
         out.extend_from_slice(b"\n\n");
     }
 

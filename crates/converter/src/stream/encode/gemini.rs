@@ -93,7 +93,11 @@ impl Encoder {
     }
 
     fn choice_of(&self, block: BlockId) -> u32 {
-        self.choices.iter().rev().find(|(known, _)| *known == block).map_or(0, |(_, choice)| *choice)
+        self.choices
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == block)
+            .map_or(0, |(_, choice)| *choice)
     }
 
     fn call(&mut self, call: &Call, out: &mut Vec<u8>) {
@@ -108,7 +112,8 @@ impl Encoder {
                     } else if arguments.is_empty() {
                         w.key("args").raw(Raw::of_const("{}"));
                     } else {
-                        w.key("args").object(|w| w.key("__raw_arguments").str(&call.arguments));
+                        w.key("args")
+                            .object(|w| w.key("__raw_arguments").str(&call.arguments));
                     }
                 });
                 if let Some(seal) = &call.seal {
@@ -119,7 +124,9 @@ impl Encoder {
     }
 
     fn block_stop(&mut self, block: BlockId, out: &mut Vec<u8>) {
-        let Some(at) = self.calls.iter().position(|call| call.block == block) else { return };
+        let Some(at) = self.calls.iter().position(|call| call.block == block) else {
+            return;
+        };
         let call = self.calls.remove(at);
         if call.arguments.trim().is_empty() || is_json(call.arguments.trim()) {
             self.call(&call, out);
@@ -159,7 +166,11 @@ impl Encoder {
                                 w.key("role").str("model");
                             });
                             w.key("finishReason").str(stop.gemini());
-                            if let Stop::Refusal { explanation: Some(text), .. } = stop {
+                            if let Stop::Refusal {
+                                explanation: Some(text),
+                                ..
+                            } = stop
+                            {
                                 w.key("finishMessage").text(text);
                             }
                             w.key("index").u64(u64::from(*choice));
@@ -173,6 +184,26 @@ impl Encoder {
         });
         if self.context.array {
             out.extend_from_slice(b"]");
+        }
+    }
+
+    /// Gemini's own signature of a call waits for the call; other state leaves as the end of its thought.
+    fn seal(&mut self, block: BlockId, state: &crate::ir::Opaque<'_>, out: &mut Vec<u8>) {
+        use crate::ir::State;
+        let Some(seal) = slot(state, &self.context) else {
+            return;
+        };
+        match state.state {
+            State::Plain => {}
+            State::CallSignature(_) | State::PartSignature(_) => self.pending = Some(seal),
+            _ if !self.context.declares_tools && !self.context.include_thoughts => {}
+            _ => self.chunk(self.choice_of(block), out, |w| {
+                w.object(|w| {
+                    w.key("text").str("");
+                    w.key("thought").bool(true);
+                    w.key("thoughtSignature").str(&standard(&seal));
+                });
+            }),
         }
     }
 
@@ -197,16 +228,23 @@ impl Encode for Encoder {
                 if let BlockKind::Tool { id, name, .. } = kind {
                     let name = self.context.tool_name(&name).to_owned();
                     let (id, seal) = (id.into_owned(), self.pending.take());
-                    self.calls.push(Call { block, choice, id, name, arguments: String::new(), seal });
+                    self.calls.push(Call {
+                        block,
+                        choice,
+                        id,
+                        name,
+                        arguments: String::new(),
+                        seal,
+                    });
                 }
             }
-            Event::Text { block, text, .. } | Event::Refusal { block, text } => self.text(block, &text, false, out),
-            Event::Reasoning { block, text, .. } if self.context.include_thoughts => self.text(block, &text, true, out),
-            Event::Seal { state, .. } => {
-                if !matches!(state.state, crate::ir::State::Plain) {
-                    self.pending = slot(&state, &self.context);
-                }
+            Event::Text { block, text, .. } | Event::Refusal { block, text } => {
+                self.text(block, &text, false, out)
             }
+            Event::Reasoning { block, text, .. } if self.context.include_thoughts => {
+                self.text(block, &text, true, out)
+            }
+            Event::Seal { block, state } => self.seal(block, &state, out),
             Event::Arguments { block, fragment } => {
                 if let Some(call) = self.calls.iter_mut().find(|call| call.block == block) {
                     call.arguments.push_str(&fragment.decode());

@@ -111,7 +111,10 @@ impl Encoder {
             return;
         }
         let mut counted = self.usage.clone();
-        counted.input = counted.input.filter(|input| *input > 0).or(Some(self.context.input_estimate));
+        counted.input = counted
+            .input
+            .filter(|input| *input > 0)
+            .or(Some(self.context.input_estimate));
         counted.output = Some(0);
         out.extend_from_slice(b"event: message_start\ndata: ");
         Writer::line(out).object(|w| {
@@ -141,7 +144,9 @@ impl Encoder {
                 Kind::Text
             }
             BlockKind::Reasoning { .. } => {
-                w.raw(Raw::of_const(r#"{"type":"thinking","thinking":"","signature":""}"#));
+                w.raw(Raw::of_const(
+                    r#"{"type":"thinking","thinking":"","signature":""}"#,
+                ));
                 Kind::Thinking
             }
             BlockKind::Tool { id, name, .. } => {
@@ -159,9 +164,18 @@ impl Encoder {
         if kind == Kind::State {
             return;
         }
-        let busy = self.active.as_ref().is_some_and(|active| !(active.kind == Kind::Tool && active.json.complete));
+        let busy = self
+            .active
+            .as_ref()
+            .is_some_and(|active| !(active.kind == Kind::Tool && active.json.complete));
         if busy || !self.waiting.is_empty() {
-            self.waiting.push(Waiting { block, kind, start, text: Vec::new(), stopped: false });
+            self.waiting.push(Waiting {
+                block,
+                kind,
+                start,
+                text: Vec::new(),
+                stopped: false,
+            });
             return;
         }
         self.close(out);
@@ -179,11 +193,18 @@ impl Encoder {
             self.write_stop(out);
         }
         self.write_start(start, out);
-        self.active = Some(Active { block, kind, signed: false, json: JsonScan::default() });
+        self.active = Some(Active {
+            block,
+            kind,
+            signed: false,
+            json: JsonScan::default(),
+        });
     }
 
     fn write_start(&self, content: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":");
+        out.extend_from_slice(
+            b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":",
+        );
         Writer::line(out).u64(self.index);
         out.extend_from_slice(b",\"content_block\":");
         out.extend_from_slice(content);
@@ -191,14 +212,18 @@ impl Encoder {
     }
 
     fn write_stop(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":");
+        out.extend_from_slice(
+            b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
+        );
         Writer::line(out).u64(self.index);
         out.extend_from_slice(b"}\n\n");
         self.index += 1;
     }
 
     fn delta(&self, kind: &str, member: &str, out: &mut Vec<u8>, value: impl FnOnce(&mut Writer<'_>)) {
-        out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
+        out.extend_from_slice(
+            b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":",
+        );
         let mut w = Writer::line(out);
         w.u64(self.index);
         w.bytes().extend_from_slice(b",\"delta\":{\"type\":");
@@ -211,7 +236,10 @@ impl Encoder {
     fn text(&mut self, block: BlockId, kind: Kind, text: &Text<'_>, out: &mut Vec<u8>) {
         let active = self.active.as_ref().map(|active| active.block);
         if active != Some(block) {
-            let done = self.active.as_ref().is_some_and(|active| active.kind == Kind::Tool && active.json.complete);
+            let done = self
+                .active
+                .as_ref()
+                .is_some_and(|active| active.kind == Kind::Tool && active.json.complete);
             if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
                 Writer::line(&mut waiting.text).text_inside(text);
             }
@@ -305,7 +333,9 @@ impl Encode for Encoder {
         match event {
             Event::Start(start) => self.head(&start),
             Event::BlockStart { block, kind, .. } => self.block_start(block, kind, out),
-            Event::Text { block, text, .. } | Event::Refusal { block, text } => self.text(block, Kind::Text, &text, out),
+            Event::Text { block, text, .. } | Event::Refusal { block, text } => {
+                self.text(block, Kind::Text, &text, out)
+            }
             Event::Reasoning { block, text, .. } => self.text(block, Kind::Thinking, &text, out),
             Event::Arguments { block, fragment } => self.text(block, Kind::Tool, &fragment, out),
             Event::Seal { block, state } => {
@@ -325,7 +355,11 @@ impl Encode for Encoder {
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: error\ndata: ");
-        failure.write(&mut Writer::line(out), self.context.client, &self.context.request_id);
+        failure.write(
+            &mut Writer::line(out),
+            self.context.client,
+            &self.context.request_id,
+        );
         out.extend_from_slice(b"\n\n");
     }
 

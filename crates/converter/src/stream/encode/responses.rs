@@ -61,7 +61,11 @@ impl Encoder {
     pub(crate) fn new(context: &Context) -> Self {
         Encoder {
             context: context.clone(),
-            head: Head { id: names::answer_id("", context.client, &context.request_id), created: context.now, model: context.model.clone() },
+            head: Head {
+                id: names::answer_id("", context.client, &context.request_id),
+                created: context.now,
+                model: context.model.clone(),
+            },
             sequence: 0,
             next_output: 0,
             open: Vec::new(),
@@ -101,7 +105,9 @@ impl Encoder {
         }
         for kind in ["response.created", "response.in_progress"] {
             let (head, context) = (self.head.clone(), self.context.clone());
-            self.emit(kind, out, |w| object(w.key("response"), &head, &Ending::default(), b"", &context));
+            self.emit(kind, out, |w| {
+                object(w.key("response"), &head, &Ending::default(), b"", &context)
+            });
         }
     }
 
@@ -114,9 +120,18 @@ impl Encoder {
             BlockKind::State => (Kind::State, String::new(), String::new(), None),
             BlockKind::Tool { id, name, custom } => {
                 let custom = custom || self.context.is_custom(&name);
-                let namespace = self.context.tools.get(name.as_ref()).and_then(|tool| tool.namespace.clone());
+                let namespace = self
+                    .context
+                    .tools
+                    .get(name.as_ref())
+                    .and_then(|tool| tool.namespace.clone());
                 let kind = if custom { Kind::Custom } else { Kind::Function };
-                (kind, id.into_owned(), self.context.tool_name(&name).to_owned(), namespace)
+                (
+                    kind,
+                    id.into_owned(),
+                    self.context.tool_name(&name).to_owned(),
+                    namespace,
+                )
             }
             BlockKind::Media => return,
         };
@@ -129,7 +144,8 @@ impl Encoder {
             Kind::Custom => "ctc_",
         };
         let id = item_id(prefix, &self.head.id, usize::try_from(output).unwrap_or(0));
-        let unwrap = (kind == Kind::Custom && self.context.tools.values().any(|tool| tool.custom)).then(InputUnwrapper::default);
+        let unwrap = (kind == Kind::Custom && self.context.tools.values().any(|tool| tool.custom))
+            .then(InputUnwrapper::default);
         let item = Item {
             block,
             kind,
@@ -190,7 +206,8 @@ impl Encoder {
     fn summary_added(&mut self, id: &str, output: u64, index: u32, out: &mut Vec<u8>) {
         self.emit("response.reasoning_summary_part.added", out, |w| {
             place(w, id, output, Some("summary_index"), index);
-            w.key("part").raw(Raw::of_const(r#"{"type":"summary_text","text":""}"#));
+            w.key("part")
+                .raw(Raw::of_const(r#"{"type":"summary_text","text":""}"#));
         });
     }
 
@@ -215,9 +232,14 @@ impl Encoder {
     }
 
     fn delta(&mut self, block: BlockId, index: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let Some(at) = self.open.iter().position(|item| item.block == block) else { return };
+        let Some(at) = self.open.iter().position(|item| item.block == block) else {
+            return;
+        };
         let Some(item) = self.open.get_mut(at) else { return };
-        let unwrapped = item.unwrap.as_mut().map(|unwrap| Text::from(unwrap.push(&text.decode())));
+        let unwrapped = item
+            .unwrap
+            .as_mut()
+            .map(|unwrap| Text::from(unwrap.push(&text.decode())));
         let text = unwrapped.as_ref().unwrap_or(text);
         if text.is_empty() {
             return;
@@ -254,7 +276,11 @@ impl Encoder {
     }
 
     fn stop_item(&mut self, item: Item, out: &mut Vec<u8>) {
-        let seal = item.state.as_ref().and_then(|state| slot(state, &self.context)).filter(|_| self.context.include_encrypted);
+        let seal = item
+            .state
+            .as_ref()
+            .and_then(|state| slot(state, &self.context))
+            .filter(|_| self.context.include_encrypted);
         if item.kind == Kind::State {
             let Some(seal) = seal else { return };
             self.state_item(&item, &seal, out);
@@ -271,25 +297,42 @@ impl Encoder {
                     w.key("type").str("message");
                     w.key("status").str("completed");
                     w.key("role").str("assistant");
-                    w.key("content").array(|w| part(w.item(), item.kind == Kind::Refusal, &item.text, &item.annotations));
+                    w.key("content").array(|w| {
+                        part(
+                            w.item(),
+                            item.kind == Kind::Refusal,
+                            &item.text,
+                            &item.annotations,
+                        )
+                    });
                 });
             }
             Kind::Reasoning | Kind::State => {
                 self.summary_done(&item.id, item.output, item.part, &text, out);
-                let parts: Vec<Text<'_>> = item.summaries.iter().map(String::as_str).chain([text.as_str()]).map(Text::Escaped).collect();
+                let parts: Vec<Text<'_>> = item
+                    .summaries
+                    .iter()
+                    .map(String::as_str)
+                    .chain([text.as_str()])
+                    .map(Text::Escaped)
+                    .collect();
                 let parts: Vec<&Text<'_>> = parts.iter().collect();
                 reasoning(&mut w, &item.id, &parts, seal.as_ref());
             }
             Kind::Function | Kind::Custom => {
                 let custom = item.kind == Kind::Custom;
-                let event =
-                    if custom { "response.custom_tool_call_input.done" } else { "response.function_call_arguments.done" };
+                let event = if custom {
+                    "response.custom_tool_call_input.done"
+                } else {
+                    "response.function_call_arguments.done"
+                };
                 self.emit(event, out, |w| {
                     place(w, &item.id, item.output, None, 0);
                     if !custom {
                         w.key("name").str(&item.name);
                     }
-                    w.key(if custom { "input" } else { "arguments" }).text(&Text::Escaped(&text));
+                    w.key(if custom { "input" } else { "arguments" })
+                        .text(&Text::Escaped(&text));
                 });
                 w.object(|w| {
                     w.key("id").str(&item.id);
@@ -326,10 +369,15 @@ impl Encoder {
 
     fn text_done(&mut self, item: &Item, text: &str, out: &mut Vec<u8>) {
         let refusal = item.kind == Kind::Refusal;
-        let event = if refusal { "response.refusal.done" } else { "response.output_text.done" };
+        let event = if refusal {
+            "response.refusal.done"
+        } else {
+            "response.output_text.done"
+        };
         self.emit(event, out, |w| {
             place(w, &item.id, item.output, Some("content_index"), 0);
-            w.key(if refusal { "refusal" } else { "text" }).text(&Text::Escaped(text));
+            w.key(if refusal { "refusal" } else { "text" })
+                .text(&Text::Escaped(text));
             if !refusal {
                 w.key("logprobs").raw(Raw::of_const("[]"));
             }
@@ -341,7 +389,13 @@ impl Encoder {
     }
 
     fn annotation(&mut self, block: BlockId, citation: &crate::ir::Citation<'_>, out: &mut Vec<u8>) {
-        let Some(item) = self.open.iter_mut().find(|item| item.block == block && item.kind == Kind::Text) else { return };
+        let Some(item) = self
+            .open
+            .iter_mut()
+            .find(|item| item.block == block && item.kind == Kind::Text)
+        else {
+            return;
+        };
         let mut body = Vec::new();
         Writer::line(&mut body).object(|w| {
             w.key("type").str("url_citation");
@@ -369,10 +423,25 @@ impl Encoder {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.created(out);
         let stop = self.stop.take().unwrap_or_default();
-        let event = if stop.incomplete().is_some() { "response.incomplete" } else { "response.completed" };
-        let (items, head, context, usage) = (self.items(), self.head.clone(), self.context.clone(), self.usage.clone());
-        let ending = Ending { stop: Some(&stop), usage: Some(&usage), error: None };
-        self.emit(event, out, |w| object(w.key("response"), &head, &ending, &items, &context));
+        let event = if stop.incomplete().is_some() {
+            "response.incomplete"
+        } else {
+            "response.completed"
+        };
+        let (items, head, context, usage) = (
+            self.items(),
+            self.head.clone(),
+            self.context.clone(),
+            self.usage.clone(),
+        );
+        let ending = Ending {
+            stop: Some(&stop),
+            usage: Some(&usage),
+            error: None,
+        };
+        self.emit(event, out, |w| {
+            object(w.key("response"), &head, &ending, &items, &context)
+        });
     }
 }
 
@@ -394,7 +463,8 @@ fn part(w: &mut Writer<'_>, refusal: bool, text: &[u8], annotations: &[u8]) {
         }
         w.key("type").str("output_text");
         w.key("text").text(&Text::Escaped(&text));
-        w.key("annotations").array(|w| w.bytes().extend_from_slice(annotations));
+        w.key("annotations")
+            .array(|w| w.bytes().extend_from_slice(annotations));
         w.key("logprobs").raw(Raw::of_const("[]"));
     });
 }
@@ -402,14 +472,19 @@ fn part(w: &mut Writer<'_>, refusal: bool, text: &[u8], annotations: &[u8]) {
 fn call_members(w: &mut Writer<'_>, item: &Item, status: &str, text: &[u8]) {
     let custom = item.kind == Kind::Custom;
     let text = String::from_utf8_lossy(text);
-    w.key("type").str(if custom { "custom_tool_call" } else { "function_call" });
+    w.key("type").str(if custom {
+        "custom_tool_call"
+    } else {
+        "function_call"
+    });
     w.key("status").str(status);
     w.key("call_id").str(&item.call_id);
     w.key("name").str(&item.name);
     if let Some(namespace) = &item.namespace {
         w.key("namespace").str(namespace);
     }
-    w.key(if custom { "input" } else { "arguments" }).text(&Text::Escaped(&text));
+    w.key(if custom { "input" } else { "arguments" })
+        .text(&Text::Escaped(&text));
 }
 
 impl Encode for Encoder {
@@ -417,7 +492,9 @@ impl Encode for Encoder {
         match event {
             Event::Start(start) => self.start(&start),
             Event::BlockStart { block, kind, .. } => self.block_start(block, kind, out),
-            Event::Text { block, text, .. } | Event::Refusal { block, text } => self.delta(block, 0, &text, out),
+            Event::Text { block, text, .. } | Event::Refusal { block, text } => {
+                self.delta(block, 0, &text, out)
+            }
             Event::Reasoning { block, part, text } => self.delta(block, part, &text, out),
             Event::Arguments { block, fragment } => self.delta(block, 0, &fragment, out),
             Event::Seal { block, state } => {
@@ -425,7 +502,9 @@ impl Encode for Encoder {
                     item.state = Some(owned(state));
                 }
             }
-            Event::Citation { block, citation } if citation.url.is_some() => self.annotation(block, &citation, out),
+            Event::Citation { block, citation } if citation.url.is_some() => {
+                self.annotation(block, &citation, out)
+            }
             Event::BlockStop { block } => {
                 if let Some(item) = self.take(block) {
                     self.stop_item(item, out);
@@ -447,9 +526,20 @@ impl Encode for Encoder {
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         self.created(out);
-        let (items, head, context, usage) = (self.items(), self.head.clone(), self.context.clone(), self.usage.clone());
-        let ending = Ending { stop: None, usage: Some(&usage).filter(|usage| !usage.is_empty()), error: Some(failure) };
-        self.emit("response.failed", out, |w| object(w.key("response"), &head, &ending, &items, &context));
+        let (items, head, context, usage) = (
+            self.items(),
+            self.head.clone(),
+            self.context.clone(),
+            self.usage.clone(),
+        );
+        let ending = Ending {
+            stop: None,
+            usage: Some(&usage).filter(|usage| !usage.is_empty()),
+            error: Some(failure),
+        };
+        self.emit("response.failed", out, |w| {
+            object(w.key("response"), &head, &ending, &items, &context)
+        });
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {
