@@ -49,7 +49,7 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
         Err(error) => {
             let at = error.location().map(|at| {
                 let number = |value: u64| usize::try_from(value).unwrap_or(1);
-                (number(at.line().into()), number(at.column().into()), 1)
+                (number(at.line()), number(at.column()), 1)
             });
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
@@ -572,7 +572,7 @@ fn one_channel(
             r.inactive(key);
         }
     }
-    let mut need = |name: &str, r: &mut Reading<'_>| {
+    let need = |name: &str, r: &mut Reading<'_>| {
         let found = find(name);
         if found.is_none() {
             r.error("E005", node, format!("a channel needs `{name}`"), None);
@@ -752,15 +752,15 @@ const STRATEGIES: &[(&str, Strategy)] = &[
 const LATER: &[&str] = &["least_connections", "latency", "cost"];
 
 fn strategy(node: &Placed, r: &mut Reading<'_>) -> Option<Strategy> {
-    if let Node::Text(text) = &node.value {
-        if LATER.contains(&text.as_str()) {
-            r.warning(
-                "W001",
-                node,
-                format!("`{text}` has no effect in this version; `weighted` is used"),
-            );
-            return Some(Strategy::Weighted);
-        }
+    if let Node::Text(text) = &node.value
+        && LATER.contains(&text.as_str())
+    {
+        r.warning(
+            "W001",
+            node,
+            format!("`{text}` has no effect in this version; `weighted` is used"),
+        );
+        return Some(Strategy::Weighted);
     }
     r.word(node, STRATEGIES)
 }

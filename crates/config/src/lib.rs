@@ -17,7 +17,7 @@ pub use compile::{compile_env, compile_file};
 pub use config::{
     Channel, ClientKey, Config, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor, matches_glob,
 };
-pub use diagnostic::{Problem, Severity, render, render_json};
+pub use diagnostic::{CODES, Problem, Severity, render, render_json};
 pub use env::{Environment, VARIABLES};
 
 /// Exit code of an invalid configuration (sysexits EX_CONFIG).

@@ -12,9 +12,9 @@ pub(crate) type Placed = Spanned<Node>;
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Null,
-    Bool(bool),
+    Bool,
     Int(i64),
-    Float(f64),
+    Float,
     Text(String),
     List(Vec<Placed>),
     Map(Vec<(Spanned<String>, Placed)>),
@@ -24,8 +24,8 @@ impl Node {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Node::Null => "nothing",
-            Node::Bool(_) => "a boolean",
-            Node::Int(_) | Node::Float(_) => "a number",
+            Node::Bool => "a boolean",
+            Node::Int(_) | Node::Float => "a number",
             Node::Text(_) => "a text",
             Node::List(_) => "a list",
             Node::Map(_) => "a mapping",
@@ -37,11 +37,7 @@ impl Node {
 pub(crate) fn place<T>(spanned: &Spanned<T>) -> (usize, usize, usize) {
     let at = &spanned.referenced;
     let number = |value: u64| usize::try_from(value).unwrap_or(0);
-    (
-        number(at.line().into()),
-        number(at.column().into()),
-        number(at.span().len().into()),
-    )
+    (number(at.line()), number(at.column()), number(at.span().len()))
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -59,8 +55,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
         f.write_str("a YAML value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
+    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::Bool)
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
@@ -71,8 +67,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Int(i64::try_from(value).unwrap_or(i64::MAX)))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Float(value))
+    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::Float)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

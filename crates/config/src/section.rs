@@ -133,21 +133,6 @@ impl Reading<'_> {
         }
     }
 
-    pub(crate) fn bool(&mut self, node: &Placed) -> Option<bool> {
-        match &node.value {
-            Node::Bool(value) => Some(*value),
-            other => {
-                self.error(
-                    "E003",
-                    node,
-                    format!("true or false was expected, found {}", other.name()),
-                    None,
-                );
-                None
-            }
-        }
-    }
-
     pub(crate) fn duration(&mut self, node: &Placed) -> Option<std::time::Duration> {
         let text = self.text(node)?;
         let found = crate::units::duration(&text);

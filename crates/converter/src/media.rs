@@ -21,11 +21,11 @@ pub fn source<'a>(url: &Text<'a>) -> Source<'a> {
 #[must_use]
 pub fn data_url<'a>(url: &Text<'a>) -> Option<Source<'a>> {
     // Without escapes the parts are slices of the source: a megabyte of image is not copied here.
-    if let Text::Escaped(inside) = url {
-        if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-            return split(inside)
-                .map(|(mime, base64, data)| of_parts(Cow::Borrowed(mime), base64, Cow::Borrowed(data)));
-        }
+    if let Text::Escaped(inside) = url
+        && memchr::memchr(b'\\', inside.as_bytes()).is_none()
+    {
+        return split(inside)
+            .map(|(mime, base64, data)| of_parts(Cow::Borrowed(mime), base64, Cow::Borrowed(data)));
     }
     let whole = url.decode();
     let (mime, base64, data) = split(&whole)?;

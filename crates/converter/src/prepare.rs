@@ -152,7 +152,8 @@ fn answers<'a>(
         }
     }
     // A conversation may end with open calls only if nothing was answered: then it is a prefill, not a broken pair.
-    if !missing.is_empty() && !(last && blocks.is_empty()) {
+    let open_end = last && blocks.is_empty();
+    if !missing.is_empty() && !open_end {
         if report.mode() != Mode::Lenient {
             let at = format!("/{}", path.replace('[', "/").replace(']', ""));
             let ids: Vec<&str> = missing.iter().map(|id| id.get(..64).unwrap_or(id)).collect();
@@ -297,10 +298,10 @@ fn echo(body: &str) -> String {
     // The body was decoded before, so it reads without errors; if not, the defaults stand.
     let _ = reader.object(|reader, key| {
         let raw = reader.raw()?;
-        if let Some(name) = ECHOED.iter().find(|name| *name == key) {
-            if !raw.is_null() {
-                found.insert((*name).to_owned(), raw.get());
-            }
+        if let Some(name) = ECHOED.iter().find(|name| *name == key)
+            && !raw.is_null()
+        {
+            found.insert((*name).to_owned(), raw.get());
         }
         Ok(())
     });

@@ -179,7 +179,7 @@ impl Parser {
                     value.strip_prefix(b" ").unwrap_or(value),
                 )
             }
-            None => (line, &line[..0]),
+            None => (line, [].as_slice()),
         };
         match field {
             b"data" => {

@@ -1,5 +1,7 @@
 //! Whole streams through the converter: every pair, every split.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
 use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request};
 

@@ -247,6 +247,10 @@ pub(crate) fn responses(body: &Value, asked: &Asked, plan: &Plan) -> Value {
     response(body, asked, status, &items(body, plan), Some(plan))
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one event after another, as the protocol has them"
+)]
 pub(crate) fn responses_events(body: &Value, asked: &Asked, plan: &Plan) -> Vec<String> {
     let mut events = Vec::new();
     let mut push = |kind: &str, mut members: Value| {

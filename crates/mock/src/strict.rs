@@ -394,12 +394,11 @@ fn gemini(body: &Value) -> Result<(), String> {
             return Err("contents: consecutive model turns".into());
         }
         for part in parts {
-            if let Some(response) = part.get("functionResponse") {
-                if !response.get("response").is_some_and(Value::is_object)
-                    || word(response, "name").is_empty()
-                {
-                    return Err(format!("contents[{index}]: invalid functionResponse"));
-                }
+            if let Some(response) = part.get("functionResponse")
+                && (!response.get("response").is_some_and(Value::is_object)
+                    || word(response, "name").is_empty())
+            {
+                return Err(format!("contents[{index}]: invalid functionResponse"));
             }
         }
         before = role;

@@ -52,12 +52,12 @@ pub(crate) fn format_of(shape: Shape) -> Option<Format> {
 /// The body with another model name, everything else byte for byte; and, for Chat streams, with usage asked for.
 pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, model: &str, ask_usage: bool) -> Bytes {
     let mut edits: Vec<(usize, usize, String)> = Vec::new();
-    if let (Some(at), Some(name)) = (&scan.model_at, &scan.model) {
-        if name != model {
-            let mut quoted = Vec::new();
-            ai_api_converter::json::Writer::new(&mut quoted).str(model);
-            edits.push((at.start, at.end, String::from_utf8_lossy(&quoted).into_owned()));
-        }
+    if let (Some(at), Some(name)) = (&scan.model_at, &scan.model)
+        && name != model
+    {
+        let mut quoted = Vec::new();
+        ai_api_converter::json::Writer::new(&mut quoted).str(model);
+        edits.push((at.start, at.end, String::from_utf8_lossy(&quoted).into_owned()));
     }
     if ask_usage && scan.include_usage != Some(true) {
         match &scan.stream_options_at {

@@ -184,9 +184,9 @@ impl Gateway {
             } => {
                 let bytes = body::read(client, config.max_body).await?;
                 let array = stream
-                    && !client
+                    && client
                         .query()
-                        .is_some_and(|query| query_value(query, "alt").as_deref() == Some("sse"));
+                        .is_none_or(|query| query_value(query, "alt").as_deref() != Some("sse"));
                 let wish = Wish {
                     format,
                     model,

@@ -83,7 +83,7 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
 
 /// Text alone is what everybody does; sound is not.
 fn modalities(natives: &mut Vec<Native<'_>>) {
-    natives.retain(|native| !(native.path == "modalities" && !native.value.get().contains("audio")));
+    natives.retain(|native| native.path != "modalities" || native.value.get().contains("audio"));
     for native in natives.iter_mut().filter(|native| native.path == "modalities") {
         native.class = Class::Must;
     }
@@ -464,7 +464,7 @@ fn tool(raw: Raw<'_>, path: String) -> Result<Tool<'_>, Error> {
 fn flat_format(raw: Raw<'_>) -> Result<Option<Raw<'_>>, Error> {
     crate::wire::object! {
         /// `custom.format`.
-        pub struct Format {
+        pub(crate) struct Format {
             /// text or grammar.
             kind: Cow<'a, str> = "type",
             /// The grammar.

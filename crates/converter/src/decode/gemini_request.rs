@@ -297,16 +297,16 @@ fn tool_result<'a>(result: wire::FunctionResponse<'a>, path: &str) -> Result<Blo
     let mut parts = Vec::new();
     let mut is_error = false;
     let mut structured = result.response.filter(|response| response.is_object());
-    if let Some((name, value)) = structured.and_then(only_member) {
-        if name == "output" || name == "result" || name == "error" {
-            is_error = name == "error";
-            structured = None;
-            let text = value.as_text().unwrap_or_else(|| value.get().into());
-            parts.push(Block::Text(TextBlock {
-                text,
-                ..TextBlock::default()
-            }));
-        }
+    if let Some((name, value)) = structured.and_then(only_member)
+        && (name == "output" || name == "result" || name == "error")
+    {
+        is_error = name == "error";
+        structured = None;
+        let text = value.as_text().unwrap_or_else(|| value.get().into());
+        parts.push(Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        }));
     }
     for (index, part) in result.parts.unwrap_or_default().into_iter().enumerate() {
         parts.extend(part_block(

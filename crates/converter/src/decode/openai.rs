@@ -129,12 +129,12 @@ pub(super) fn opaque<'a>(
 pub(crate) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
     crate::wire::object! {
         /// `extra_content`.
-        pub struct ExtraContent {
+        pub(crate) struct ExtraContent {
             /// Google's part.
             google: Google<'a> = "google",
         }
         /// `extra_content.google`.
-        pub struct Google {
+        pub(crate) struct Google {
             /// Signature.
             thought_signature: Cow<'a, str> = "thought_signature",
         }

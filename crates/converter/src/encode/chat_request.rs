@@ -375,14 +375,13 @@ fn thoughts(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, has_calls:
     }
     let mut texts: Vec<&Text<'_>> = Vec::new();
     for block in &turn.blocks {
-        if let Block::Thought(thought) = block {
-            if thought
+        if let Block::Thought(thought) = block
+            && thought
                 .state
                 .as_ref()
                 .is_none_or(|state| matches!(state.state, State::Plain))
-            {
-                texts.extend(thought.text.iter());
-            }
+        {
+            texts.extend(thought.text.iter());
         }
     }
     joined(w.key("reasoning_content"), &texts, "\n");
@@ -574,7 +573,7 @@ pub(super) fn parameters_of(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, ope
 pub(super) fn grammar(format: Raw<'_>) -> Option<(Text<'_>, Text<'_>)> {
     crate::wire::object! {
         /// A grammar.
-        pub struct Grammar {
+        pub(crate) struct Grammar {
             /// lark or regex.
             syntax: Text<'a> = "syntax",
             /// The grammar.

@@ -167,7 +167,7 @@ fn text_part(w: &mut Writer<'_>, text: &Text<'_>, seal: Option<String>) {
 /// Gemini's signatures are bytes in standard base64: SDKs decode and encode them.
 pub(crate) fn standard(seal: &str) -> String {
     let mut text = seal.replace('-', "+").replace('_', "/");
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

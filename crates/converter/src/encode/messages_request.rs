@@ -106,10 +106,11 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
             _ => Form::Absent,
         },
     };
-    if let (Some(asked), Some(given)) = (asked, effort) {
-        if asked != given && request.reasoning.depth != ReasoningDepth::Off {
-            report.altered(path, asked.as_str(), given.as_str());
-        }
+    if let (Some(asked), Some(given)) = (asked, effort)
+        && asked != given
+        && request.reasoning.depth != ReasoningDepth::Off
+    {
+        report.altered(path, asked.as_str(), given.as_str());
     }
     if let Form::Budget(budget) = thinking {
         thinking = budget_form(budget, request, &mut max_tokens, profile, report);
@@ -420,13 +421,13 @@ fn media_block(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut R
         MediaKind::Document => "document",
         MediaKind::Audio | MediaKind::Video => return report.cannot_carry(path.to_owned(), Class::Must),
     };
-    if let (MediaKind::Image, Source::Base64 { mime, .. }) = (media.kind, &media.source) {
-        if !matches!(
+    if let (MediaKind::Image, Source::Base64 { mime, .. }) = (media.kind, &media.source)
+        && !matches!(
             mime.as_ref(),
             "image/jpeg" | "image/png" | "image/gif" | "image/webp"
-        ) {
-            return report.cannot_carry(path.to_owned(), Class::Must);
-        }
+        )
+    {
+        return report.cannot_carry(path.to_owned(), Class::Must);
     }
     if matches!(&media.source, Source::File { owner, .. } if *owner != Format::Messages) {
         return report.cannot_carry(path.to_owned(), Class::Must);

@@ -310,7 +310,7 @@ fn classify(status: u16, error: &UpstreamError) -> FailureClass {
         503 | 529 => C::Overloaded,
         500 => C::ServerError,
         501 => C::NotImplemented,
-        402..=499 => C::InvalidRequest,
+        405..=499 => C::InvalidRequest,
         _ => C::UpstreamBad,
     }
 }

@@ -172,12 +172,13 @@ fn push_unicode<'a>(escape: &'a str, out: &mut String) -> &'a str {
     let unit = hex4(escape.get(2..6));
     let rest = escape.get(6..).unwrap_or("");
     let Some(unit) = unit else { return rest };
-    if (0xd800..0xdc00).contains(&unit) && rest.starts_with("\\u") {
-        if let Some(low @ 0xdc00..0xe000) = hex4(rest.get(2..6)) {
-            let point = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-            out.push(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
-            return rest.get(6..).unwrap_or("");
-        }
+    if (0xd800..0xdc00).contains(&unit)
+        && rest.starts_with("\\u")
+        && let Some(low @ 0xdc00..0xe000) = hex4(rest.get(2..6))
+    {
+        let point = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+        out.push(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
+        return rest.get(6..).unwrap_or("");
     }
     out.push(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
     rest

@@ -67,10 +67,8 @@ impl Sink for TapSink<'_> {
     fn event(&mut self, event: Event<'_>) {
         let tap = &mut *self.tap;
         match event {
-            Event::Start(start) => {
-                if !std::mem::replace(&mut tap.encoder_told, true) {
-                    self.encoder.resume(&start);
-                }
+            Event::Start(start) if !std::mem::replace(&mut tap.encoder_told, true) => {
+                self.encoder.resume(&start);
             }
             Event::BlockStart {
                 kind: BlockKind::Tool { name, .. },

@@ -54,10 +54,10 @@ pub fn credentials(
     };
     let mut found: Vec<Credential> = Vec::new();
     for place in order {
-        if let Some(value) = at(headers, query, place)? {
-            if !found.iter().any(|known| known.value == value) {
-                found.push(Credential { value, place });
-            }
+        if let Some(value) = at(headers, query, place)?
+            && !found.iter().any(|known| known.value == value)
+        {
+            found.push(Credential { value, place });
         }
     }
     Ok(found)

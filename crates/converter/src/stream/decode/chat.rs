@@ -178,17 +178,17 @@ impl Decoder {
             next,
             sink,
         );
-        if let Some(reason) = wire.finish_reason {
-            if !std::mem::replace(&mut choice.finished, true) {
-                choice.close(sink);
-                for tool in choice.tools.drain(..).filter_map(|tool| tool.block) {
-                    sink.event(Event::BlockStop { block: tool });
-                }
-                sink.event(Event::Finish {
-                    choice: number,
-                    stop: Stop::from_chat(reason),
-                });
+        if let Some(reason) = wire.finish_reason
+            && !std::mem::replace(&mut choice.finished, true)
+        {
+            choice.close(sink);
+            for tool in choice.tools.drain(..).filter_map(|tool| tool.block) {
+                sink.event(Event::BlockStop { block: tool });
             }
+            sink.event(Event::Finish {
+                choice: number,
+                stop: Stop::from_chat(reason),
+            });
         }
     }
 }
