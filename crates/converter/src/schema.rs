@@ -32,7 +32,9 @@ pub enum Profile {
 /// A schema as the vendor takes it. Unchanged schemas keep their bytes. True in the second place if something was lost.
 #[must_use]
 pub fn rewrite(schema: Raw<'_>, profile: Profile) -> (Cow<'_, str>, bool) {
-    let Some(node) = tree::parse(schema) else { return (Cow::Borrowed(schema.get()), false) };
+    let Some(node) = tree::parse(schema) else {
+        return (Cow::Borrowed(schema.get()), false);
+    };
     let mut lost = false;
     let rewritten = match profile {
         Profile::Plain => openai::object_root(node.clone()),
@@ -57,7 +59,16 @@ pub fn is_openai_strict(schema: Raw<'_>) -> bool {
 }
 
 /// Keywords whose value is a schema, a list of schemas, or a mapping of schemas.
-const SINGLE: &[&str] = &["items", "additionalProperties", "not", "contains", "if", "then", "else", "propertyNames"];
+const SINGLE: &[&str] = &[
+    "items",
+    "additionalProperties",
+    "not",
+    "contains",
+    "if",
+    "then",
+    "else",
+    "propertyNames",
+];
 const LISTS: &[&str] = &["anyOf", "oneOf", "allOf", "prefixItems"];
 const MAPS: &[&str] = &["properties", "$defs", "definitions", "patternProperties"];
 
@@ -67,10 +78,14 @@ fn children<'a>(node: Node<'a>, change: &mut dyn FnMut(Node<'a>) -> Node<'a>) ->
     let members = members.into_iter().map(|(name, value)| {
         let value = match value {
             value @ Node::Object(_) if SINGLE.contains(&name.as_ref()) => change(value),
-            Node::Array(list) if LISTS.contains(&name.as_ref()) => Node::Array(list.into_iter().map(&mut *change).collect()),
-            Node::Object(map) if MAPS.contains(&name.as_ref()) => {
-                Node::Object(map.into_iter().map(|(name, value)| (name, change(value))).collect())
+            Node::Array(list) if LISTS.contains(&name.as_ref()) => {
+                Node::Array(list.into_iter().map(&mut *change).collect())
             }
+            Node::Object(map) if MAPS.contains(&name.as_ref()) => Node::Object(
+                map.into_iter()
+                    .map(|(name, value)| (name, change(value)))
+                    .collect(),
+            ),
             other => other,
         };
         (name, value)
@@ -86,7 +101,11 @@ mod tests {
         let (out, _) = rewrite(Raw::of_const(schema), profile);
         assert_eq!(out, wanted, "{profile:?} {schema}");
         let again = Box::leak(out.into_owned().into_boxed_str());
-        assert_eq!(rewrite(Raw::of_const(again), profile).0, wanted, "{profile:?} is not idempotent");
+        assert_eq!(
+            rewrite(Raw::of_const(again), profile).0,
+            wanted,
+            "{profile:?} is not idempotent"
+        );
     }
 
     #[test]
@@ -94,7 +113,11 @@ mod tests {
         let schema = r#"{ "type" : "object", "properties": {"a": {"type":"number","minimum": 1.10}} }"#;
         check(Profile::Plain, schema, schema);
         check(Profile::AnthropicTool, schema, schema);
-        check(Profile::Plain, r#"{"properties":{}}"#, r#"{"type":"object","properties":{}}"#);
+        check(
+            Profile::Plain,
+            r#"{"properties":{}}"#,
+            r#"{"type":"object","properties":{}}"#,
+        );
     }
 
     #[test]
@@ -153,6 +176,8 @@ mod tests {
         );
         let strict = r#"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#;
         assert!(is_openai_strict(Raw::of_const(strict)));
-        assert!(!is_openai_strict(Raw::of_const(r#"{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}"#)));
+        assert!(!is_openai_strict(Raw::of_const(
+            r#"{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}"#
+        )));
     }
 }

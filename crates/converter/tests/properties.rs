@@ -24,8 +24,10 @@ fn json() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(|list| format!("[ {} ]", list.join(" ,\n"))),
             prop::collection::vec((any::<String>(), inner), 0..5).prop_map(|members| {
-                let members: Vec<String> =
-                    members.into_iter().map(|(name, value)| format!("{}\t: {value}", Value::String(name))).collect();
+                let members: Vec<String> = members
+                    .into_iter()
+                    .map(|(name, value)| format!("{}\t: {value}", Value::String(name)))
+                    .collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]
@@ -37,20 +39,40 @@ fn accepts(text: &str) -> bool {
 }
 
 fn options() -> Options {
-    Options { request_id: "abc".into(), now: 9, ..Options::default() }
+    Options {
+        request_id: "abc".into(),
+        now: 9,
+        ..Options::default()
+    }
 }
 
 fn convert(body: &str, from: Format, to: Format) -> Result<String, String> {
-    let source = Source { format: from, model: Some("m"), stream: false, array: false };
-    let target = Target { format: to, dialect: Dialect::Native, model: "m", domain: 1 };
+    let source = Source {
+        format: from,
+        model: Some("m"),
+        stream: false,
+        array: false,
+    };
+    let target = Target {
+        format: to,
+        dialect: Dialect::Native,
+        model: "m",
+        domain: 1,
+    };
     let converted = convert_request(body.as_bytes(), &source, &target, &options());
-    converted.map(|converted| String::from_utf8(converted.body).unwrap()).map_err(|error| error.to_string())
+    converted
+        .map(|converted| String::from_utf8(converted.body).unwrap())
+        .map_err(|error| error.to_string())
 }
 
 /// A conversation in Chat's spelling: text, calls with odd arguments, results.
 fn conversation() -> impl Strategy<Value = String> {
     let arguments = json().prop_map(|value| format!("{{\"a\":{value}}}"));
-    let turn = (any::<String>(), prop::collection::vec((arguments, any::<String>()), 0..3), any::<String>());
+    let turn = (
+        any::<String>(),
+        prop::collection::vec((arguments, any::<String>()), 0..3),
+        any::<String>(),
+    );
     prop::collection::vec(turn, 1..4).prop_map(|turns| {
         let mut messages = vec![serde_json::json!({"role": "system", "content": "be brief"})];
         for (number, (question, calls, answer)) in turns.into_iter().enumerate() {
@@ -194,7 +216,10 @@ fn depth_is_limited_without_recursion() {
     }
     for depth in [129, 100_000] {
         assert!(!accepts(&("[".repeat(depth) + &"]".repeat(depth))), "{depth}");
-        assert!(!accepts(&("{\"a\":".repeat(depth) + "1" + &"}".repeat(depth))), "{depth}");
+        assert!(
+            !accepts(&("{\"a\":".repeat(depth) + "1" + &"}".repeat(depth))),
+            "{depth}"
+        );
     }
     assert!(Reader::new("\"\u{1}\"").text().is_err());
 }

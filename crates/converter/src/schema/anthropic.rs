@@ -5,34 +5,74 @@ use super::tree::Node;
 
 /// Keywords that stay.
 const KEPT: &[&str] = &[
-    "$defs", "definitions", "$ref", "$schema", "$id", "type", "title", "description", "enum", "const", "anyOf", "allOf", "properties",
-    "required", "additionalProperties", "items", "format", "minItems", "default",
+    "$defs",
+    "definitions",
+    "$ref",
+    "$schema",
+    "$id",
+    "type",
+    "title",
+    "description",
+    "enum",
+    "const",
+    "anyOf",
+    "allOf",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "format",
+    "minItems",
+    "default",
 ];
-const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
+const FORMATS: &[&str] = &[
+    "date-time",
+    "time",
+    "date",
+    "duration",
+    "email",
+    "hostname",
+    "uri",
+    "ipv4",
+    "ipv6",
+    "uuid",
+];
 
 /// Structured output and strict tools: closed objects, constraints as words.
 pub(super) fn output(node: Node<'_>) -> Node<'_> {
     let mut node = children(node, &mut output);
     if node.get("$ref").is_some() {
-        let only = node.remove("$ref").into_iter().map(|value| ("$ref".into(), value));
-        let defs = ["$defs", "definitions"].into_iter().filter_map(|name| Some((name.into(), node.remove(name)?)));
+        let only = node
+            .remove("$ref")
+            .into_iter()
+            .map(|value| ("$ref".into(), value));
+        let defs = ["$defs", "definitions"]
+            .into_iter()
+            .filter_map(|name| Some((name.into(), node.remove(name)?)));
         return Node::Object(defs.collect::<Vec<_>>().into_iter().chain(only).collect());
     }
     if let Some(branches) = node.remove("oneOf") {
         node.set("anyOf", branches);
     }
     let mut notes = Vec::new();
-    let names: Vec<String> = node.members().iter().map(|(name, _)| name.clone().into_owned()).collect();
+    let names: Vec<String> = node
+        .members()
+        .iter()
+        .map(|(name, _)| name.clone().into_owned())
+        .collect();
     for name in names {
         let fits = match name.as_str() {
-            "format" => node.get("format").and_then(Node::string).is_some_and(|format| FORMATS.contains(&format.as_ref())),
-            "minItems" => matches!(node.get("minItems"), Some(Node::Leaf(count)) if count == "0" || count == "1"),
+            "format" => node
+                .get("format")
+                .and_then(Node::string)
+                .is_some_and(|format| FORMATS.contains(&format.as_ref())),
+            "minItems" => {
+                matches!(node.get("minItems"), Some(Node::Leaf(count)) if count == "0" || count == "1")
+            }
             known => KEPT.contains(&known),
         };
-        if !fits {
-            if let Some(value) = node.remove(&name) {
-                notes.push(format!("{name}: {}", value.source()));
-            }
+        if !fits && let Some(value) = node.remove(&name) {
+            notes.push(format!("{name}: {}", value.source()));
         }
     }
     if !notes.is_empty() {
@@ -46,8 +86,15 @@ pub(super) fn output(node: Node<'_>) -> Node<'_> {
 
 /// A union at the root of a tool's schema becomes one object with the properties of all branches.
 pub(super) fn root_union(mut node: Node<'_>) -> Node<'_> {
-    let Some(union) = ["anyOf", "oneOf", "allOf"].into_iter().find(|name| node.get(name).is_some()) else { return node };
-    let Some(Node::Array(branches)) = node.remove(union) else { return node };
+    let Some(union) = ["anyOf", "oneOf", "allOf"]
+        .into_iter()
+        .find(|name| node.get(name).is_some())
+    else {
+        return node;
+    };
+    let Some(Node::Array(branches)) = node.remove(union) else {
+        return node;
+    };
     let mut properties = match node.remove("properties") {
         Some(Node::Object(members)) => members,
         _ => Vec::new(),
@@ -56,12 +103,23 @@ pub(super) fn root_union(mut node: Node<'_>) -> Node<'_> {
     let mut required: Option<Vec<Node<'_>>> = None;
     for branch in &branches {
         let own = branch.get("properties").map(Node::members).unwrap_or_default();
-        names.push(format!("{{{}}}", own.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>().join(",")));
+        names.push(format!(
+            "{{{}}}",
+            own.iter()
+                .map(|(name, _)| name.as_ref())
+                .collect::<Vec<_>>()
+                .join(",")
+        ));
         for (name, schema) in own {
             match properties.iter_mut().find(|(known, _)| known == name) {
                 None => properties.push((name.clone(), schema.clone())),
                 Some((_, old)) if old == schema => {}
-                Some((_, old)) => *old = Node::Object(vec![("anyOf".into(), Node::Array(vec![old.clone(), schema.clone()]))]),
+                Some((_, old)) => {
+                    *old = Node::Object(vec![(
+                        "anyOf".into(),
+                        Node::Array(vec![old.clone(), schema.clone()]),
+                    )])
+                }
             }
         }
         let wanted = match branch.get("required") {
@@ -77,12 +135,15 @@ pub(super) fn root_union(mut node: Node<'_>) -> Node<'_> {
             (Some(all), _) => all.into_iter().filter(|name| wanted.contains(name)).collect(),
         });
     }
-    let mut out = Node::Object(vec![("type".into(), Node::text("object")), ("properties".into(), Node::Object(properties))]);
+    let mut out = Node::Object(vec![
+        ("type".into(), Node::text("object")),
+        ("properties".into(), Node::Object(properties)),
+    ]);
     for (name, value) in node.members() {
-        if name != "type" {
-            if let Node::Object(members) = &mut out {
-                members.push((name.clone(), value.clone()));
-            }
+        if name != "type"
+            && let Node::Object(members) = &mut out
+        {
+            members.push((name.clone(), value.clone()));
         }
     }
     if let Some(required) = required.filter(|required| !required.is_empty()) {

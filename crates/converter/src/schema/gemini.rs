@@ -1,7 +1,7 @@
 //! What Gemini takes (conversion.md 11.4, 11.5).
 
-use super::tree::Node;
 use super::children;
+use super::tree::Node;
 
 /// References are followed this deep.
 const MAX_DEPTH: usize = 12;
@@ -18,7 +18,11 @@ struct Inliner<'r, 'a> {
 impl<'a> Inliner<'_, 'a> {
     fn resolve(&mut self, node: Node<'a>, depth: usize) -> Node<'a> {
         self.nodes += 1;
-        let Some(reference) = node.get("$ref").and_then(Node::string).map(|text| text.into_owned()) else {
+        let Some(reference) = node
+            .get("$ref")
+            .and_then(Node::string)
+            .map(|text| text.into_owned())
+        else {
             return children(node, &mut |child| self.resolve(child, depth));
         };
         let found = lookup(self.root, &reference).cloned();
@@ -28,10 +32,11 @@ impl<'a> Inliner<'_, 'a> {
         };
         let mut target = self.resolve(target, depth + 1);
         for (name, value) in node.members() {
-            if matches!(name.as_ref(), "description" | "default" | "title") && target.get(name).is_none() {
-                if let Node::Object(members) = &mut target {
-                    members.push((name.clone(), value.clone()));
-                }
+            if matches!(name.as_ref(), "description" | "default" | "title")
+                && target.get(name).is_none()
+                && let Node::Object(members) = &mut target
+            {
+                members.push((name.clone(), value.clone()));
             }
         }
         target
@@ -53,7 +58,11 @@ fn inlined<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
     let mut without = node;
     without.remove("$defs");
     without.remove("definitions");
-    let mut inliner = Inliner { root: &root, nodes: 0, lost: false };
+    let mut inliner = Inliner {
+        root: &root,
+        nodes: 0,
+        lost: false,
+    };
     let out = inliner.resolve(without, 0);
     *lost |= inliner.lost;
     out
@@ -61,13 +70,19 @@ fn inlined<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
 
 /// The JSON Schema field of Gemini 2 and later.
 pub(super) fn json<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
-    let node = if has_reference(&node) { inlined(node, lost) } else { node };
+    let node = if has_reference(&node) {
+        inlined(node, lost)
+    } else {
+        node
+    };
     simplify(node)
 }
 
 fn has_reference(node: &Node<'_>) -> bool {
     match node {
-        Node::Object(members) => members.iter().any(|(name, value)| name == "$ref" || has_reference(value)),
+        Node::Object(members) => members
+            .iter()
+            .any(|(name, value)| name == "$ref" || has_reference(value)),
         Node::Array(list) => list.iter().any(has_reference),
         Node::Leaf(_) => false,
     }
@@ -88,10 +103,14 @@ fn simplify(node: Node<'_>) -> Node<'_> {
 
 /// An exclusive bound of an integer is the next integer; of a number it becomes a note.
 fn bound(node: &mut Node<'_>, exclusive: &str, inclusive: &'static str, step: i64) {
-    let Some(value) = node.remove(exclusive) else { return };
+    let Some(value) = node.remove(exclusive) else {
+        return;
+    };
     let Node::Leaf(text) = &value else { return };
     match text.parse::<i64>() {
-        Ok(number) if node.is_type("integer") => node.set(inclusive, Node::Leaf((number + step).to_string().into())),
+        Ok(number) if node.is_type("integer") => {
+            node.set(inclusive, Node::Leaf((number + step).to_string().into()))
+        }
         _ => node.note(&format!("{{{exclusive}: {text}}}")),
     }
 }
@@ -107,7 +126,11 @@ fn merge<'a>(mut node: Node<'a>, branches: Vec<Node<'a>>) -> Node<'a> {
                         Some(Node::Object(own)) => own,
                         _ => Vec::new(),
                     };
-                    own.extend(more.into_iter().filter(|(name, _)| !own.iter().any(|(known, _)| known == name)).collect::<Vec<_>>());
+                    own.extend(
+                        more.into_iter()
+                            .filter(|(name, _)| !own.iter().any(|(known, _)| known == name))
+                            .collect::<Vec<_>>(),
+                    );
                     node.set("properties", Node::Object(own));
                 }
                 ("required", Node::Array(more)) => {
@@ -120,10 +143,10 @@ fn merge<'a>(mut node: Node<'a>, branches: Vec<Node<'a>>) -> Node<'a> {
                     node.set("required", Node::Array(own));
                 }
                 (_, value) => {
-                    if node.get(&name).is_none() {
-                        if let Node::Object(members) = &mut node {
-                            members.push((name, value));
-                        }
+                    if node.get(&name).is_none()
+                        && let Node::Object(members) = &mut node
+                    {
+                        members.push((name, value));
                     }
                 }
             }
@@ -134,8 +157,27 @@ fn merge<'a>(mut node: Node<'a>, branches: Vec<Node<'a>>) -> Node<'a> {
 
 /// Members of the old OpenAPI field; one unknown word fails the whole request there.
 const OPENAPI: &[&str] = &[
-    "type", "format", "title", "description", "nullable", "enum", "items", "minItems", "maxItems", "properties", "required",
-    "minProperties", "maxProperties", "minLength", "maxLength", "pattern", "minimum", "maximum", "anyOf", "default", "example",
+    "type",
+    "format",
+    "title",
+    "description",
+    "nullable",
+    "enum",
+    "items",
+    "minItems",
+    "maxItems",
+    "properties",
+    "required",
+    "minProperties",
+    "maxProperties",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minimum",
+    "maximum",
+    "anyOf",
+    "default",
+    "example",
     "propertyOrdering",
 ];
 
@@ -161,7 +203,9 @@ fn reduce<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
             (Some(last), false) => {
                 rest.push(last);
                 node.remove("type");
-                let branches = rest.into_iter().map(|kind| Node::Object(vec![("type".into(), kind)]));
+                let branches = rest
+                    .into_iter()
+                    .map(|kind| Node::Object(vec![("type".into(), kind)]));
                 node.set("anyOf", Node::Array(branches.collect()));
             }
             (None, _) => {}

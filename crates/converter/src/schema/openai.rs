@@ -5,7 +5,9 @@ use super::tree::Node;
 
 /// Function parameters are objects; a schema that does not say so is told to.
 pub(super) fn object_root(mut node: Node<'_>) -> Node<'_> {
-    let typed = ["type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"].iter().any(|name| node.get(name).is_some());
+    let typed = ["type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"]
+        .iter()
+        .any(|name| node.get(name).is_some());
     if typed {
         return node;
     }
@@ -18,10 +20,18 @@ pub(super) fn object_root(mut node: Node<'_>) -> Node<'_> {
 /// Upper-case types and `nullable` (conversion.md 11.1).
 pub(super) fn from_openapi(node: Node<'_>) -> Node<'_> {
     let mut node = children(node, &mut from_openapi);
-    let lower = node.get("type").and_then(Node::string).map(|kind| kind.to_ascii_lowercase());
-    let nullable = node.get("nullable").is_some_and(|value| *value == Node::Leaf("true".into()));
+    let lower = node
+        .get("type")
+        .and_then(Node::string)
+        .map(|kind| kind.to_ascii_lowercase());
+    let nullable = node
+        .get("nullable")
+        .is_some_and(|value| *value == Node::Leaf("true".into()));
     if let Some(kind) = lower {
-        let changed = node.get("type").and_then(Node::string).is_some_and(|old| old != kind);
+        let changed = node
+            .get("type")
+            .and_then(Node::string)
+            .is_some_and(|old| old != kind);
         if nullable {
             node.set("type", Node::Array(vec![Node::text(&kind), Node::text("null")]));
         } else if changed {
@@ -33,8 +43,21 @@ pub(super) fn from_openapi(node: Node<'_>) -> Node<'_> {
 }
 
 const REFUSED: &[&str] = &[
-    "allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties", "propertyNames",
-    "unevaluatedProperties", "unevaluatedItems", "default", "contains", "minProperties", "maxProperties",
+    "allOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentRequired",
+    "dependentSchemas",
+    "patternProperties",
+    "propertyNames",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "default",
+    "contains",
+    "minProperties",
+    "maxProperties",
 ];
 
 /// Would OpenAI take this schema with `strict: true` (conversion.md 11.2)?
@@ -46,12 +69,20 @@ pub(super) fn is_strict(node: &Node<'_>, root: bool) -> bool {
         return false;
     }
     if let Some(properties) = node.get("properties") {
-        let closed = node.get("additionalProperties").is_some_and(|value| *value == Node::Leaf("false".into()));
+        let closed = node
+            .get("additionalProperties")
+            .is_some_and(|value| *value == Node::Leaf("false".into()));
         let required: Vec<String> = match node.get("required") {
-            Some(Node::Array(list)) => list.iter().filter_map(|name| name.string().map(|name| name.into_owned())).collect(),
+            Some(Node::Array(list)) => list
+                .iter()
+                .filter_map(|name| name.string().map(|name| name.into_owned()))
+                .collect(),
             _ => Vec::new(),
         };
-        let all = properties.members().iter().all(|(name, _)| required.iter().any(|known| known == name));
+        let all = properties
+            .members()
+            .iter()
+            .all(|(name, _)| required.iter().any(|known| known == name));
         if !closed || !all {
             return false;
         }

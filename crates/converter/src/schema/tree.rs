@@ -22,7 +22,10 @@ impl<'a> Node<'a> {
 
     pub(super) fn get(&self, name: &str) -> Option<&Node<'a>> {
         match self {
-            Node::Object(members) => members.iter().find(|(known, _)| known == name).map(|(_, value)| value),
+            Node::Object(members) => members
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value),
             _ => None,
         }
     }
@@ -44,7 +47,9 @@ impl<'a> Node<'a> {
 
     /// Is `type` this word?
     pub(super) fn is_type(&self, word: &str) -> bool {
-        self.get("type").and_then(Node::string).is_some_and(|kind| kind == word)
+        self.get("type")
+            .and_then(Node::string)
+            .is_some_and(|kind| kind == word)
     }
 
     /// Sets a member in place, or adds it at the end.
@@ -65,7 +70,10 @@ impl<'a> Node<'a> {
 
     /// Adds a note to the description.
     pub(super) fn note(&mut self, note: &str) {
-        let before = self.get("description").and_then(Node::string).map(Cow::into_owned);
+        let before = self
+            .get("description")
+            .and_then(Node::string)
+            .map(Cow::into_owned);
         let text = match before {
             Some(before) if before.contains(note) => return,
             Some(before) => format!("{before} {note}"),
