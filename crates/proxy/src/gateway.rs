@@ -204,7 +204,7 @@ impl Gateway {
                     model,
                     stream: false,
                     array: false,
-                    endpoint: Some(endpoint_path(name)),
+                    endpoint: Some(endpoint_path(format, name)),
                 };
                 self.generate(client, id, snapshot, wish, bytes, key, caller, record)
                     .await
@@ -539,8 +539,9 @@ struct Wish {
 }
 
 /// The upstream path of a pass-through endpoint.
-fn endpoint_path(name: &'static str) -> &'static str {
+fn endpoint_path(format: Format, name: &'static str) -> &'static str {
     match name {
+        "count_tokens" if format == Format::Gemini => "models/{model}:countTokens",
         "count_tokens" => "messages/count_tokens",
         "compact" => "responses/compact",
         "input_tokens" => "responses/input_tokens",

@@ -27,6 +27,7 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     for model in ["gpt-5.6-luna", "claude-opus-5-5", "gemini-3-pro"] {
         eprint!("{}", example(&config, model));
     }
-    serve::start(config, false)?;
+    let same = config.clone();
+    serve::start(config, false, move || Ok((None, Some(same.clone()))))?;
     Ok(ExitCode::SUCCESS)
 }

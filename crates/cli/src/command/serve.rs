@@ -27,12 +27,21 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
         .config
         .ok_or_else(|| anyhow!("the configuration is not valid"))?;
     eprint!("{}", welcome(&config));
-    start(config, args.upgrade)?;
+    let file = args.config.clone();
+    start(config, args.upgrade, move || {
+        find(file.as_deref()).map(|found| (report(&found), found.loaded.config))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the gateway until it is told to stop.
-pub(super) fn start(config: Config, upgrade: bool) -> anyhow::Result<()> {
+///
+/// `again` reads the configuration anew for SIGHUP: a broken one changes nothing.
+pub(super) fn start(
+    config: Config,
+    upgrade: bool,
+    again: impl Fn() -> anyhow::Result<(Option<ExitCode>, Option<Config>)> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     logging::start();
     let listening = Listening {
         proxy: config.listen,
@@ -55,6 +64,16 @@ pub(super) fn start(config: Config, upgrade: bool) -> anyhow::Result<()> {
     let ca_file = std::env::var("SSL_CERT_FILE")
         .ok()
         .filter(|path| !path.is_empty());
+    let live = Arc::clone(&snapshot);
+    let reload = move || match again() {
+        Ok((_, Some(config))) => {
+            // Requests under way keep the snapshot they began with; listeners need a restart.
+            live.store(Arc::new(Snapshot::new(config)));
+            tracing::info!("configuration reloaded");
+        }
+        Ok((_, None)) => tracing::error!("the new configuration is not valid; the old one stays"),
+        Err(error) => tracing::error!("the configuration could not be read, the old one stays: {error:#}"),
+    };
     let gateway = Gateway::new(snapshot, Upstreams::new(ca_file), metrics.clone(), drain.clone());
-    run_server(gateway, metrics, drain, &listening).map_err(|error| anyhow!(error))
+    run_server(gateway, metrics, drain, &listening, Box::new(reload)).map_err(|error| anyhow!(error))
 }

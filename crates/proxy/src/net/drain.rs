@@ -70,9 +70,11 @@ impl Drain {
     }
 }
 
-/// Turns Unix signals into a drain: SIGTERM and SIGINT drain, a second one leaves at once, SIGQUIT hands the listeners over.
-#[derive(Debug)]
+/// Turns Unix signals into actions: SIGTERM and SIGINT drain, a second one leaves at once, SIGQUIT hands the listeners over, SIGHUP
+/// reads the configuration again.
 pub struct Signals {
+    /// What SIGHUP does.
+    pub reload: Box<dyn Fn() + Send + Sync>,
     /// The drain to start.
     pub drain: Drain,
     /// How long streams may go on.
@@ -86,15 +88,19 @@ impl ShutdownSignalWatch for Signals {
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
             signal(SignalKind::quit()),
+            signal(SignalKind::hangup()),
         );
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = streams else {
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit), Ok(mut hangup)) = streams else {
             tracing::error!("signal handlers could not be installed; stop the process by force if needed");
             return std::future::pending().await;
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+                _ = hangup.recv() => (self.reload)(),
+            }
         }
         self.drain.start();
         tracing::info!(

@@ -45,6 +45,7 @@ pub fn run_server<H: Handler>(
     metrics: Metrics,
     drain: Drain,
     listening: &Listening,
+    reload: Box<dyn Fn() + Send + Sync>,
 ) -> Result<(), String> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let conf = ServerConf {
@@ -71,6 +72,7 @@ pub fn run_server<H: Handler>(
     exporter.add_listener(listener(listening.metrics, None)?);
     server.add_service(exporter);
     let signals = Signals {
+        reload,
         drain,
         deadline: listening.drain,
     };
