@@ -44,6 +44,9 @@ pub(crate) struct Pump<'p> {
     pub(crate) waited: &'p mut Duration,
 }
 
+/// The upstream's last bytes are waited for so long, to keep its connection (wire.md 4.2).
+const DRAIN_FOR: Duration = Duration::from_millis(50);
+
 enum Event {
     Chunk(Result<Option<Bytes>, Failure>),
     Gone,
@@ -102,6 +105,7 @@ impl Pump<'_> {
             }
             if progress.ended {
                 let finished = self.client.finish().await;
+                response.drain(DRAIN_FOR).await;
                 return if finished.is_ok() {
                     Ending::Done(self.usage())
                 } else {

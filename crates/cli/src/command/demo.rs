@@ -13,9 +13,9 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let mock = opm_mock::spawn(([127, 0, 0, 1], 0).into()).context("starting the mock providers")?;
     let text = format!(
         "version: 1\nserver: {{ listen: {} }}\nmetrics: {{ listen: {} }}\nchannels:\n\
-         - {{ name: demo-openai, format: openai, apis: [chat, responses, embeddings], base_url: 'http://{mock}', models: ['gpt-*'] }}\n\
-         - {{ name: demo-anthropic, format: anthropic, base_url: 'http://{mock}', models: ['claude*'] }}\n\
-         - {{ name: demo-gemini, format: gemini, base_url: 'http://{mock}', models: ['gemini*'] }}\n",
+         - {{ name: demo-openai, format: openai, apis: [chat, responses, embeddings], base_url: 'http://{mock}', keys: [demo-key], models: ['gpt-*'] }}\n\
+         - {{ name: demo-anthropic, format: anthropic, base_url: 'http://{mock}', keys: [demo-key], models: ['claude*'] }}\n\
+         - {{ name: demo-gemini, format: gemini, base_url: 'http://{mock}', keys: [demo-key], models: ['gemini*'] }}\n",
         args.listen, args.metrics,
     );
     let loaded = compile_file("demo".as_ref(), &text, &Environment::default());

@@ -422,6 +422,16 @@ impl<'u> UpstreamResponse<'u> {
         Ok((!out.is_empty()).then(|| out.into()))
     }
 
+    /// Reads what is left behind the protocol's own end, so that the connection goes back to the pool. Bounded: a connection that
+    /// is not done by then is dropped.
+    pub async fn drain(&mut self, patience: Duration) {
+        let rest = async {
+            // Anything but a clean end drops the connection, which is what an error needs.
+            while let Ok(Some(_)) = self.chunk(patience).await {}
+        };
+        let _ = timeout(patience, rest).await;
+    }
+
     /// Reads the whole body, at most `limit` bytes.
     ///
     /// # Errors
