@@ -169,6 +169,30 @@ def test_a_stale_kept_connection_and_pipelines_of_requests(gateway):
         assert answer.status == 200 and b"You said" in answer.read()
 
 
+def test_gemini_without_sse_is_one_json_array(gateway):
+    body = {"contents": [{"parts": [{"text": "Hello"}]}]}
+    headers = {"x-goog-api-key": KEY}
+    for upstream in ("chat", "responses", "messages", "gemini"):
+        status, text, got = post(gateway, f"/v1beta/models/{upstream}%2Fm:streamGenerateContent", body, headers)
+        assert status == 200 and got["content-type"].startswith("application/json"), text
+        chunks = json.loads(text)
+        assert "".join(p.get("text", "") for c in chunks for p in c["candidates"][0]["content"]["parts"]) == "You said: Hello (images: 0)"
+    status, text, _ = post(gateway, "/v1beta/models/chat%2Fm:streamGenerateContent", {"contents": [{"parts": [{"text": "[[cut]]"}]}]}, headers)
+    assert "error" in json.loads(text)[-1]
+
+
+def test_tokens_are_counted_or_estimated(gateway):
+    body = {"messages": [{"role": "user", "content": "some words to count"}]}
+    status, text, headers = post(gateway, "/v1/messages/count_tokens", {"model": "messages/m", **body}, BEARER)
+    assert status == 200 and json.loads(text)["input_tokens"] == 42
+    status, text, headers = post(gateway, "/v1/messages/count_tokens", {"model": "chat/m", **body}, BEARER)
+    assert status == 200 and json.loads(text)["input_tokens"] > 3 and headers["x-gateway-token-count"] == "estimated"
+    contents = {"contents": [{"parts": [{"text": "some words to count"}]}]}
+    for name, wanted in (("gemini", lambda n: n == 42), ("messages", lambda n: n > 3)):
+        status, text, _ = post(gateway, f"/v1beta/models/{name}%2Fm:countTokens", contents, BEARER)
+        assert status == 200 and wanted(json.loads(text)["totalTokens"]), text
+
+
 def test_metrics_name_what_happened(gateway):
     post(gateway, "/v1/chat/completions", {"model": "messages/m", "messages": [{"role": "user", "content": "x"}]}, BEARER)
     text = eventually(lambda: urllib.request.urlopen(gateway.metrics_url).read().decode())

@@ -18,7 +18,7 @@ pub(crate) use messages_response::{StopDetails as MessagesStopDetails, citation 
 pub(crate) use openai::google_signature;
 pub(crate) use responses_response::{Answer as ResponsesAnswer, Item as ResponsesItem};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
 use crate::target::Source;
@@ -28,17 +28,32 @@ use crate::target::Source;
 /// # Errors
 /// Not JSON, or not a request of this format; the error points at the place.
 pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Error> {
-    let mut request = match source.format {
-        Format::Chat => chat_request::decode(body)?,
-        Format::Responses => responses_request::decode(body)?,
-        Format::Messages => messages_request::decode(body)?,
-        Format::Gemini => gemini_request::decode(body)?,
-    };
+    let mut request = counted(body, source.format)?;
+    if source.format == Format::Messages && request.max_output_tokens.is_none() {
+        return Err(Error::at(
+            ErrorKind::Missing,
+            "/max_tokens",
+            "`max_tokens` is required",
+        ));
+    }
     if let Some(model) = source.model {
         request.model = model.into();
     }
     request.stream |= source.stream;
     Ok(request)
+}
+
+/// Decodes a body that is only to be counted: members that only generation needs may be absent.
+///
+/// # Errors
+/// As [`request`].
+pub fn counted(body: &str, format: Format) -> Result<Request<'_>, Error> {
+    match format {
+        Format::Chat => chat_request::decode(body),
+        Format::Responses => responses_request::decode(body),
+        Format::Messages => messages_request::decode(body),
+        Format::Gemini => gemini_request::decode(body),
+    }
 }
 
 /// Decodes a whole answer.

@@ -17,6 +17,7 @@
 
 pub mod context;
 mod convert;
+pub mod count;
 pub mod decode;
 pub mod encode;
 mod error;

@@ -279,17 +279,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<(), Refused> {
         let scan = body::scanned(&bytes).map_err(Some)?;
-        let model = wish
-            .model
-            .clone()
-            .or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
-        let Some(model) = model.filter(|model| !model.is_empty()) else {
-            let failure = Failure::new(FailureClass::InvalidRequest, "/model: `model` is required");
-            return Err(Some(Failure {
-                param: Some("/model".into()),
-                ..failure
-            }));
-        };
+        let model = model_of(&wish, &scan)?;
         let wanted = Wanted {
             model: &model,
             format: wish.format,
@@ -297,15 +287,17 @@ impl Gateway {
             same_format: wish.endpoint.is_some(),
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut candidates = route(&snapshot.config, wanted, turn, &mut || {
+        let found = route(&snapshot.config, wanted, turn, &mut || {
             rand::rng().random::<f64>()
-        })
-        .map_err(|error| Some(no_route(error, &model)))?;
-        if let Some(name) = wish.endpoint {
+        });
+        if let (Err(NoRoute::OtherApi), true) = (&found, wish.endpoint.is_some_and(is_counting)) {
+            return self.count(client, &wish, &bytes, id, record).await;
+        }
+        let mut candidates = found.map_err(|error| Some(no_route(error, &model)))?;
+        if wish.endpoint.is_some() {
             candidates
                 .iter_mut()
                 .for_each(|candidate| candidate.format = wish.format);
-            let _ = name;
         }
         let exchange = Exchange {
             id,
@@ -468,6 +460,26 @@ impl Gateway {
         Ok(usage)
     }
 
+    /// No channel of the client's format counts: an estimate, marked as one.
+    async fn count(
+        &self,
+        client: &mut Client,
+        wish: &Wish,
+        bytes: &Bytes,
+        id: &RequestId,
+        record: &mut Record,
+    ) -> Result<(), Refused> {
+        let body = ai_api_converter::count::estimate(bytes, wish.format)
+            .map_err(|error| Some(Failure::from(error)))?;
+        record.status = 200;
+        let headers = [
+            ("content-type", "application/json"),
+            (reply::id_header(wish.format), id.as_str()),
+            ("x-gateway-token-count", "estimated"),
+        ];
+        client.respond(200, &headers, body.into()).await.map_err(|_| None)
+    }
+
     async fn models(
         &self,
         client: &mut Client,
@@ -536,6 +548,29 @@ struct Wish {
     stream: bool,
     array: bool,
     endpoint: Option<&'static str>,
+}
+
+/// The public model name: from the path, else from the body.
+fn model_of(wish: &Wish, scan: &ai_api_converter::scan::Scan<'_>) -> Result<String, Refused> {
+    let model = wish
+        .model
+        .clone()
+        .or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
+    model.filter(|model| !model.is_empty()).ok_or_else(|| {
+        let failure = Failure::new(FailureClass::InvalidRequest, "/model: `model` is required");
+        Some(Failure {
+            param: Some("/model".into()),
+            ..failure
+        })
+    })
+}
+
+/// Is this one of the three counting endpoints?
+fn is_counting(endpoint: &str) -> bool {
+    matches!(
+        endpoint,
+        "messages/count_tokens" | "responses/input_tokens" | "models/{model}:countTokens"
+    )
 }
 
 /// The upstream path of a pass-through endpoint.

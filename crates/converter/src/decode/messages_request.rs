@@ -35,9 +35,6 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
     let messages = wire
         .messages
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
-    let max_tokens = wire
-        .max_tokens
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/max_tokens", "`max_tokens` is required"))?;
     let output_config = wire.output_config.unwrap_or_default();
     let tools = tools(wire.tools.unwrap_or_default())?;
     let parallel = wire
@@ -55,7 +52,7 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         temperature: wire.temperature,
         top_p: wire.top_p,
         top_k: wire.top_k,
-        max_output_tokens: Some(max_tokens),
+        max_output_tokens: wire.max_tokens,
         stop: wire.stop_sequences.unwrap_or_default(),
         reasoning: reasoning(wire.thinking, output_config.effort.as_deref()),
         output: output(output_config.format)?,
