@@ -5,4 +5,4 @@ mod secret;
 
 pub use ai_api_converter::{Format, Usage};
 pub use request_id::RequestId;
-pub use secret::{Secret, hint};
+pub use secret::{Secret, digest, hint};

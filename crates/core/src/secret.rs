@@ -7,42 +7,44 @@ use zeroize::Zeroizing;
 
 /// A secret. Printing it shows a hint (`sk-…3f2a`), never the secret; its memory is wiped when it goes.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret {
+    text: Zeroizing<String>,
+    digest: [u8; 32],
+}
 
 impl Secret {
     /// Wraps a secret.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Secret(Zeroizing::new(text))
+        let digest = digest(&text);
+        Secret {
+            text: Zeroizing::new(text),
+            digest,
+        }
     }
 
     /// The secret itself, for the one place that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// SHA-256, for comparisons.
+    /// True if `given` is the digest of this secret. The time does not depend on where they differ.
     #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        digest(&self.0)
-    }
-
-    /// True if `given` is this secret. The time does not depend on where they differ.
-    #[must_use]
-    pub fn matches(&self, given: &str) -> bool {
-        let (mine, theirs) = (self.digest(), digest(given));
-        mine.iter().zip(theirs).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+    pub fn matches(&self, given: &[u8; 32]) -> bool {
+        self.digest.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
     }
 }
 
-fn digest(text: &str) -> [u8; 32] {
+/// SHA-256 of a text that may be a secret: made once per request, compared with every key.
+#[must_use]
+pub fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hint(&self.0))
+        f.write_str(&hint(&self.text))
     }
 }
 
@@ -71,6 +73,8 @@ mod tests {
         let secret = Secret::new("sk-ant-0123456789abcdef91c0".into());
         assert_eq!(format!("{secret:?}"), "sk-ant-…91c0");
         assert_eq!(hint("short"), "…");
-        assert!(secret.matches("sk-ant-0123456789abcdef91c0") && !secret.matches("sk-ant-"));
+        assert!(
+            secret.matches(&digest("sk-ant-0123456789abcdef91c0")) && !secret.matches(&digest("sk-ant-"))
+        );
     }
 }

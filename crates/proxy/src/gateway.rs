@@ -674,7 +674,8 @@ fn authenticate<'a>(
         return Ok((None, given.first()));
     }
     for credential in given {
-        if let Some(key) = config.keys.iter().find(|key| key.key.matches(&credential.value)) {
+        let digest = opm_core::digest(&credential.value);
+        if let Some(key) = config.keys.iter().find(|key| key.key.matches(&digest)) {
             let other = given.iter().find(|other| other.value != credential.value);
             return Ok((Some(key), other));
         }
