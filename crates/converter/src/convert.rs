@@ -81,10 +81,19 @@ pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failur
 
 /// Decodes and judges a whole answer: what a stream gets when the upstream does not stream uses it too.
 pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Response<'a>, Failure> {
-    if let Some(failed) = in_band(text) {
+    let decoded = decode::response(text, context.upstream);
+    // Only what does not look like an answer is worth a second look for an error document.
+    let suspect = decoded.as_ref().map_or(true, |response| {
+        response.candidates.is_empty()
+            || response
+                .candidates
+                .iter()
+                .any(|candidate| matches!(candidate.stop, Stop::Failed(_)))
+    });
+    if let Some(failed) = suspect.then(|| in_band(text)).flatten() {
         return Err(failed);
     }
-    let mut response = decode::response(text, context.upstream).map_err(|_| {
+    let mut response = decoded.map_err(|_| {
         Failure::new(
             FailureClass::UpstreamBad,
             "The provider's answer could not be read.",

@@ -778,12 +778,17 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
             true,
         ));
     };
-    if ai_api_converter::failure::document(text).is_some() {
+    let decoded = ai_api_converter::decode::response(text, exchange.format);
+    // An answer with answers in it is no error document.
+    let suspect = decoded
+        .as_ref()
+        .map_or(true, |response| response.candidates.is_empty());
+    if suspect && ai_api_converter::failure::document(text).is_some() {
         let failure = ai_api_converter::failure::from_upstream(None, &|_| None, bytes, true);
         let other = failure.is_channels_fault();
         return Err(Missed::Failed(failure, other));
     }
-    match ai_api_converter::decode::response(text, exchange.format) {
+    match decoded {
         Ok(response) => Ok(response.usage),
         Err(_) => {
             let failure = Failure::new(
