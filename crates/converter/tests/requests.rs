@@ -62,11 +62,11 @@ fn check(case: &Value) -> Result<(), String> {
         ("dropped", &converted.report.dropped),
         ("altered", &converted.report.altered),
     ] {
-        let found: Vec<Value> = list
-            .iter()
-            .map(|entry| Value::String(entry.to_string()))
-            .collect();
-        if Value::Array(found.clone()) != case[name] {
+        // The order follows the members of the body, and whether serde_json
+        // keeps theirs depends on who else is built in the same workspace.
+        let mut found: Vec<String> = list.iter().map(ToString::to_string).collect();
+        found.sort();
+        if Value::from(found.clone()) != case[name] {
             return Err(format!("{name}: expected {}, found {found:?}", case[name]));
         }
     }
