@@ -8,6 +8,8 @@ use ai_api_converter::{Dialect, Format};
 use opm_core::Secret;
 
 use crate::base_url::BaseUrl;
+use crate::key::ClientKey;
+use crate::resilience::{Breaker, Health, Retry};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -22,6 +24,14 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The metrics listener.
     pub metrics_listen: SocketAddr,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Where keys, channels and usage are kept; `None`: nothing outlives the process.
+    pub storage: Option<String>,
+    /// The file is read again when it changes.
+    pub watch: bool,
+    /// Networks whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Largest request body, bytes.
     pub max_body: usize,
     /// Header that names the end user.
@@ -36,8 +46,37 @@ pub struct Config {
     pub aliases: Vec<(String, String)>,
     /// Routes by model.
     pub rules: Vec<Rule>,
-    /// Client keys; none: everybody may use the channels.
+    /// How attempts follow one another.
+    pub retry: Retry,
+    /// Client keys.
     pub keys: Vec<ClientKey>,
+    /// A key is needed: there are some, or there were.
+    pub keys_required: bool,
+}
+
+impl Config {
+    /// Moves the proxy to loopback where anybody could use provider keys; true if it had to.
+    pub fn keep_to_loopback(&mut self) -> bool {
+        let holds_keys = self.channels.iter().any(|channel| !channel.keys.is_empty());
+        if !holds_keys || self.keys_required || self.listen.ip().is_loopback() {
+            return false;
+        }
+        self.listen
+            .set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+        self.loopback_only = true;
+        true
+    }
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The address was written down, not assumed.
+    pub given: bool,
+    /// Who holds it may do everything; `None`: the listener is not started, unless the store brings a token.
+    pub token: Option<Secret>,
 }
 
 /// Where a configuration came from.
@@ -108,6 +147,12 @@ pub struct Channel {
     pub priority: i64,
     /// How long it may take.
     pub timeouts: Timeouts,
+    /// When it is left alone for a while.
+    pub breaker: Breaker,
+    /// Asked in the background whether it is well; `None`: only real requests tell.
+    pub health: Option<Health>,
+    /// What the operator switched it to at run time.
+    pub state: ChannelState,
     /// HTTP/1.1 only.
     pub http1: bool,
     /// Headers sent with every request.
@@ -179,6 +224,30 @@ pub fn matches_glob(glob: &str, text: &str) -> bool {
     true
 }
 
+/// What an operator switched a channel to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ChannelState {
+    /// It serves.
+    #[default]
+    Enabled,
+    /// It finishes what it has and gets nothing new.
+    Draining,
+    /// It gets nothing.
+    Disabled,
+}
+
+impl ChannelState {
+    /// The word in the API, the store and the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChannelState::Enabled => "enabled",
+            ChannelState::Draining => "draining",
+            ChannelState::Disabled => "disabled",
+        }
+    }
+}
+
 /// What a channel serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Models {
@@ -193,18 +262,27 @@ pub enum Models {
 pub struct Timeouts {
     /// Name look-up and TCP.
     pub connect: Duration,
+    /// TLS handshake, on top of it.
+    pub tls: Duration,
     /// First byte of the answer.
     pub first_byte: Duration,
     /// Silence inside an answer.
     pub idle: Duration,
+    /// A whole request without streaming, all attempts together.
+    pub total: Duration,
+    /// A whole streamed request.
+    pub total_stream: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Timeouts {
             connect: Duration::from_secs(3),
+            tls: Duration::from_secs(5),
             first_byte: Duration::from_secs(120),
             idle: Duration::from_secs(120),
+            total: Duration::from_secs(600),
+            total_stream: Duration::from_secs(3600),
         }
     }
 }
@@ -219,13 +297,31 @@ pub enum Strategy {
     RoundRobin,
     /// In the order of the file.
     Failover,
+    /// Fewest requests under way for its weight.
+    LeastConnections,
+    /// Lowest recent time to first token, of two picked at random.
+    Latency,
 }
 
-/// A route: which channels serve a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Strategy {
+    /// The word in the config file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Weighted => "weighted",
+            Strategy::RoundRobin => "round_robin",
+            Strategy::Failover => "failover",
+            Strategy::LeastConnections => "least_connections",
+            Strategy::Latency => "latency",
+        }
+    }
+}
+
+/// A route: which channels serve a request.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Rule {
-    /// Model glob.
-    pub model: String,
+    /// What a request must be like. All of it must hold.
+    pub matches: Match,
     /// Channel numbers, in order.
     pub channels: Vec<usize>,
     /// Channel number -> its own model name.
@@ -234,17 +330,15 @@ pub struct Rule {
     pub strategy: Option<Strategy>,
 }
 
-/// A client key.
-#[derive(Clone, Debug)]
-pub struct ClientKey {
-    /// Its name.
-    pub name: String,
-    /// The key.
-    pub key: Secret,
-    /// Channel numbers; `None`: all.
-    pub channels: Option<Vec<usize>>,
-    /// Model globs; empty: all.
-    pub models: Vec<String>,
+/// What a route asks of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Match {
+    /// Glob of the public model name.
+    pub model: Option<String>,
+    /// Header name and glob of its value.
+    pub headers: Vec<(String, String)>,
+    /// Glob of the client key's name.
+    pub key: Option<String>,
 }
 
 #[cfg(test)]

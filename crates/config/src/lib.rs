@@ -7,18 +7,24 @@ mod compile;
 mod config;
 mod diagnostic;
 mod env;
+mod key;
 mod node;
+mod resilience;
 mod section;
 mod template;
 mod units;
 
 pub use base_url::BaseUrl;
-pub use compile::{compile_env, compile_file};
+pub use compile::{Named, add_stored, compile_env, compile_file};
 pub use config::{
-    Channel, ClientKey, Config, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor, matches_glob,
+    Admin, Channel, ChannelState, Config, Match, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor,
+    matches_glob,
 };
 pub use diagnostic::{CODES, Problem, Severity, render, render_json};
 pub use env::{Environment, VARIABLES};
+pub use key::{ClientKey, KeyRefused, Proof};
+pub use resilience::{Breaker, Health, Retry, When};
+pub use units::{duration, moment};
 
 /// Exit code of an invalid configuration (sysexits EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;

@@ -12,7 +12,7 @@ pub(crate) type Placed = Spanned<Node>;
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
     Null,
-    Bool,
+    Bool(bool),
     Int(i64),
     Float,
     Text(String),
@@ -24,7 +24,7 @@ impl Node {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Node::Null => "nothing",
-            Node::Bool => "a boolean",
+            Node::Bool(_) => "a boolean",
             Node::Int(_) | Node::Float => "a number",
             Node::Text(_) => "a text",
             Node::List(_) => "a list",
@@ -55,8 +55,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
         f.write_str("a YAML value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {

@@ -143,6 +143,71 @@ impl Reading<'_> {
         found
     }
 
+    /// `true` or `false`.
+    pub(crate) fn flag(&mut self, node: &Placed) -> Option<bool> {
+        if let Node::Bool(value) = node.value {
+            return Some(value);
+        }
+        let text = format!("true or false was expected, found {}", node.value.name());
+        self.error("E003", node, text, None);
+        None
+    }
+
+    /// Two durations: `10s..5m`.
+    pub(crate) fn span(&mut self, node: &Placed) -> Option<(std::time::Duration, std::time::Duration)> {
+        let text = self.text(node)?;
+        let both = text.split_once("..").unwrap_or((&text, &text));
+        let found = (
+            crate::units::duration(both.0.trim()),
+            crate::units::duration(both.1.trim()),
+        );
+        if let (Some(least), Some(most)) = found
+            && least <= most
+        {
+            return Some((least, most));
+        }
+        let help = Some("write two durations, the shorter first: 10s..5m".into());
+        self.error("E008", node, format!("`{text}` is not a span of durations"), help);
+        None
+    }
+
+    /// A percentage from 1 to 100: `50%`.
+    pub(crate) fn percent(&mut self, node: &Placed) -> Option<u32> {
+        let text = self.text(node)?;
+        let found = text.strip_suffix('%').and_then(|number| number.parse().ok());
+        let found = found.filter(|percent| (1..=100).contains(percent));
+        if found.is_none() {
+            let help = Some("write a percentage: 50%".into());
+            self.error("E008", node, format!("`{text}` is not a percentage"), help);
+        }
+        found
+    }
+
+    /// Networks: `10.0.0.0/8`, or single addresses.
+    pub(crate) fn networks(&mut self, node: &Placed) -> Vec<ipnet::IpNet> {
+        let items: Vec<&Placed> = match &node.value {
+            Node::List(list) => list.iter().collect(),
+            Node::Null => Vec::new(),
+            _ => vec![node],
+        };
+        let mut found = Vec::new();
+        for item in items {
+            let Some(text) = self.text(item) else { continue };
+            let network = text.parse().ok().or_else(|| {
+                let address: Option<std::net::IpAddr> = text.parse().ok();
+                address.map(ipnet::IpNet::from)
+            });
+            match network {
+                Some(network) => found.push(network),
+                None => {
+                    let help = Some("write 10.0.0.0/8, 2001:db8::/32 or one address".into());
+                    self.error("E008", item, format!("`{text}` is not a network"), help);
+                }
+            }
+        }
+        found
+    }
+
     /// Members of a mapping.
     pub(crate) fn members<'n>(&mut self, node: &'n Placed, what: &str) -> &'n [(Spanned<String>, Placed)] {
         match &node.value {

@@ -1,0 +1,187 @@
+//! The listeners and the store.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use opm_core::Secret;
+
+use super::secret::secret_file;
+use crate::config::{Config, Tls};
+use crate::node::{Node, Placed};
+use crate::section::Reading;
+
+fn address(node: &Placed, r: &mut Reading<'_>) -> Option<SocketAddr> {
+    let text = r.text(node)?;
+    let full = if let Some(port) = text.strip_prefix(':') {
+        format!("0.0.0.0:{port}")
+    } else {
+        text.clone()
+    };
+    let full = full
+        .strip_prefix("localhost:")
+        .map_or(full.clone(), |port| format!("127.0.0.1:{port}"));
+    let found = full.parse().ok();
+    if found.is_none() {
+        r.error(
+            "E007",
+            node,
+            format!("`{text}` is not an address"),
+            Some("write HOST:PORT, for example 0.0.0.0:8080".into()),
+        );
+    }
+    found
+}
+
+pub(super) fn metrics(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
+    for (key, value) in r.members(node, "metrics") {
+        match key.value.as_str() {
+            "listen" => config.metrics_listen = address(value, r).unwrap_or(config.metrics_listen),
+            "per_key" | "per_user" => r.inactive(key),
+            _ => r.unknown(key, &["listen", "per_key", "per_user"]),
+        }
+    }
+}
+
+/// Shorter admin tokens can be guessed.
+const MIN_TOKEN: usize = 16;
+
+pub(super) fn admin(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
+    for (key, value) in r.members(node, "admin") {
+        match key.value.as_str() {
+            "listen" => {
+                if let Some(found) = address(value, r) {
+                    config.admin.listen = found;
+                    config.admin.given = true;
+                }
+            }
+            "token" => {
+                let text = if matches!(value.value, Node::Map(_)) {
+                    secret_file(value, r)
+                } else {
+                    r.text(value)
+                };
+                let text = text
+                    .map(|text| text.trim().to_owned())
+                    .filter(|text| !text.is_empty());
+                if text.as_ref().is_some_and(|text| text.len() < MIN_TOKEN) {
+                    let help = Some("use at least 16 characters that nobody can guess".into());
+                    r.error("E011", value, "the admin token is too short".into(), help);
+                }
+                config.admin.token = text.map(Secret::new);
+            }
+            "dashboard" => r.inactive(key),
+            _ => r.unknown(key, &["listen", "token", "dashboard"]),
+        }
+    }
+}
+
+pub(super) fn storage(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
+    const SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
+    for (key, value) in r.members(node, "storage") {
+        match key.value.as_str() {
+            "url" => {
+                let Some(text) = r.text(value).filter(|text| !text.is_empty()) else {
+                    continue;
+                };
+                if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+                    config.storage = Some(text);
+                } else {
+                    let help = Some("write sqlite:./opm.db or postgres://user@host/name".into());
+                    r.error("E007", value, "`url` is no store".into(), help);
+                }
+            }
+            "retention" | "capture_bodies" => r.inactive(key),
+            _ => r.unknown(key, &["url", "retention", "capture_bodies"]),
+        }
+    }
+}
+
+pub(super) fn server(node: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut Reading<'_>) {
+    for (key, value) in r.members(node, "server") {
+        match key.value.as_str() {
+            "listen" => {
+                if let Some(found) = address(value, r) {
+                    config.listen = found;
+                    *listen_given = true;
+                }
+            }
+            "max_body" => {
+                if let Some(text) = r.text(value) {
+                    match crate::units::bytes(&text) {
+                        Some(bytes) => config.max_body = bytes,
+                        None => r.error(
+                            "E008",
+                            value,
+                            format!("`{text}` is not a size"),
+                            Some("write 32MiB".into()),
+                        ),
+                    }
+                }
+            }
+            "client_header" | "user_header" => {
+                if let Some(name) = r.text(value) {
+                    config.user_header = name.to_ascii_lowercase();
+                }
+            }
+            "drain" => {
+                if let Some(duration) = r.duration(value) {
+                    config.drain = duration;
+                }
+            }
+            "tls" => config.tls = tls(value, r),
+            "trusted_proxies" => config.trusted_proxies = r.networks(value),
+            "watch" => config.watch = r.flag(value).unwrap_or(true),
+            _ => r.unknown(
+                key,
+                &[
+                    "listen",
+                    "max_body",
+                    "client_header",
+                    "drain",
+                    "tls",
+                    "trusted_proxies",
+                    "watch",
+                ],
+            ),
+        }
+    }
+}
+
+fn tls(node: &Placed, r: &mut Reading<'_>) -> Option<Tls> {
+    let (mut cert, mut private) = (None, None);
+    for (key, value) in r.members(node, "tls") {
+        match key.value.as_str() {
+            "cert" => cert = readable(value, r),
+            "key" => private = readable(value, r),
+            _ => r.unknown(key, &["cert", "key"]),
+        }
+    }
+    match (cert, private) {
+        (Some(cert), Some(key)) => Some(Tls { cert, key }),
+        _ => {
+            r.error(
+                "E005",
+                node,
+                "`tls` needs `cert` and `key`, two PEM files".into(),
+                None,
+            );
+            None
+        }
+    }
+}
+
+/// The path of a file that exists and holds PEM.
+fn readable(node: &Placed, r: &mut Reading<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(r.text(node)?);
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.contains("-----BEGIN ") => Some(path),
+        Ok(_) => {
+            r.error("E010", node, "the file holds no PEM".into(), None);
+            None
+        }
+        Err(error) => {
+            r.error("E010", node, format!("the file cannot be read: {error}"), None);
+            None
+        }
+    }
+}

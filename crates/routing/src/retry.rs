@@ -1,0 +1,385 @@
+//! What follows a failed attempt: promise P5 of reliability.md as a table, and the budget of repetitions. Pure.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ai_api_converter::{Failure, FailureClass};
+use opm_config::{Retry, When};
+
+use crate::provider_keys::Parked;
+
+/// How far an attempt came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No connection: nothing was sent.
+    Connect,
+    /// The head of the answer did not come in time.
+    FirstByte,
+    /// The provider answered with an error, or broke off before its answer.
+    Answer,
+    /// A stream that began with success said an error before its first content.
+    FirstEvent,
+}
+
+/// What is done after a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// The same channel once more: at once, or after a jittered pause.
+    pub again: Option<Again>,
+    /// The same channel with another of its keys.
+    pub other_key: bool,
+    /// The next channel.
+    pub next: bool,
+    /// It counts against the channel.
+    pub counts: bool,
+    /// The key is left alone for so long.
+    pub park: Option<(Duration, Parked)>,
+}
+
+/// When the same channel is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// At once.
+    Now,
+    /// After a pause between the two limits of [`Retry`].
+    Later,
+}
+
+/// Longest parking that a provider can ask for.
+const MAX_PARK: Duration = Duration::from_secs(300);
+/// A key that the provider refuses.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// The row of promise P5 for a failure.
+#[must_use]
+pub fn verdict(failure: &Failure, stage: Stage, retry: &Retry) -> Verdict {
+    use FailureClass as C;
+    let wait = failure.retry_after.filter(|_| retry.honor_retry_after);
+    let on = |when: When| retry.when.contains(&when);
+    let limited = |counts: bool| Verdict {
+        other_key: on(When::RateLimited),
+        next: on(When::RateLimited),
+        counts,
+        park: wait.map(|wait| (wait.min(MAX_PARK), Parked::Limited)),
+        again: (wait.is_none() && on(When::RateLimited)).then_some(Again::Later),
+    };
+    let found = match (stage, failure.class) {
+        // What this channel's format cannot carry, another's could. Nothing was sent.
+        (_, C::Unsupported) => Verdict {
+            next: true,
+            ..Verdict::default()
+        },
+        (Stage::Connect, _) => Verdict {
+            again: on(When::Connect).then_some(Again::Now),
+            next: on(When::Connect),
+            counts: true,
+            ..Verdict::default()
+        },
+        (Stage::FirstByte, _) => Verdict {
+            next: on(When::FirstByteTimeout),
+            counts: true,
+            ..Verdict::default()
+        },
+        (_, C::RateLimited) => limited(wait.is_none()),
+        (_, C::Overloaded) => Verdict {
+            other_key: false,
+            ..limited(true)
+        },
+        (_, C::QuotaExhausted | C::UpstreamBilling) => Verdict {
+            other_key: on(When::RateLimited),
+            next: on(When::RateLimited),
+            park: Some((MAX_PARK, Parked::Limited)),
+            ..Verdict::default()
+        },
+        (_, C::UpstreamAuth) => Verdict {
+            other_key: on(When::Auth),
+            next: on(When::Auth),
+            park: Some((REFUSED, Parked::Refused)),
+            ..Verdict::default()
+        },
+        (_, C::ModelNotFound) => Verdict {
+            next: on(When::ModelNotFound),
+            ..Verdict::default()
+        },
+        (_, C::ServerError | C::UpstreamBad | C::Timeout) => Verdict {
+            next: on(When::ServerError),
+            counts: true,
+            ..Verdict::default()
+        },
+        _ => Verdict::default(),
+    };
+    match stage {
+        // The stream was answered once: another channel may do better, this one has had its chance.
+        Stage::FirstEvent => Verdict {
+            again: None,
+            counts: found.counts || found.next,
+            ..found
+        },
+        _ => found,
+    }
+}
+
+/// At most a fifth of the requests under way may be repeating themselves, but always three (promise P5): an outage must not be
+/// multiplied by everybody's second tries.
+#[derive(Debug, Default)]
+pub struct RetryBudget {
+    requests: AtomicUsize,
+    repeating: AtomicUsize,
+}
+
+const PERCENT: usize = 20;
+const ALWAYS: usize = 3;
+
+/// A request under way.
+#[derive(Debug)]
+pub struct Counted<'b>(&'b AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl RetryBudget {
+    /// Counts a request until the guard is dropped.
+    #[must_use]
+    pub fn enter(&self) -> Counted<'_> {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        Counted(&self.requests)
+    }
+
+    /// Leave to repeat an attempt, held until the guard is dropped.
+    #[must_use]
+    pub fn repeat(&self) -> Option<Counted<'_>> {
+        let most = (self.requests.load(Ordering::Acquire) * PERCENT / 100).max(ALWAYS);
+        let taken = self
+            .repeating
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |repeating| {
+                (repeating < most).then_some(repeating + 1)
+            });
+        taken.ok().map(|_| Counted(&self.repeating))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: FailureClass, seconds: Option<u64>) -> Failure {
+        Failure {
+            retry_after: seconds.map(Duration::from_secs),
+            ..Failure::new(class, "x")
+        }
+    }
+
+    #[test]
+    fn the_rows_of_promise_p5() {
+        use FailureClass as C;
+        let later = Some(Again::Later);
+        let secs = |seconds, why| Some((Duration::from_secs(seconds), why));
+        // class, Retry-After, stage -> again, other key, next, counts, park
+        let rows = [
+            (
+                C::UpstreamBad,
+                None,
+                Stage::Connect,
+                Some(Again::Now),
+                false,
+                true,
+                true,
+                None,
+            ),
+            (
+                C::RateLimited,
+                Some(7),
+                Stage::Answer,
+                None,
+                true,
+                true,
+                false,
+                secs(7, Parked::Limited),
+            ),
+            (
+                C::RateLimited,
+                Some(9_999),
+                Stage::Answer,
+                None,
+                true,
+                true,
+                false,
+                secs(300, Parked::Limited),
+            ),
+            (C::RateLimited, None, Stage::Answer, later, true, true, true, None),
+            (C::Overloaded, None, Stage::Answer, later, false, true, true, None),
+            (
+                C::Overloaded,
+                Some(2),
+                Stage::Answer,
+                None,
+                false,
+                true,
+                true,
+                secs(2, Parked::Limited),
+            ),
+            (C::ServerError, None, Stage::Answer, None, false, true, true, None),
+            (C::UpstreamBad, None, Stage::Answer, None, false, true, true, None),
+            (C::Timeout, None, Stage::FirstByte, None, false, true, true, None),
+            (
+                C::UpstreamAuth,
+                None,
+                Stage::Answer,
+                None,
+                true,
+                true,
+                false,
+                secs(60, Parked::Refused),
+            ),
+            (
+                C::QuotaExhausted,
+                None,
+                Stage::Answer,
+                None,
+                true,
+                true,
+                false,
+                secs(300, Parked::Limited),
+            ),
+            (
+                C::InvalidRequest,
+                None,
+                Stage::Answer,
+                None,
+                false,
+                false,
+                false,
+                None,
+            ),
+            (
+                C::ContextOverflow,
+                None,
+                Stage::Answer,
+                None,
+                false,
+                false,
+                false,
+                None,
+            ),
+            (
+                C::ContentBlocked,
+                None,
+                Stage::Answer,
+                None,
+                false,
+                false,
+                false,
+                None,
+            ),
+            (
+                C::ModelNotFound,
+                None,
+                Stage::Answer,
+                None,
+                false,
+                false,
+                false,
+                None,
+            ),
+            (C::TooLarge, None, Stage::Answer, None, false, false, false, None),
+            (
+                C::Unsupported,
+                None,
+                Stage::Answer,
+                None,
+                false,
+                true,
+                false,
+                None,
+            ),
+            (
+                C::Overloaded,
+                None,
+                Stage::FirstEvent,
+                None,
+                false,
+                true,
+                true,
+                None,
+            ),
+            (
+                C::RateLimited,
+                None,
+                Stage::FirstEvent,
+                None,
+                true,
+                true,
+                true,
+                None,
+            ),
+            (
+                C::InvalidRequest,
+                None,
+                Stage::FirstEvent,
+                None,
+                false,
+                false,
+                false,
+                None,
+            ),
+        ];
+        for (class, wait, stage, again, other_key, next, counts, park) in rows {
+            let wanted = Verdict {
+                again,
+                other_key,
+                next,
+                counts,
+                park,
+            };
+            let found = verdict(&failure(class, wait), stage, &Retry::default());
+            assert_eq!(found, wanted, "{class:?} {wait:?} {stage:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_list_is_not_tried_elsewhere() {
+        let never = Retry {
+            when: Vec::new(),
+            ..Retry::default()
+        };
+        for class in [
+            FailureClass::ServerError,
+            FailureClass::RateLimited,
+            FailureClass::UpstreamAuth,
+        ] {
+            let found = verdict(&failure(class, None), Stage::Answer, &never);
+            assert!(
+                !found.next && !found.other_key && found.again.is_none(),
+                "{class:?}"
+            );
+        }
+        let models = Retry {
+            when: vec![When::ModelNotFound],
+            ..Retry::default()
+        };
+        assert!(
+            verdict(
+                &failure(FailureClass::ModelNotFound, None),
+                Stage::Answer,
+                &models
+            )
+            .next
+        );
+    }
+
+    #[test]
+    fn a_fifth_of_the_requests_may_repeat_but_always_three() {
+        let budget = RetryBudget::default();
+        let few = [budget.repeat(), budget.repeat(), budget.repeat()];
+        assert!(few.iter().all(Option::is_some) && budget.repeat().is_none());
+        drop(few);
+        let requests: Vec<_> = (0..50).map(|_| budget.enter()).collect();
+        let many: Vec<_> = (0..20).filter_map(|_| budget.repeat()).collect();
+        assert_eq!(many.len(), 10);
+        drop((requests, many));
+        assert!(budget.repeat().is_some());
+    }
+}
