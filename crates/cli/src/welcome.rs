@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use opm_config::{Config, Models, Origin, Strategy};
+use opm_config::{Config, Models, Origin};
 use opm_core::hint;
 
 /// The start-up text.
@@ -40,11 +40,7 @@ pub(crate) fn welcome(config: &Config) -> String {
         );
     }
     if config.channels.len() > 1 {
-        let strategy = match config.strategy {
-            Strategy::Weighted => "weighted",
-            Strategy::RoundRobin => "round_robin",
-            Strategy::Failover => "failover",
-        };
+        let strategy = config.strategy.as_str();
         let _ = writeln!(
             out,
             "  order   {strategy} among channels of equal priority, the caller's own format first"

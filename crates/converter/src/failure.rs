@@ -68,6 +68,41 @@ pub enum FailureClass {
     Cancelled,
 }
 
+impl FailureClass {
+    /// Its word in metrics, logs and the admin API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureClass::InvalidRequest => "invalid_request",
+            FailureClass::Unsupported => "unsupported",
+            FailureClass::ContextOverflow => "context_overflow",
+            FailureClass::ContentBlocked => "content_blocked",
+            FailureClass::Auth => "auth",
+            FailureClass::Billing => "billing",
+            FailureClass::Permission => "permission",
+            FailureClass::ModelNotFound => "model_not_found",
+            FailureClass::NotFound => "not_found",
+            FailureClass::MethodNotAllowed => "method_not_allowed",
+            FailureClass::Conflict => "conflict",
+            FailureClass::TooLarge => "too_large",
+            FailureClass::UnsupportedMedia => "unsupported_media",
+            FailureClass::Unprocessable => "unprocessable",
+            FailureClass::RateLimited => "rate_limited",
+            FailureClass::QuotaExhausted => "quota_exhausted",
+            FailureClass::Overloaded => "overloaded",
+            FailureClass::ServerError => "server_error",
+            FailureClass::UpstreamBad => "upstream_bad",
+            FailureClass::UpstreamAuth => "upstream_auth",
+            FailureClass::UpstreamBilling => "upstream_billing",
+            FailureClass::Timeout => "timeout",
+            FailureClass::ClientTimeout => "client_timeout",
+            FailureClass::NoChannel => "no_channel",
+            FailureClass::NotImplemented => "not_implemented",
+            FailureClass::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A failure on its way to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -27,6 +27,10 @@ pub struct Scan<'a> {
     pub stream_options_at: Option<Range<usize>>,
     /// Byte offset behind the opening brace, where a member can be put in.
     pub members_at: usize,
+    /// How the conversation opens: the first messages, up to the first that no system speaks. The same on every turn.
+    pub opening: Option<Range<usize>>,
+    /// More came after the opening: this is not the conversation's first turn.
+    pub continues: bool,
     /// The names of the top-level members, as a set of the known ones: what the body's shape says about its format (wire.md 7.4).
     pub shape: Shape,
 }
@@ -102,9 +106,17 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
             return Ok(());
         }
         "stream_options" if reader.kind() == Kind::Object => return stream_options(found, reader),
-        "messages" => found.shape.messages = true,
-        "contents" | "generateContentRequest" => found.shape.contents = true,
-        "input" => found.shape.input = true,
+        "messages" | "contents" | "input" => {
+            match key {
+                "messages" => found.shape.messages = true,
+                "contents" => found.shape.contents = true,
+                _ => found.shape.input = true,
+            }
+            if reader.kind() == Kind::Array {
+                return opening(found, reader);
+            }
+        }
+        "generateContentRequest" => found.shape.contents = true,
         "prompt" => found.shape.prompt = true,
         "system" | "anthropic_version" | "stop_sequences" | "thinking" => found.shape.anthropic = true,
         _ => {}
@@ -118,6 +130,38 @@ fn string<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, Error> {
     } else {
         Ok(Some(reader.text()?.decode()))
     }
+}
+
+/// Where the conversation opens, for affinity: a hint, so a look at the edges of a message is enough to tell who speaks.
+fn opening<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>) -> Result<(), Error> {
+    let start = reader.offset();
+    let mut end = None;
+    reader.array(|reader, _| {
+        if end.is_some() {
+            found.continues = true;
+            return reader.skip();
+        }
+        let message = reader.raw()?;
+        if !is_preamble(message.get().as_bytes()) {
+            end = Some(reader.offset_behind());
+        }
+        Ok(())
+    })?;
+    found.opening = end.map(|end| start..end);
+    Ok(())
+}
+
+/// A message of the system or developer: its role stands near one of its ends.
+fn is_preamble(message: &[u8]) -> bool {
+    const EDGE: usize = 48;
+    let head = message.get(..EDGE).unwrap_or(message);
+    let tail = message
+        .get(message.len().saturating_sub(EDGE)..)
+        .unwrap_or_default();
+    [head, tail].into_iter().any(|edge| {
+        memchr::memmem::find(edge, b"\"system\"").is_some()
+            || memchr::memmem::find(edge, b"\"developer\"").is_some()
+    })
 }
 
 fn stream_options(found: &mut Scan<'_>, reader: &mut Reader<'_>) -> Result<(), Error> {

@@ -10,8 +10,11 @@ use ai_api_converter::{
 use bytes::Bytes;
 use opm_config::Channel;
 use opm_core::RequestId;
-use opm_routing::Candidate;
+use opm_routing::{Candidate, Stage};
+use opm_telemetry::Metrics;
+use tokio::time::Instant as Deadline;
 
+use crate::answer::too_long;
 use crate::body;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
@@ -39,6 +42,9 @@ pub(crate) struct Exchange<'e> {
     /// The caller's credential, for channels without keys.
     pub(crate) caller: Option<&'e Credential>,
     pub(crate) now: u64,
+    /// When the request came.
+    pub(crate) started: Instant,
+    pub(crate) metrics: &'e Metrics,
 }
 
 /// An upstream that answered with success, and how its answer becomes the client's.
@@ -49,19 +55,29 @@ pub(crate) struct Answered<'a> {
     /// Chat relay: usage was asked for by us only.
     pub(crate) hide_usage: bool,
     pub(crate) idle: Duration,
+    /// When the whole request must be over.
+    pub(crate) deadline: Deadline,
+    /// When it was sent.
+    pub(crate) sent: Instant,
 }
 
 /// Why an attempt did not answer.
 pub(crate) enum Missed {
     /// The client left meanwhile.
     Gone,
-    /// A failure, and whether another channel may do better.
-    Failed(Failure, bool),
+    /// A failure, and how far the attempt had come.
+    Failed(Failure, Stage),
 }
 
 impl From<UpstreamError> for Missed {
     fn from(error: UpstreamError) -> Self {
-        Missed::Failed(transport(error), true)
+        use UpstreamErrorKind as K;
+        let stage = match error.kind {
+            K::Dns | K::Connect | K::Tls | K::ConnectTimeout => Stage::Connect,
+            K::FirstByteTimeout => Stage::FirstByte,
+            K::IdleTimeout | K::Reset | K::Protocol => Stage::Answer,
+        };
+        Missed::Failed(transport(error), stage)
     }
 }
 
@@ -76,20 +92,31 @@ pub(crate) fn transport(error: UpstreamError) -> Failure {
 }
 
 impl Exchange<'_> {
-    /// Sends the request to a candidate and reads the head of its answer.
+    /// When the request must be over at this channel.
+    fn deadline(&self, channel: &Channel) -> Deadline {
+        let total = if self.stream {
+            channel.timeouts.total_stream
+        } else {
+            channel.timeouts.total
+        };
+        Deadline::from_std(self.started + total)
+    }
+
+    /// Sends the request to a candidate with the key of this number and reads the head of its answer.
     pub(crate) async fn attempt<'a>(
         &self,
         client: &mut Client,
         upstreams: &'a Upstreams,
         (channel, peer): (&'a Channel, &'a EndpointPeer),
         candidate: &Candidate,
+        key: Option<usize>,
         waited: &mut Duration,
     ) -> Result<Answered<'a>, Missed> {
-        let credential = self.credential(channel)?;
+        let credential = self.credential(channel, key)?;
         let same = candidate.format == self.format;
-        let hide_usage =
-            same && self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true);
+        let encoding = Instant::now();
         let (body, conversion) = self.encode(channel, candidate, same)?;
+        self.metrics.stage("encode", encoding.elapsed());
         let endpoint = self
             .endpoint
             .map(|endpoint| endpoint.replace("{model}", &candidate.model));
@@ -105,39 +132,40 @@ impl Exchange<'_> {
         };
         let request = outgoing.request(client, body);
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
-        let started = Instant::now();
-        let sent = tokio::select! {
+        let deadline = self.deadline(channel);
+        let sent = Instant::now();
+        let response = tokio::select! {
             biased;
-            sent = upstreams.send(peer, &request, channel.timeouts.first_byte) => sent,
+            response = tokio::time::timeout_at(deadline, upstreams.send(peer, &request, channel.timeouts.first_byte)) => response,
             _ = client.gone() => return Err(Missed::Gone),
         };
-        *waited += started.elapsed();
-        let mut response = sent?;
-        if response.status() < 300 {
-            return Ok(Answered {
-                response,
-                conversion,
-                hide_usage,
-                idle: channel.timeouts.idle,
-            });
+        *waited += sent.elapsed();
+        let response = response.map_err(|_| too_long())??;
+        let answered = Answered {
+            response,
+            conversion,
+            hide_usage: same && self.asks_for_usage(),
+            idle: channel.timeouts.idle,
+            deadline,
+            sent,
+        };
+        if answered.response.status() < 300 {
+            return Ok(answered);
         }
-        let status = response.status();
-        // Redirects are never followed: they would carry the provider key somewhere else.
-        let status = if status < 400 { 502 } else { status };
-        let started = Instant::now();
-        let read = tokio::select! {
-            read = response.body(MAX_ERROR, channel.timeouts.idle) => read.unwrap_or_default(),
-            _ = client.gone() => return Err(Missed::Gone),
-        };
-        *waited += started.elapsed();
-        let header = |name: &str| response.header(name).map(str::to_owned);
-        let failure = from_upstream(Some(status), &header, &read, own_credential);
-        let other_channel = failure.is_channels_fault();
-        Err(Missed::Failed(failure, other_channel))
+        Err(refused(client, answered, own_credential, waited).await)
     }
 
-    fn credential<'c>(&'c self, channel: &'c Channel) -> Result<Option<Credentials<'c>>, Missed> {
-        if let Some(key) = channel.keys.first() {
+    /// Chat: usage is asked for by us only, so the client must not see it.
+    fn asks_for_usage(&self) -> bool {
+        self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true)
+    }
+
+    fn credential<'c>(
+        &'c self,
+        channel: &'c Channel,
+        key: Option<usize>,
+    ) -> Result<Option<Credentials<'c>>, Missed> {
+        if let Some(key) = key.and_then(|key| channel.keys.get(key)) {
             return Ok(Some(Credentials::Own(key.expose())));
         }
         let Some(caller) = self.caller else {
@@ -150,7 +178,10 @@ impl Exchange<'_> {
                 mismatch.wanted.as_str(),
                 mismatch.looks_like.as_str(),
             );
-            return Err(Missed::Failed(Failure::new(FailureClass::Auth, text), false));
+            return Err(Missed::Failed(
+                Failure::new(FailureClass::Auth, text),
+                Stage::Answer,
+            ));
         }
         Ok(Some(Credentials::Caller(caller)))
     }
@@ -193,12 +224,32 @@ impl Exchange<'_> {
             ..Options::default()
         };
         // What this channel's format cannot carry, a channel of the client's own format could.
-        let converted = convert_request(self.body, &source, &target, &options).map_err(|error| {
-            let failure = Failure::from(error);
-            let other = failure.class == FailureClass::Unsupported;
-            Missed::Failed(failure, other)
-        })?;
+        let converted = convert_request(self.body, &source, &target, &options)
+            .map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
         let conversion = (!same).then_some((converted.context, converted.report));
         Ok((converted.body.into(), conversion))
     }
+}
+
+/// Reads what the upstream says when it refuses.
+async fn refused(
+    client: &mut Client,
+    mut answered: Answered<'_>,
+    own_credential: bool,
+    waited: &mut Duration,
+) -> Missed {
+    let status = answered.response.status();
+    // Redirects are never followed: they would carry the provider key somewhere else.
+    let status = if status < 400 { 502 } else { status };
+    let started = Instant::now();
+    let read = tokio::select! {
+        read = answered.response.body(MAX_ERROR, answered.idle) => read.unwrap_or_default(),
+        _ = client.gone() => return Missed::Gone,
+    };
+    *waited += started.elapsed();
+    let header = |name: &str| answered.response.header(name).map(str::to_owned);
+    Missed::Failed(
+        from_upstream(Some(status), &header, &read, own_credential),
+        Stage::Answer,
+    )
 }

@@ -2,15 +2,22 @@
 //!
 //! One straight function per stage. [`net`] is the only place that names Pingora; [`gateway`] reads like the picture.
 
+mod answer;
 mod attempt;
 mod body;
+mod dispatch;
 pub mod gateway;
+mod headers;
+pub mod history;
+mod listing;
 pub mod net;
 mod outgoing;
 mod pump;
+mod record;
+mod refusal;
 mod reply;
 pub mod snapshot;
 pub mod stage;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Parts};
 pub use snapshot::Snapshot;

@@ -40,6 +40,10 @@ pub(crate) struct Pump<'p> {
     /// Head of the client's answer.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) idle: Duration,
+    /// When the whole request must be over.
+    pub(crate) end: tokio::time::Instant,
+    /// When the client's head left.
+    pub(crate) committed: &'p mut Option<Instant>,
     /// Time spent waiting for the upstream.
     pub(crate) waited: &'p mut Duration,
 }
@@ -51,6 +55,8 @@ enum Event {
     Chunk(Result<Option<Bytes>, Failure>),
     Gone,
     Timer,
+    /// The whole request took too long.
+    End,
 }
 
 impl Pump<'_> {
@@ -70,6 +76,13 @@ impl Pump<'_> {
             }
             let progress = match event {
                 Event::Gone => return Ending::Gone(self.usage()),
+                Event::End => Progress {
+                    failure: Some(Failure::new(
+                        ai_api_converter::FailureClass::Timeout,
+                        "The request took longer than the gateway waits in all.",
+                    )),
+                    ..Progress::default()
+                },
                 Event::Timer if held => self.stream.release(&mut out),
                 Event::Timer if committed => {
                     self.stream.keep_alive(&mut out);
@@ -96,6 +109,7 @@ impl Pump<'_> {
             }
             if !committed && (progress.content || progress.ended) {
                 committed = true;
+                *self.committed = Some(Instant::now());
                 if self.start().await.is_err() {
                     return Ending::Gone(self.usage());
                 }
@@ -132,7 +146,9 @@ impl Pump<'_> {
             biased;
             chunk = response.chunk(patience) => Event::Chunk(chunk.map_err(transport)),
             _ = self.client.gone() => Event::Gone,
-            () = sleep_until(deadline) => Event::Timer,
+            () = sleep_until(deadline.min(self.end)) => {
+                if deadline <= self.end { Event::Timer } else { Event::End }
+            }
         };
         *self.waited += started.elapsed();
         event

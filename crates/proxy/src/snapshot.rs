@@ -1,24 +1,39 @@
 //! What a request sees of the configuration: one immutable value, swapped as a whole.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use opm_config::{Channel, Config, Models};
+use opm_config::{Channel, Config, Models, Strategy};
+use opm_routing::{ChannelLive, Live};
 
 use crate::net::peer::{Address, EndpointPeer, HttpVersion};
+use crate::stage::authenticate::Keyring;
 
 /// A configuration with everything that is made of it once.
 pub struct Snapshot {
     /// The configuration.
     pub config: Config,
+    /// The live sides of its channels, in its order.
+    pub live: Vec<Arc<ChannelLive>>,
+    /// Its client keys.
+    pub keyring: Keyring,
+    /// Some route chooses by the number of requests under way.
+    pub counts_requests: bool,
     peers: Vec<EndpointPeer>,
     /// Model names that may be metric labels.
     names: HashSet<String>,
 }
 
 impl Snapshot {
-    /// Prepares a configuration.
+    /// Prepares a configuration. Channels that keep their name keep their live state; `pepper` recognizes issued client keys.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, live: &Live, pepper: Option<[u8; 32]>) -> Self {
+        let live = live.adopt(&config);
+        let keyring = Keyring::new(&config, pepper);
+        let strategies = config.rules.iter().filter_map(|rule| rule.strategy);
+        let counts_requests = strategies
+            .chain([config.strategy])
+            .any(|strategy| strategy == Strategy::LeastConnections);
         let peers = config.channels.iter().map(peer).collect();
         let mut names: HashSet<String> = config.aliases.iter().map(|(alias, _)| alias.clone()).collect();
         for channel in &config.channels {
@@ -34,7 +49,14 @@ impl Snapshot {
                 ),
             }
         }
-        Snapshot { config, peers, names }
+        Snapshot {
+            config,
+            live,
+            keyring,
+            counts_requests,
+            peers,
+            names,
+        }
     }
 
     /// A channel and where it is.
@@ -54,9 +76,6 @@ impl Snapshot {
     }
 }
 
-/// TLS handshakes get this long on top of the TCP connection (promise P7).
-const TLS: std::time::Duration = std::time::Duration::from_secs(5);
-
 fn peer(channel: &Channel) -> EndpointPeer {
     let url = &channel.base_url;
     let version = if channel.http1 {
@@ -70,5 +89,5 @@ fn peer(channel: &Channel) -> EndpointPeer {
         tls: url.tls,
         version,
     };
-    EndpointPeer::new(&address, channel.timeouts.connect, TLS)
+    EndpointPeer::new(&address, channel.timeouts.connect, channel.timeouts.tls)
 }

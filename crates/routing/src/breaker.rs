@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn half_of_twenty_failures_in_the_window_open_it_and_old_ones_are_forgotten() {
         let mut breaker = Breaker::new(Limits::default());
-        let mut turn = |breaker: &mut Breaker, now: Millis| {
+        let turn = |breaker: &mut Breaker, now: Millis| {
             let good = breaker.admit(now).unwrap();
             breaker.succeeded(now, good);
             fail(breaker, now);

@@ -113,9 +113,11 @@ impl ChannelLive {
         self.inner.lock().latency.get(now)
     }
 
-    /// The next usable key.
-    pub fn take_key(&self, now: Millis, tried: &[usize]) -> Option<usize> {
-        self.inner.lock().keys.take(now, tried)
+    /// The next usable key; with `force` a parked one rather than none.
+    pub fn take_key(&self, now: Millis, tried: &[usize], force: bool) -> Option<usize> {
+        let keys = &mut self.inner.lock().keys;
+        keys.take(now, tried)
+            .or_else(|| keys.soonest(now).filter(|_| force && tried.is_empty()))
     }
 
     /// Leaves a key alone until then.

@@ -71,6 +71,17 @@ pub enum Skip {
     Parked(Millis, Parked),
 }
 
+impl Skip {
+    /// When it passes by itself.
+    #[must_use]
+    pub fn until(&self) -> Option<Millis> {
+        match self {
+            Skip::Open(until) | Skip::Parked(until, _) => Some(*until),
+            _ => None,
+        }
+    }
+}
+
 /// Where a request may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -78,7 +89,8 @@ pub struct Plan {
     pub candidates: Vec<Candidate>,
     /// The others, and why not.
     pub skipped: Vec<(usize, Skip)>,
-    /// All that could serve are broken: the one candidate is tried once, whatever its breaker says.
+    /// All that could serve are broken or out of keys: the one that recovers first is tried once all the same. The last channel is
+    /// never ejected: an honest error of the provider tells the caller more than our silence.
     pub last_resort: bool,
     /// How candidates of equal standing were ordered.
     pub strategy: Strategy,
@@ -99,8 +111,6 @@ pub enum NoRoute {
     OtherApi,
     /// All that serve it are switched off.
     SwitchedOff,
-    /// All keys of all that serve it are parked; until when, and why the first to come back is.
-    Parked(Millis, Parked),
 }
 
 impl fmt::Display for NoRoute {
@@ -110,10 +120,6 @@ impl fmt::Display for NoRoute {
             NoRoute::ModelNotAllowed => "the key may not use this model",
             NoRoute::OtherApi => "no channel serves this API for this model",
             NoRoute::SwitchedOff => "the channels of this model are switched off",
-            NoRoute::Parked(_, Parked::Limited) => "the providers limit all channels of this model",
-            NoRoute::Parked(_, Parked::Refused) => {
-                "the providers refuse the keys of all channels of this model"
-            }
         })
     }
 }
@@ -143,18 +149,17 @@ pub fn plan(
         .position(|rule| applies(&rule.matches, wanted, model));
     let rule = number.and_then(|number| config.rules.get(number));
     let mut found = gather(config, wanted, world, model, rule);
-    let last_resort = found.candidates.is_empty() && !found.broken.is_empty();
+    let last_resort = found.candidates.is_empty() && !found.hindered.is_empty();
+    found.hindered.sort_by_key(|(_, why)| why.until());
+    let mut hindered = std::mem::take(&mut found.hindered).into_iter();
     if last_resort {
-        found.candidates = std::mem::take(&mut found.broken);
-    } else {
-        let open = found.broken.drain(..).filter_map(|candidate| {
-            match world.channels.get(candidate.channel)?.standing(world.now) {
-                Standing::Open(until) => Some((candidate.channel, Skip::Open(until))),
-                Standing::Closed | Standing::HalfOpen => None,
-            }
-        });
-        found.skipped.extend(open);
+        found
+            .candidates
+            .extend(hindered.next().map(|(candidate, _)| candidate));
     }
+    found
+        .skipped
+        .extend(hindered.map(|(candidate, why)| (candidate.channel, why)));
     if found.candidates.is_empty() {
         return Err((found.reason(), found.skipped));
     }
@@ -172,9 +177,6 @@ pub fn plan(
         chance,
     );
     let sticky = !last_resort && prefer_known(config, &mut candidates, wanted);
-    if last_resort {
-        candidates.truncate(1);
-    }
     Ok(Plan {
         candidates,
         skipped: found.skipped,
@@ -188,21 +190,14 @@ pub fn plan(
 #[derive(Default)]
 struct Gathered {
     candidates: Vec<Candidate>,
-    /// Fit, but with an open breaker.
-    broken: Vec<Candidate>,
+    /// Fit, but with an open breaker or without a key.
+    hindered: Vec<(Candidate, Skip)>,
     skipped: Vec<(usize, Skip)>,
 }
 
 impl Gathered {
     /// Why there is no candidate: the reason that is nearest to serving.
     fn reason(&self) -> NoRoute {
-        let parked = self.skipped.iter().filter_map(|(_, why)| match why {
-            Skip::Parked(until, why) => Some((*until, *why)),
-            _ => None,
-        });
-        if let Some((until, why)) = parked.min_by_key(|(until, _)| *until) {
-            return NoRoute::Parked(until, why);
-        }
         let any = |test: fn(&Skip) -> bool| self.skipped.iter().any(|(_, why)| test(why));
         if any(|why| matches!(why, Skip::State(_))) {
             NoRoute::SwitchedOff
@@ -226,13 +221,13 @@ fn gather(
         match fit(number, channel, wanted, model, rule) {
             Ok(candidate) => match hindrance(channel, world.channels.get(number), world.now) {
                 None => found.candidates.push(candidate),
-                Some(Skip::Open(_)) => found.broken.push(candidate),
+                Some(why) if why.until().is_some() => found.hindered.push((candidate, why)),
                 Some(why) => found.skipped.push((number, why)),
             },
             Err(why) => found.skipped.push((number, why)),
         }
     }
-    let nobody = found.candidates.is_empty() && found.broken.is_empty();
+    let nobody = found.candidates.is_empty() && found.hindered.is_empty();
     if nobody && config.origin == Origin::Transparent {
         found.candidates.extend(transparent(config, wanted));
     }

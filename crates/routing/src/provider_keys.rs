@@ -51,6 +51,18 @@ impl ProviderKeys {
         Some(at)
     }
 
+    /// The key that is free first, parked or not: for when nobody else can serve.
+    #[must_use]
+    pub fn soonest(&self, now: Millis) -> Option<usize> {
+        let free = |at: &usize| {
+            self.keys
+                .get(*at)
+                .and_then(|key| key.parked)
+                .map_or(now, |(until, _)| until.max(now))
+        };
+        (0..self.keys.len()).min_by_key(free)
+    }
+
     fn is_parked(&self, at: usize, now: Millis) -> bool {
         let parked = self.keys.get(at).and_then(|key| key.parked);
         parked.is_some_and(|(until, _)| now < until)
@@ -104,6 +116,7 @@ mod tests {
         keys.park(0, 50, Parked::Refused);
         keys.park(2, 70, Parked::Limited);
         assert_eq!(keys.all_parked(10), Some((50, Parked::Refused)));
+        assert_eq!(keys.soonest(10), Some(0));
         assert_eq!((keys.all_parked(60), keys.parked(60)), (None, (2, 3)));
     }
 

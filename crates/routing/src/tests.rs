@@ -204,16 +204,16 @@ fn open_channels_are_stepped_around_but_the_last_is_never_ejected() {
 }
 
 #[test]
-fn channels_whose_keys_are_all_parked_wait_for_the_first_of_them() {
+fn channels_whose_keys_are_all_parked_are_the_last_resort_the_first_to_come_back_first() {
     let mut scene = Scene::equals("failover", &[1, 1]);
     scene.channels[0].park_key(0, 5_000, Parked::Limited);
     assert_eq!(scene.order(0), [1]);
     scene.channels[1].park_key(0, 3_000, Parked::Limited);
-    assert_eq!(
-        scene.plan_at(0, |_| {}),
-        Err(NoRoute::Parked(3_000, Parked::Limited))
-    );
-    assert_eq!(scene.order(3_000), [1]);
+    let found = scene.plan_at(0, |_| {}).unwrap();
+    assert!(found.last_resort && found.candidates.len() == 1 && found.candidates[0].channel == 1);
+    assert_eq!(found.skipped, [(0, Skip::Parked(5_000, Parked::Limited))]);
+    let found = scene.plan_at(3_000, |_| {}).unwrap();
+    assert!(!found.last_resort && found.candidates[0].channel == 1);
 }
 
 #[test]

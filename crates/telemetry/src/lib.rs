@@ -4,4 +4,4 @@
 
 mod metrics;
 
-pub use metrics::{METRICS, Metrics, Outcome};
+pub use metrics::{ChannelGauges, METRICS, Metrics, Outcome};

@@ -46,6 +46,31 @@ pub const METRICS: &[(&str, &str, &str)] = &[
         "Streams being relayed or converted now.",
     ),
     ("opm_attempts_total", "counter", "Tries at a channel, by outcome."),
+    (
+        "opm_time_to_first_token_seconds",
+        "histogram",
+        "From sending a request to a channel to the first content of its answer, seconds.",
+    ),
+    (
+        "opm_stage_seconds",
+        "histogram",
+        "The gateway's own time in one stage of a request: route, encode, seconds.",
+    ),
+    (
+        "opm_in_flight",
+        "gauge",
+        "Requests under way at a channel, streams until their end.",
+    ),
+    (
+        "opm_breaker_state",
+        "gauge",
+        "Breaker of a channel: 0 closed, 1 half open, 2 open.",
+    ),
+    (
+        "opm_keys_parked",
+        "gauge",
+        "Provider keys of a channel that are left alone for a while.",
+    ),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +105,27 @@ struct AttemptLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabels {
+    channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: &'static str,
+}
+
+/// The state of a channel at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChannelGauges {
+    /// Requests under way.
+    pub in_flight: i64,
+    /// 0 closed, 1 half open, 2 open.
+    pub breaker: i64,
+    /// Parked keys.
+    pub parked: i64,
+}
+
 /// How a request ended.
 #[derive(Clone, Debug)]
 pub struct Outcome<'o> {
@@ -109,11 +155,22 @@ pub struct Metrics {
     overhead: Histogram,
     streams: Gauge,
     attempts: Family<AttemptLabels, Counter<u64, AtomicU64>>,
+    first_token: Family<ChannelLabels, Histogram, Buckets>,
+    stages: Family<StageLabels, Histogram, Buckets>,
+    in_flight: Family<ChannelLabels, Gauge>,
+    breakers: Family<ChannelLabels, Gauge>,
+    parked: Family<ChannelLabels, Gauge>,
 }
 
 fn seconds() -> Histogram {
     Histogram::new([
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+    ])
+}
+
+fn own_time() -> Histogram {
+    Histogram::new([
+        0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5,
     ])
 }
 
@@ -132,9 +189,10 @@ impl Metrics {
         let tokens = Family::default();
         let limits = Family::<LimitLabels, Counter<u64, AtomicU64>>::default();
         let attempts = Family::default();
-        let overhead = Histogram::new([
-            0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5,
-        ]);
+        let overhead = own_time();
+        let first_token: Family<ChannelLabels, Histogram, Buckets> = Family::new_with_constructor(seconds);
+        let stages: Family<StageLabels, Histogram, Buckets> = Family::new_with_constructor(own_time);
+        let (in_flight, breakers, parked) = (Family::default(), Family::default(), Family::default());
         let streams = Gauge::default();
         let mut registry = Registry::default();
         let help = |name: &str| {
@@ -160,6 +218,15 @@ impl Metrics {
         );
         registry.register("opm_streams_open", help("opm_streams_open"), streams.clone());
         registry.register("opm_attempts", help("opm_attempts_total"), attempts.clone());
+        registry.register(
+            "opm_time_to_first_token_seconds",
+            help("opm_time_to_first_token_seconds"),
+            first_token.clone(),
+        );
+        registry.register("opm_stage_seconds", help("opm_stage_seconds"), stages.clone());
+        registry.register("opm_in_flight", help("opm_in_flight"), in_flight.clone());
+        registry.register("opm_breaker_state", help("opm_breaker_state"), breakers.clone());
+        registry.register("opm_keys_parked", help("opm_keys_parked"), parked.clone());
         Metrics {
             registry: Arc::new(registry),
             requests,
@@ -168,6 +235,11 @@ impl Metrics {
             overhead,
             streams,
             attempts,
+            first_token,
+            stages,
+            in_flight,
+            breakers,
+            parked,
         }
     }
 
@@ -231,6 +303,38 @@ impl Metrics {
             .inc();
     }
 
+    /// Records the time to the first token of an answer.
+    pub fn first_token(&self, channel: &str, time: Duration) {
+        let labels = ChannelLabels {
+            channel: channel.to_owned(),
+        };
+        self.first_token
+            .get_or_create(&labels)
+            .observe(time.as_secs_f64());
+    }
+
+    /// Records our own time in a stage.
+    pub fn stage(&self, stage: &'static str, time: Duration) {
+        self.stages
+            .get_or_create(&StageLabels { stage })
+            .observe(time.as_secs_f64());
+    }
+
+    /// Sets the state of all channels; channels that are gone lose their series.
+    pub fn channels<'c>(&self, channels: impl Iterator<Item = (&'c str, ChannelGauges)>) {
+        self.in_flight.clear();
+        self.breakers.clear();
+        self.parked.clear();
+        for (channel, gauges) in channels {
+            let labels = ChannelLabels {
+                channel: channel.to_owned(),
+            };
+            self.in_flight.get_or_create(&labels).set(gauges.in_flight);
+            self.breakers.get_or_create(&labels).set(gauges.breaker);
+            self.parked.get_or_create(&labels).set(gauges.parked);
+        }
+    }
+
     /// Counts an open stream until the guard is dropped.
     #[must_use]
     pub fn stream(&self) -> StreamGuard {
@@ -283,6 +387,9 @@ mod tests {
                 ..Usage::default()
             },
         );
+        metrics.first_token("a", Duration::from_millis(30));
+        metrics.stage("route", Duration::from_micros(3));
+        metrics.channels([("a", ChannelGauges::default())].into_iter());
         let _open = metrics.stream();
         let text = metrics.render();
         for (name, ..) in METRICS.iter().filter(|row| row.0 != "rate_limit_exceeded_total") {

@@ -85,6 +85,14 @@ impl Client {
         &self.session.req_header().headers
     }
 
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        let address = self.session.client_addr()?.as_inet()?.ip();
+        // A dual-stack listener shows IPv4 clients as mapped addresses.
+        Some(address.to_canonical())
+    }
+
     /// The text of a request header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {

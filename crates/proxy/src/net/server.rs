@@ -23,6 +23,12 @@ pub trait Handler: Send + Sync + 'static {
     fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 }
 
+impl Handler for Box<dyn Handler> {
+    fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
+        (**self).handle(client)
+    }
+}
+
 /// A request head must be complete within this time.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 /// An idle connection is kept for this long, seconds.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use opm_telemetry::Metrics;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server};
+use pingora_core::server::{RunArgs, Server, ShutdownWatch};
+use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
 
 use super::client::Client;
@@ -34,45 +36,55 @@ pub struct Listening {
     pub drain: Duration,
     /// Take the listeners over from a running process.
     pub upgrade: bool,
+    /// The socket over which listeners are handed over; both processes must name the same.
+    pub upgrade_socket: String,
 }
 
-/// Runs the proxy and the metrics listener until a signal ends them.
+/// Everything that runs beside the proxy itself.
+pub struct Beside {
+    /// Metrics of the whole process.
+    pub metrics: Metrics,
+    /// Called before each scrape, to set what is measured only then.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
+    /// The admin API, if it is served.
+    pub admin: Option<(SocketAddr, Box<dyn Handler>)>,
+    /// Tasks that run as long as the process.
+    pub background: Vec<(String, Task)>,
+    /// What SIGHUP does.
+    pub reload: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A task for the life of the process, started on a runtime of its own.
+pub type Task = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// Runs the proxy and what belongs to it until a signal ends them.
 ///
 /// # Errors
 /// The certificate cannot be used.
 pub fn run_server<H: Handler>(
     handler: H,
-    metrics: Metrics,
     drain: Drain,
     listening: &Listening,
-    reload: Box<dyn Fn() + Send + Sync>,
+    beside: Beside,
 ) -> Result<(), String> {
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let conf = ServerConf {
-        threads,
-        grace_period_seconds: Some(listening.drain.as_secs()),
-        graceful_shutdown_timeout_seconds: Some(1),
-        upgrade_sock: format!("/tmp/opm-{}.sock", listening.proxy.port()),
-        ..ServerConf::default()
-    };
-    let opt = Opt {
-        upgrade: listening.upgrade,
-        ..Opt::default()
-    };
-    let mut server = Server::new_with_opt_and_conf(Some(opt), conf);
+    let mut server = server(listening);
     server.bootstrap();
     let mut proxy = Service::new("proxy".into(), HttpServer::new(handler, drain.clone()));
     proxy.add_listener(listener(listening.proxy, listening.tls.as_ref())?);
     server.add_service(proxy);
-    let mut exporter = Service::new(
-        "metrics".into(),
-        HttpServer::new(Exporter(metrics), Drain::default()),
-    );
-    exporter.threads = Some(1);
-    exporter.add_listener(listener(listening.metrics, None)?);
-    server.add_service(exporter);
+    let exporter = Exporter {
+        metrics: beside.metrics,
+        refresh: beside.refresh,
+    };
+    server.add_service(small("metrics", exporter, listening.metrics)?);
+    if let Some((address, admin)) = beside.admin {
+        server.add_service(small("admin", admin, address)?);
+    }
+    for (name, task) in beside.background {
+        server.add_service(background_service(&name, Runs(task)));
+    }
     let signals = Signals {
-        reload,
+        reload: beside.reload,
         drain,
         deadline: listening.drain,
     };
@@ -80,6 +92,43 @@ pub fn run_server<H: Handler>(
         shutdown_signal: Box::new(signals),
     });
     Ok(())
+}
+
+fn server(listening: &Listening) -> Server {
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let conf = ServerConf {
+        threads,
+        grace_period_seconds: Some(listening.drain.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upgrade_sock: listening.upgrade_socket.clone(),
+        ..ServerConf::default()
+    };
+    let opt = Opt {
+        upgrade: listening.upgrade,
+        ..Opt::default()
+    };
+    Server::new_with_opt_and_conf(Some(opt), conf)
+}
+
+/// A listener that does not carry the traffic: one thread.
+fn small<H: Handler>(name: &str, handler: H, address: SocketAddr) -> Result<Service<HttpServer<H>>, String> {
+    let mut service = Service::new(name.into(), HttpServer::new(handler, Drain::default()));
+    service.threads = Some(1);
+    service.add_listener(listener(address, None)?);
+    Ok(service)
+}
+
+/// Runs a task until the process stops.
+struct Runs(Task);
+
+#[async_trait]
+impl BackgroundService for Runs {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        tokio::select! {
+            () = (self.0)() => {}
+            _ = shutdown.wait_for(|stopping| *stopping) => {}
+        }
+    }
 }
 
 fn listener(address: SocketAddr, tls: Option<&(PathBuf, PathBuf)>) -> Result<ListenerConfig, String> {
@@ -94,14 +143,18 @@ fn listener(address: SocketAddr, tls: Option<&(PathBuf, PathBuf)>) -> Result<Lis
 }
 
 /// Serves `/metrics`, nothing else.
-struct Exporter(Metrics);
+struct Exporter {
+    metrics: Metrics,
+    refresh: Box<dyn Fn() + Send + Sync>,
+}
 
 impl Handler for Exporter {
     fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
         Box::pin(async move {
             let known = client.path() == "/metrics" && matches!(client.method(), "GET" | "HEAD");
             let (status, body) = if known {
-                (200, self.0.render())
+                (self.refresh)();
+                (200, self.metrics.render())
             } else {
                 (404, "only /metrics is served here\n".into())
             };

@@ -1,0 +1,187 @@
+//! The upstream said yes: its answer becomes the client's, whole or as a stream.
+
+use std::time::{Duration, Instant};
+
+use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
+use ai_api_converter::{Failure, FailureClass, Usage, convert_response};
+use bytes::Bytes;
+use opm_routing::Stage;
+use opm_telemetry::Metrics;
+
+use crate::attempt::{Answered, Exchange, Missed};
+use crate::headers::{answer_headers, stream_headers};
+use crate::net::client::Client;
+use crate::pump::{Ending, Pump};
+use crate::record::Record;
+use crate::reply;
+
+/// Largest answer that is converted as a whole, bytes.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// An answer that the client has, or has as much of as it stayed for.
+pub(crate) struct Given {
+    pub(crate) usage: Usage,
+    /// From the sending of the request to the first content, or to the whole answer.
+    pub(crate) first_token: Duration,
+    /// The upstream broke off after its answer had begun: it counts against the channel although the request is over.
+    pub(crate) broken: bool,
+}
+
+/// Passes an answer on.
+///
+/// # Errors
+/// Nothing was sent to the client yet: another channel may be tried.
+pub(crate) async fn give(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    answered: Answered<'_>,
+    metrics: &Metrics,
+    record: &mut Record,
+) -> Result<Given, Missed> {
+    if exchange.stream {
+        let _open = metrics.stream();
+        stream(client, exchange, answered, record).await
+    } else {
+        whole(client, exchange, answered, record).await
+    }
+}
+
+async fn stream(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    answered: Answered<'_>,
+    record: &mut Record,
+) -> Result<Given, Missed> {
+    let mut headers = answer_headers(exchange, &answered);
+    stream_headers(exchange, &mut headers);
+    let mut committed = None;
+    let pump = Pump {
+        client,
+        stream: stream_of(exchange, &answered),
+        format: exchange.format,
+        headers,
+        idle: answered.idle,
+        end: answered.deadline,
+        waited: &mut record.waited,
+        committed: &mut committed,
+    };
+    let ending = pump.run(answered.response).await;
+    let first_token = committed.map_or(answered.sent.elapsed(), |at: Instant| {
+        at.duration_since(answered.sent)
+    });
+    let given = |usage, broken| Given {
+        usage,
+        first_token,
+        broken,
+    };
+    match ending {
+        Ending::Done(usage) => {
+            record.status = 200;
+            Ok(given(usage, false))
+        }
+        Ending::Gone(usage) => {
+            record.status = 499;
+            Ok(given(usage, false))
+        }
+        Ending::Broken(failure, usage) => {
+            record.status = failure.status(exchange.format);
+            tracing::warn!(id = exchange.id.as_str(), class = ?failure.class, "stream broke after it had begun");
+            Ok(given(usage, failure.is_channels_fault()))
+        }
+        Ending::Nothing(failure) => Err(Missed::Failed(failure, Stage::FirstEvent)),
+    }
+}
+
+async fn whole(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    mut answered: Answered<'_>,
+    record: &mut Record,
+) -> Result<Given, Missed> {
+    let mut headers = answer_headers(exchange, &answered);
+    let started = Instant::now();
+    let body = answered.response.body(MAX_ANSWER, answered.idle);
+    let read = tokio::select! {
+        biased;
+        read = tokio::time::timeout_at(answered.deadline, body) => read,
+        _ = client.gone() => return Err(Missed::Gone),
+    };
+    record.waited += started.elapsed();
+    let first_token = answered.sent.elapsed();
+    let bytes = read.map_err(|_| too_long())??;
+    let (bytes, usage) = match &answered.conversion {
+        Some((context, _)) => {
+            let answer = convert_response(&bytes, context)
+                .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
+            if let Some(finish) = answer.native_finish {
+                headers.push(("x-gateway-native-finish", finish));
+            }
+            (answer.body.into(), answer.usage)
+        }
+        None => {
+            let usage = relayed_usage(exchange, &bytes)?;
+            (bytes, usage)
+        }
+    };
+    headers.push(("content-type", "application/json".into()));
+    record.status = answered.response.status();
+    if reply::whole(client, record.status, &headers, bytes)
+        .await
+        .is_err()
+    {
+        record.status = 499;
+    }
+    Ok(Given {
+        usage,
+        first_token,
+        broken: false,
+    })
+}
+
+/// The whole request took longer than the channel allows.
+pub(crate) fn too_long() -> Missed {
+    let text = "The request took longer than the gateway waits in all.";
+    Missed::Failed(Failure::new(FailureClass::Timeout, text), Stage::Answer)
+}
+
+fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
+    match &answered.conversion {
+        Some((context, _)) => Stream::Convert(Box::new(Converter::new(context.clone()))),
+        None => Stream::Relay(Box::new(Relay::new(RelayOptions {
+            format: exchange.format,
+            hide_usage: answered.hide_usage,
+            array: exchange.array,
+            model: exchange.model.to_owned(),
+            request_id: exchange.id.bare().to_owned(),
+            now: exchange.now,
+        }))),
+    }
+}
+
+/// Usage of a relayed answer. An error document with status 200 is a failure, not an answer.
+fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed> {
+    if exchange.endpoint.is_some() {
+        return Ok(Usage::default());
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(unreadable());
+    };
+    let decoded = ai_api_converter::decode::response(text, exchange.format);
+    // An answer with answers in it is no error document.
+    let suspect = decoded
+        .as_ref()
+        .map_or(true, |response| response.candidates.is_empty());
+    if suspect && ai_api_converter::failure::document(text).is_some() {
+        let failure = ai_api_converter::failure::from_upstream(None, &|_| None, bytes, true);
+        return Err(Missed::Failed(failure, Stage::Answer));
+    }
+    match decoded {
+        Ok(response) => Ok(response.usage),
+        Err(_) => Err(unreadable()),
+    }
+}
+
+fn unreadable() -> Missed {
+    let text = "The provider's answer could not be read.";
+    Missed::Failed(Failure::new(FailureClass::UpstreamBad, text), Stage::Answer)
+}

@@ -1,0 +1,303 @@
+//! The attempts of one request, until one commits (promise P5): this channel again, another of its keys, the next channel, or none.
+
+use std::time::{Duration, Instant};
+
+use ai_api_converter::{Failure, FailureClass};
+use opm_config::Channel;
+use opm_routing::{
+    Admitted, Again, Candidate, ChannelLive, Counted, Parked, Plan, UnderWay, Verdict, verdict,
+};
+use rand::Rng as _;
+
+use crate::answer::give;
+use crate::attempt::{Exchange, Missed};
+use crate::gateway::{Gateway, Refused};
+use crate::history::Tried;
+use crate::net::client::Client;
+use crate::net::peer::EndpointPeer;
+use crate::record::Record;
+use crate::refusal::more_telling;
+use crate::snapshot::Snapshot;
+
+/// The attempts of one request.
+pub(crate) struct Dispatch<'d> {
+    pub(crate) gateway: &'d Gateway,
+    pub(crate) snapshot: &'d Snapshot,
+    pub(crate) exchange: &'d Exchange<'d>,
+    pub(crate) plan: &'d Plan,
+    /// The conversation, for affinity.
+    pub(crate) conversation: Option<u64>,
+    /// The first candidate counts this request already.
+    pub(crate) first: Option<UnderWay>,
+}
+
+/// Where an attempt goes.
+#[derive(Clone, Copy)]
+struct Place<'d> {
+    channel: &'d Channel,
+    peer: &'d EndpointPeer,
+    live: &'d std::sync::Arc<ChannelLive>,
+    candidate: &'d Candidate,
+}
+
+/// What the candidates before have left.
+#[derive(Default)]
+struct Spent {
+    attempts: u32,
+    /// The failure that tells the caller most so far.
+    failure: Option<Failure>,
+}
+
+/// Whether anything is left to do after a candidate.
+enum After {
+    Answered,
+    Gone,
+    Next,
+    Stop,
+}
+
+impl<'d> Dispatch<'d> {
+    /// Tries the candidates in order.
+    pub(crate) async fn run(mut self, client: &mut Client, record: &mut Record) -> Result<(), Refused> {
+        let _request = self.gateway.live().retries.enter();
+        let mut spent = Spent::default();
+        for candidate in &self.plan.candidates {
+            let place = self
+                .snapshot
+                .channel(candidate.channel)
+                .zip(self.snapshot.live.get(candidate.channel));
+            let Some(((channel, peer), live)) = place else {
+                continue;
+            };
+            let place = Place {
+                channel,
+                peer,
+                live,
+                candidate,
+            };
+            match self.candidate(client, place, &mut spent, record).await {
+                After::Answered => return Ok(()),
+                After::Gone => return Err(None),
+                After::Next => {}
+                After::Stop => break,
+            }
+        }
+        Err(Some(spent.failure.unwrap_or_else(|| {
+            Failure::new(FailureClass::NoChannel, "No channel can serve the request now.")
+        })))
+    }
+
+    /// One channel: its keys in turn, and once more after a failure that may pass.
+    async fn candidate(
+        &mut self,
+        client: &mut Client,
+        place: Place<'d>,
+        spent: &mut Spent,
+        record: &mut Record,
+    ) -> After {
+        let mut keys: Vec<usize> = Vec::new();
+        let mut again = false;
+        loop {
+            let Some(_permit) = self.permit(spent) else {
+                return After::Stop;
+            };
+            let now = self.gateway.now();
+            let Some(admitted) = place.live.admit(now, self.plan.last_resort) else {
+                return After::Next;
+            };
+            let key = place.live.take_key(now, &keys, self.plan.last_resort);
+            if key.is_none() && !place.channel.keys.is_empty() {
+                place.live.abandoned(admitted);
+                return After::Next;
+            }
+            let under_way = self.first.take().unwrap_or_else(|| place.live.enter());
+            record.channel = Some(place.live.name.clone());
+            spent.attempts += 1;
+            let missed = match self.once(client, place, key, admitted, record).await {
+                Ok(()) => return After::Answered,
+                Err(Missed::Gone) => return After::Gone,
+                Err(Missed::Failed(failure, stage)) => (failure, stage),
+            };
+            drop(under_way);
+            let (failure, stage) = missed;
+            let verdict = verdict(&failure, stage, &self.snapshot.config.retry);
+            if failure.class == FailureClass::Unsupported {
+                // Nothing was sent.
+                spent.attempts -= 1;
+            }
+            self.judge(place, key, admitted, &failure, verdict);
+            spent.failure = Some(more_telling(spent.failure.take(), failure));
+            if verdict.other_key && key.is_some_and(|key| has_other(place.channel, &mut keys, key)) {
+                continue;
+            }
+            match verdict.again.filter(|_| !again && !self.plan.last_resort) {
+                Some(when) => {
+                    again = true;
+                    if self.pause(client, when).await.is_err() {
+                        return After::Gone;
+                    }
+                }
+                None if verdict.next => return After::Next,
+                None => return After::Stop,
+            }
+        }
+    }
+
+    /// The first attempt is free; the others need leave.
+    fn permit(&self, spent: &Spent) -> Option<Option<Counted<'d>>> {
+        if spent.attempts == 0 {
+            return Some(None);
+        }
+        if spent.attempts >= self.snapshot.config.retry.attempts {
+            return None;
+        }
+        self.gateway.live().retries.repeat().map(Some)
+    }
+
+    async fn once(
+        &self,
+        client: &mut Client,
+        place: Place<'d>,
+        key: Option<usize>,
+        admitted: Admitted,
+        record: &mut Record,
+    ) -> Result<(), Missed> {
+        let started = Instant::now();
+        let target = (place.channel, place.peer);
+        let upstreams = self.gateway.upstreams();
+        let sent = self
+            .exchange
+            .attempt(
+                client,
+                upstreams,
+                target,
+                place.candidate,
+                key,
+                &mut record.waited,
+            )
+            .await;
+        let (status, given) = match sent {
+            Ok(answered) => {
+                let status = answered.response.status();
+                let given = give(client, self.exchange, answered, self.gateway.metrics(), record).await;
+                (Some(status), given)
+            }
+            Err(missed) => (None, Err(missed)),
+        };
+        let now = self.gateway.now();
+        let mut tried = |outcome, status| {
+            self.gateway.metrics().attempt(&place.live.name, outcome);
+            record.trail.attempts.push(Tried {
+                channel: place.live.name.clone(),
+                outcome,
+                status,
+                time: started.elapsed(),
+            });
+        };
+        match given {
+            Ok(given) => {
+                tried(if given.broken { "broken" } else { "ok" }, status);
+                if given.broken {
+                    place.live.failed(now, admitted, rand::rng().random());
+                } else {
+                    place.live.succeeded(now, admitted);
+                }
+                place.live.observe(now, given.first_token.as_secs_f64() * 1e3);
+                self.gateway
+                    .metrics()
+                    .first_token(&place.live.name, given.first_token);
+                if let Some(conversation) = self.conversation {
+                    self.gateway
+                        .live()
+                        .affinity
+                        .set(conversation, &place.live.name, now);
+                }
+                let label = self.snapshot.model_label(self.exchange.model);
+                self.gateway
+                    .metrics()
+                    .tokens(&place.live.name, label, &given.usage);
+                Ok(())
+            }
+            Err(Missed::Gone) => {
+                tried("client_gone", status);
+                place.live.abandoned(admitted);
+                Err(Missed::Gone)
+            }
+            Err(Missed::Failed(failure, stage)) => {
+                tried(failure.class.as_str(), failure.upstream_status.or(status));
+                tracing::warn!(
+                    id = self.exchange.id.as_str(),
+                    channel = &*place.live.name,
+                    class = failure.class.as_str(),
+                    upstream_status = failure.upstream_status,
+                    "attempt failed"
+                );
+                Err(Missed::Failed(failure, stage))
+            }
+        }
+    }
+
+    /// What a failure means for the channel and its key.
+    fn judge(
+        &self,
+        place: Place<'d>,
+        key: Option<usize>,
+        admitted: Admitted,
+        failure: &Failure,
+        verdict: Verdict,
+    ) {
+        let now = self.gateway.now();
+        if verdict.counts {
+            place.live.failed(now, admitted, rand::rng().random());
+        } else if failure.is_channels_fault() || failure.class == FailureClass::Unsupported {
+            place.live.abandoned(admitted);
+        } else {
+            // The provider answered, and the fault is the request's: the channel is well.
+            place.live.succeeded(now, admitted);
+        }
+        if let Some((wait, why)) = verdict.park
+            && let Some(key) = key
+        {
+            place.live.park_key(key, now + crate::record::millis(wait), why);
+            let seconds = wait.as_secs();
+            let channel = &*place.live.name;
+            if why == Parked::Refused {
+                tracing::error!(
+                    channel,
+                    key,
+                    seconds,
+                    "the provider refuses this key; it is left alone for a while"
+                );
+            } else {
+                tracing::warn!(
+                    channel,
+                    key,
+                    seconds,
+                    "the provider limits this key; it is left alone for a while"
+                );
+            }
+        }
+    }
+
+    /// Waits before the same channel is tried again, unless the client leaves meanwhile.
+    async fn pause(&self, client: &mut Client, when: Again) -> Result<(), ()> {
+        let retry = &self.snapshot.config.retry;
+        let wait = match when {
+            Again::Now => return Ok(()),
+            Again::Later => {
+                let span = retry.backoff_max.saturating_sub(retry.backoff_min);
+                retry.backoff_min + span.mul_f64(rand::rng().random::<f64>())
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(Duration::from_secs(10))) => Ok(()),
+            _ = client.gone() => Err(()),
+        }
+    }
+}
+
+/// Notes a key as tried; true if the channel has one that was not.
+fn has_other(channel: &Channel, tried: &mut Vec<usize>, key: usize) -> bool {
+    tried.push(key);
+    tried.len() < channel.keys.len()
+}

@@ -1,0 +1,99 @@
+//! Why recent requests went where they went.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ai_api_converter::Format;
+use opm_config::Strategy;
+use opm_routing::{Millis, Skip};
+use parking_lot::Mutex;
+
+/// Requests that are remembered.
+const KEPT: usize = 4_096;
+
+/// The way of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    /// Arrival, seconds since 1970.
+    pub at: u64,
+    /// Moment of the plan, on the clock that breakers use.
+    pub planned: Millis,
+    /// Public model name, cut.
+    pub model: String,
+    /// The client's format.
+    pub format: Option<Format>,
+    /// Name of the client key.
+    pub key: Option<String>,
+    /// How equals were ordered.
+    pub strategy: Strategy,
+    /// Number of the route that matched.
+    pub rule: Option<usize>,
+    /// The first candidate knew the conversation.
+    pub sticky: bool,
+    /// Everybody was broken.
+    pub last_resort: bool,
+    /// Channel, model name there, format there; in order.
+    pub candidates: Vec<(Arc<str>, String, Format)>,
+    /// Channels that were left out.
+    pub skipped: Vec<(Arc<str>, Skip)>,
+    /// What was tried.
+    pub attempts: Vec<Tried>,
+    /// Status the client got.
+    pub status: u16,
+}
+
+/// One attempt.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Where.
+    pub channel: Arc<str>,
+    /// `ok`, `client_gone`, or the kind of failure.
+    pub outcome: &'static str,
+    /// HTTP status of the upstream, if it came that far.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl Trail {
+    /// `a:overloaded:503:12ms b:ok:200:40ms`.
+    pub(crate) fn tried(&self) -> impl fmt::Display + '_ {
+        struct List<'t>(&'t [Tried]);
+        impl fmt::Display for List<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for (at, tried) in self.0.iter().enumerate() {
+                    let blank = if at > 0 { " " } else { "" };
+                    let (channel, outcome) = (&tried.channel, tried.outcome);
+                    let (status, time) = (tried.status.unwrap_or(0), tried.time.as_millis());
+                    write!(f, "{blank}{channel}:{outcome}:{status}:{time}ms")?;
+                }
+                Ok(())
+            }
+        }
+        List(&self.attempts)
+    }
+}
+
+/// The last requests. The oldest make room.
+#[derive(Debug, Default)]
+pub struct History(Mutex<VecDeque<(String, Arc<Trail>)>>);
+
+impl History {
+    pub(crate) fn add(&self, id: &str, trail: Trail) {
+        let mut kept = self.0.lock();
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((id.to_owned(), Arc::new(trail)));
+    }
+
+    /// The way of a request, if it is remembered.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<Arc<Trail>> {
+        let kept = self.0.lock();
+        let found = kept.iter().rev().find(|(known, _)| known == id);
+        found.map(|(_, trail)| Arc::clone(trail))
+    }
+}

@@ -1,0 +1,69 @@
+//! What is recorded when a request is over, whatever happened to it.
+
+use std::time::{Duration, Instant};
+
+use ai_api_converter::Format;
+use opm_core::RequestId;
+use opm_telemetry::{Metrics, Outcome};
+
+use crate::history::Trail;
+
+/// The record of one request.
+pub(crate) struct Record {
+    pub(crate) format: Option<Format>,
+    pub(crate) api: &'static str,
+    pub(crate) channel: Option<std::sync::Arc<str>>,
+    /// Name of the client key.
+    pub(crate) key: Option<String>,
+    pub(crate) status: u16,
+    pub(crate) started: Instant,
+    /// Time spent waiting for the client's body and for upstreams.
+    pub(crate) waited: Duration,
+    /// Where the request might have gone, and where it went.
+    pub(crate) trail: Trail,
+}
+
+impl Record {
+    pub(crate) fn new() -> Self {
+        Record {
+            format: None,
+            api: "unknown",
+            channel: None,
+            key: None,
+            status: 499,
+            started: Instant::now(),
+            waited: Duration::ZERO,
+            trail: Trail::default(),
+        }
+    }
+
+    /// Metrics and the one line of the log. No secret and no prompt is in it.
+    pub(crate) fn close(&self, id: &RequestId, metrics: &Metrics) {
+        let total = self.started.elapsed();
+        metrics.request(&Outcome {
+            format: self.format,
+            api: self.api,
+            channel: self.channel.as_deref(),
+            status: self.status,
+            total,
+            upstream: self.waited,
+        });
+        tracing::info!(
+            id = id.as_str(),
+            format = self.format.map_or("none", Format::as_str),
+            api = self.api,
+            key = self.key.as_deref().unwrap_or("none"),
+            channel = self.channel.as_deref().unwrap_or("none"),
+            status = self.status,
+            attempts = self.trail.attempts.len(),
+            tried = %self.trail.tried(),
+            total_ms = millis(total),
+            upstream_ms = millis(self.waited),
+            "request"
+        );
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,92 @@
+//! Which conversation a request belongs to, so that its turns find their prompt cache and reasoning state on one channel
+//! (wire.md 8.5). A hint: nothing breaks when it is wrong.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use ai_api_converter::scan::Scan;
+use http::HeaderMap;
+
+/// Headers in which agents name their session.
+const SESSIONS: &[&str] = &[
+    "x-claude-code-session-id",
+    "session-id",
+    "session_id",
+    "thread-id",
+    "x-session-affinity",
+    "x-session-id",
+];
+
+/// A conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    /// A hash that its turns share. Of another client key it is another.
+    pub hash: u64,
+    /// Where it was served before matters: it is named, or it has gone on for more than one turn. First turns that only look alike
+    /// are spread like all others.
+    pub follows: bool,
+}
+
+/// The conversation of a request, if it shows one.
+#[must_use]
+pub fn conversation(
+    headers: &HeaderMap,
+    scan: &Scan<'_>,
+    body: &[u8],
+    key: Option<&str>,
+) -> Option<Conversation> {
+    let session = SESSIONS
+        .iter()
+        .find_map(|name| headers.get(*name))
+        .map(http::HeaderValue::as_bytes);
+    let named = scan.cache_key.as_deref().map(str::as_bytes).or(session);
+    let (part, follows) = match named.filter(|name| !name.is_empty()) {
+        Some(name) => (name, true),
+        None => (body.get(scan.opening.clone()?)?, scan.continues),
+    };
+    let mut hasher = DefaultHasher::new();
+    (key, scan.model.as_deref(), part).hash(&mut hasher);
+    Some(Conversation {
+        hash: hasher.finish(),
+        follows,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ai_api_converter::scan::scan;
+
+    fn of(body: &str, header: Option<(&'static str, &str)>) -> Option<Conversation> {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, value.parse().unwrap());
+        }
+        conversation(&headers, &scan(body.as_bytes()).unwrap(), body.as_bytes(), None)
+    }
+
+    #[test]
+    fn later_turns_are_recognized_by_their_opening() {
+        let first =
+            r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]}"#;
+        let second = r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}"#;
+        let other = first.replace("\"a\"", "\"z\"");
+        let (first, second, other) = (
+            of(first, None).unwrap(),
+            of(second, None).unwrap(),
+            of(&other, None).unwrap(),
+        );
+        assert_eq!(first.hash, second.hash);
+        assert_ne!(first.hash, other.hash);
+        assert!(!first.follows && second.follows);
+    }
+
+    #[test]
+    fn a_named_session_follows_from_its_first_turn_on() {
+        let body = r#"{"model":"m","input":"x"}"#;
+        assert_eq!(of(body, None), None);
+        assert!(of(body, Some(("session-id", "s1"))).unwrap().follows);
+        let keyed = r#"{"model":"m","input":"x","prompt_cache_key":"t1"}"#;
+        assert!(of(keyed, None).unwrap().follows);
+        assert_ne!(of(keyed, None), of(body, Some(("session-id", "s1"))));
+    }
+}
