@@ -2,19 +2,17 @@
 
 use std::fmt;
 
+use crate::base62;
+
 /// `req_` and 24 base62 digits: 142 bits, unique without coordination.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(String);
-
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 impl RequestId {
     /// An id out of 24 random bytes.
     #[must_use]
     pub fn new(random: [u8; 24]) -> Self {
-        let digits = random
-            .iter()
-            .map(|byte| char::from(ALPHABET.get(usize::from(byte % 62)).copied().unwrap_or(b'0')));
+        let digits = random.iter().copied().map(base62::digit);
         RequestId("req_".chars().chain(digits).collect())
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::client_key;
+
 /// A secret. Printing it shows a hint (`sk-…3f2a`), never the secret; its memory is wiped when it goes.
 #[derive(Clone)]
 pub struct Secret {
@@ -32,7 +34,7 @@ impl Secret {
     /// True if `given` is the digest of this secret. The time does not depend on where they differ.
     #[must_use]
     pub fn matches(&self, given: &[u8; 32]) -> bool {
-        self.digest.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+        client_key::same(&self.digest, given)
     }
 }
 
