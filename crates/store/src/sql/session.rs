@@ -1,0 +1,259 @@
+//! Running constant SQL with bound values on either database. Texts are `&'static str` all the way down: sqlx takes no other, so no
+//! query can be put together from what a client sent.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Decode, Postgres, Row as _, Sqlite, Transaction, Type};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Pool, SqlStore};
+use crate::error::StoreError;
+
+/// Longest time of one call of the store, waiting for a connection included.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A value for a placeholder: the three kinds that both databases hold alike.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'v> {
+    Int(Option<i64>),
+    Text(Option<&'v str>),
+    Bytes(&'v [u8]),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Value::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Value::Int(value)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Value::Int(Some(i64::from(value)))
+    }
+}
+
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(value: &'v str) -> Self {
+        Value::Text(Some(value))
+    }
+}
+
+impl<'v> From<&'v String> for Value<'v> {
+    fn from(value: &'v String) -> Self {
+        Value::Text(Some(value))
+    }
+}
+
+impl<'v> From<&'v Option<String>> for Value<'v> {
+    fn from(value: &'v Option<String>) -> Self {
+        Value::Text(value.as_deref())
+    }
+}
+
+impl<'v> From<&'v [u8]> for Value<'v> {
+    fn from(value: &'v [u8]) -> Self {
+        Value::Bytes(value)
+    }
+}
+
+/// What a column can be read as, from both databases.
+pub(super) trait Cell:
+    for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<T> Cell for T where
+    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + for<'r> Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+/// A row of an answer.
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// The value of a column.
+    pub(super) fn get<T: Cell>(&self, column: &'static str) -> Result<T, StoreError> {
+        let value = match self {
+            Row::Sqlite(row) => row.try_get(column),
+            Row::Postgres(row) => row.try_get(column),
+        };
+        value.map_err(|error| StoreError::damaged(column)(error.to_string()))
+    }
+}
+
+fn sqlite(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
+    values.iter().fold(sqlx::query(sql), |query, value| match *value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+    })
+}
+
+fn postgres(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Postgres, PgArguments> {
+    values.iter().fold(sqlx::query(sql), |query, value| match *value {
+        Value::Int(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+    })
+}
+
+/// Waits for the database until `deadline`.
+async fn within<T>(
+    doing: &'static str,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let late = || StoreError::Late {
+        doing,
+        seconds: LIMIT.as_secs(),
+    };
+    match timeout_at(deadline, work).await {
+        Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(late()),
+        Ok(done) => done.map_err(StoreError::database(doing)),
+    }
+}
+
+/// A transaction. Dropped without [`Change::commit`] it changes nothing.
+pub(super) struct Change {
+    transaction: Open,
+    doing: &'static str,
+    deadline: Instant,
+}
+
+enum Open {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Change {
+    /// Runs a statement and tells how many rows it touched.
+    pub(super) async fn execute(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
+        let (doing, deadline) = (self.doing, self.deadline);
+        match &mut self.transaction {
+            Open::Sqlite(open) => {
+                let done = within(doing, deadline, sqlite(sql, values).execute(&mut **open));
+                Ok(done.await?.rows_affected())
+            }
+            Open::Postgres(open) => {
+                let done = within(doing, deadline, postgres(sql, values).execute(&mut **open));
+                Ok(done.await?.rows_affected())
+            }
+        }
+    }
+
+    /// Runs a query.
+    pub(super) async fn rows(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let (doing, deadline) = (self.doing, self.deadline);
+        match &mut self.transaction {
+            Open::Sqlite(open) => {
+                let rows = within(doing, deadline, sqlite(sql, values).fetch_all(&mut **open));
+                Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
+            }
+            Open::Postgres(open) => {
+                let rows = within(doing, deadline, postgres(sql, values).fetch_all(&mut **open));
+                Ok(rows.await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Runs one of two scripts of several statements without values: only for migrations.
+    pub(super) async fn script(
+        &mut self,
+        for_sqlite: &'static str,
+        for_postgres: &'static str,
+    ) -> Result<(), StoreError> {
+        let (doing, deadline) = (self.doing, self.deadline);
+        match &mut self.transaction {
+            Open::Sqlite(open) => {
+                let script = sqlx::raw_sql(for_sqlite).execute(&mut **open);
+                within(doing, deadline, script).await.map(|_| ())
+            }
+            Open::Postgres(open) => {
+                let script = sqlx::raw_sql(for_postgres).execute(&mut **open);
+                within(doing, deadline, script).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Makes the change last.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self.transaction {
+            Open::Sqlite(open) => within(self.doing, self.deadline, open.commit()).await,
+            Open::Postgres(open) => within(self.doing, self.deadline, open.commit()).await,
+        }
+    }
+}
+
+impl SqlStore {
+    /// Starts a change that gateways need not see at once: the revision stays.
+    pub(super) async fn record(&self, doing: &'static str) -> Result<Change, StoreError> {
+        self.begin(doing, LIMIT).await
+    }
+
+    /// Starts a transaction that may take as long as `limit`.
+    pub(super) async fn begin(&self, doing: &'static str, limit: Duration) -> Result<Change, StoreError> {
+        let deadline = Instant::now() + limit;
+        let transaction = match &self.pool {
+            // Immediate: a transaction that turns from reading to writing could not wait for another writer.
+            Pool::Sqlite { write, .. } => {
+                Open::Sqlite(within(doing, deadline, write.begin_with("BEGIN IMMEDIATE")).await?)
+            }
+            Pool::Postgres(pool) => Open::Postgres(within(doing, deadline, pool.begin()).await?),
+        };
+        Ok(Change {
+            transaction,
+            doing,
+            deadline,
+        })
+    }
+
+    /// Runs a query outside any transaction.
+    pub(super) async fn rows(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let deadline = Instant::now() + LIMIT;
+        match &self.pool {
+            Pool::Sqlite { read, .. } => {
+                let rows = within(doing, deadline, sqlite(sql, values).fetch_all(read));
+                Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
+            }
+            Pool::Postgres(pool) => {
+                let rows = within(doing, deadline, postgres(sql, values).fetch_all(pool));
+                Ok(rows.await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// The only row of an answer, if there is one.
+    pub(super) async fn row(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(doing, sql, values).await?.into_iter().next())
+    }
+}

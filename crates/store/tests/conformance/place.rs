@@ -1,0 +1,99 @@
+//! Empty stores to test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use opm_store::Store;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::postgres_server::Server;
+
+/// What is tested.
+#[derive(Clone, Copy)]
+pub(crate) enum Backend<'s> {
+    File,
+    Memory,
+    Postgres(&'s Server),
+}
+
+/// An empty place for a store; may be opened several times unless it is in memory.
+pub(crate) struct Place {
+    pub(crate) url: String,
+    _folder: Option<TempDir>,
+}
+
+impl Backend<'_> {
+    pub(crate) async fn empty(self) -> Place {
+        match self {
+            Backend::Memory => Place {
+                url: "sqlite::memory:".to_owned(),
+                _folder: None,
+            },
+            Backend::File => {
+                let folder = tempfile::tempdir().unwrap();
+                Place {
+                    url: format!("sqlite://{}/opm.db", folder.path().display()),
+                    _folder: Some(folder),
+                }
+            }
+            Backend::Postgres(server) => {
+                static NUMBER: AtomicU32 = AtomicU32::new(0);
+                let name = format!("case{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+                let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
+                let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+                sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+                Place {
+                    url: server.url(&name),
+                    _folder: None,
+                }
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Another empty place on the same database server or in the same folder.
+    pub(crate) async fn sibling(&self, number: usize) -> Place {
+        let url = match self.url.strip_suffix(".db") {
+            Some(rest) => format!("{rest}-{number}.db"),
+            None => {
+                let (server, rest) = self.url.split_once("/case").unwrap();
+                let (case, socket) = rest.split_once('?').unwrap();
+                let name = format!("case{case}_{number}");
+                self.script("", &format!("CREATE DATABASE {name}")).await;
+                format!("{server}/{name}?{socket}")
+            }
+        };
+        Place { url, _folder: None }
+    }
+
+    pub(crate) async fn open(&self) -> Arc<dyn Store> {
+        opm_store::open(&self.url).await.unwrap()
+    }
+
+    /// Runs a script past the store, on whichever database it is. `BYTES32` stands for 32 bytes of 0xab, as each writes them.
+    pub(crate) async fn script(&self, sqlite: &str, postgres: &str) {
+        match self.url.strip_prefix("sqlite://") {
+            Some(path) => {
+                let url = format!("sqlite://{path}?mode=rwc");
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                let script = sqlx::AssertSqlSafe(bytes(sqlite, |hex| format!("x'{hex}'")));
+                sqlx::raw_sql(script).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            None => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                let script = sqlx::AssertSqlSafe(bytes(postgres, |hex| format!("'\\x{hex}'")));
+                sqlx::raw_sql(script).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+}
+
+fn bytes(script: &str, write: fn(String) -> String) -> String {
+    script
+        .replace("BYTES32", &write("ab".repeat(32)))
+        .replace("BYTES24", &write("ab".repeat(24)))
+}
