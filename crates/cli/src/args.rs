@@ -58,6 +58,9 @@ pub(crate) struct Serve {
     /// Take the listeners over from a running gateway
     #[arg(long)]
     pub(crate) upgrade: bool,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t, env = "OPM_LOG")]
+    pub(crate) log: crate::logging::LogFormat,
 }
 
 #[derive(Clone, Debug, ClapArgs)]

@@ -1,5 +1,7 @@
 //! Logs: one line per request, nothing of Pingora's own request lines (they would hold paths and queries).
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
 
@@ -13,8 +15,20 @@ const CAPPED: [&str; 6] = [
     "pingora_core::services::listening=error",
 ];
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people on a terminal, JSON elsewhere
+    #[default]
+    Auto,
+    /// For people
+    Pretty,
+    /// One JSON object a line
+    Json,
+}
+
 /// Starts logging to standard error.
-pub(crate) fn start() {
+pub(crate) fn start(format: LogFormat) {
     let wish = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
     let mut filter = EnvFilter::try_new(&wish).unwrap_or_else(|_| EnvFilter::new("info"));
     for cap in CAPPED {
@@ -22,10 +36,21 @@ pub(crate) fn start() {
             filter = filter.add_directive(directive);
         }
     }
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_filter(filter);
+        .with_target(false);
+    let registry = tracing_subscriber::registry();
     // A second start in the same process (tests) keeps the first logger.
-    let _ = tracing_subscriber::registry().with(layer).try_init();
+    let _ = if json {
+        registry
+            .with(layer.json().flatten_event(true).with_filter(filter))
+            .try_init()
+    } else {
+        registry.with(layer.with_filter(filter)).try_init()
+    };
 }

@@ -2,7 +2,10 @@
 
 mod args;
 mod command;
+mod health;
+mod live;
 mod logging;
+mod watch;
 mod welcome;
 
 use std::process::ExitCode;

@@ -83,7 +83,10 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
     let mut problems = reading.problems;
     env.check(&mut problems);
     from_env(&mut config, env, &mut problems);
-    if config.channels.is_empty() && !problems.iter().any(|problem| problem.severity == Severity::Error) {
+    if config.channels.is_empty()
+        && config.storage.is_none()
+        && !problems.iter().any(|problem| problem.severity == Severity::Error)
+    {
         problems.push(whole(
             Severity::Error,
             "E014",
@@ -352,7 +355,12 @@ pub fn add_stored(config: &mut Config, channels: &[Named], routes: Option<&str>)
         }
     }
     if let Some(text) = routes {
-        let mut changed = config.clone();
+        let mut changed = Config {
+            strategy: Strategy::default(),
+            aliases: Vec::new(),
+            rules: Vec::new(),
+            ..config.clone()
+        };
         match stored(text, &env, |node, r| Some(route::routes(node, &mut changed, r))) {
             Ok(_) => *config = changed,
             Err(more) => problems.extend(more),

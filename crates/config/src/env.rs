@@ -85,6 +85,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("USER_HEADER", "header that names the user, `user`"),
     ("REDIS_URL", "shared limits"),
     ("RUST_LOG", "log filter"),
+    ("OPM_LOG", "form of the log: auto, pretty or json"),
+    ("OPM_DEMO_LISTEN", "where `opm demo` listens"),
     ("OPM_ADMIN_TOKEN", "token of the admin API"),
     ("OPM_KEY_PEPPER", "pepper of stored client keys"),
     ("OPM_MASTER_KEY", "encrypts stored provider keys"),

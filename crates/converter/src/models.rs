@@ -1,7 +1,7 @@
 //! Model lists in the shape the caller expects (wire.md 7.5).
 
 use crate::format::Format;
-use crate::json::Writer;
+use crate::json::{Kind, Reader, Writer};
 
 /// One model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,30 @@ pub fn one(format: Format, model: &ModelEntry) -> Vec<u8> {
     let mut out = Vec::with_capacity(160);
     entry(&mut Writer::new(&mut out), format, model);
     out
+}
+
+/// The names in a provider's model list, whichever of the shapes it has; `None` if it is none.
+#[must_use]
+pub fn ids(text: &str) -> Option<Vec<String>> {
+    let mut found = None;
+    let mut reader = Reader::new(text);
+    let read = reader.object(|reader, key| {
+        if !matches!(&**key, "data" | "models") || reader.kind() != Kind::Array {
+            return reader.skip();
+        }
+        let names: &mut Vec<String> = found.get_or_insert_default();
+        reader.array(|reader, _| {
+            reader.object(|reader, key| {
+                if matches!(&**key, "id" | "name") && reader.kind() == Kind::String {
+                    let name = reader.text()?.decode();
+                    names.push(name.strip_prefix("models/").unwrap_or(&name).to_owned());
+                    return Ok(());
+                }
+                reader.skip()
+            })
+        })
+    });
+    read.ok().and(found)
 }
 
 fn entry(w: &mut Writer<'_>, format: Format, model: &ModelEntry) {

@@ -130,7 +130,7 @@ impl Exchange<'_> {
             endpoint: endpoint.as_deref(),
             credential,
         };
-        let request = outgoing.request(client, body);
+        let request = outgoing.request(Some(client), body);
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
         let deadline = self.deadline(channel);
         let sent = Instant::now();

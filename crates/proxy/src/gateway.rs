@@ -69,6 +69,14 @@ pub struct Parts {
     pub clock: Instant,
 }
 
+impl Parts {
+    /// The moment on the clock that breakers and keys use.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        millis(self.clock.elapsed())
+    }
+}
+
 impl Gateway {
     /// A gateway.
     #[must_use]

@@ -12,6 +12,7 @@ pub mod history;
 mod listing;
 pub mod net;
 mod outgoing;
+pub mod probe;
 mod pump;
 mod record;
 mod refusal;

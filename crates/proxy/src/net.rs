@@ -8,4 +8,5 @@ pub mod framing;
 pub mod peer;
 pub mod server;
 pub mod service;
+pub mod site;
 pub mod upstream;

@@ -59,8 +59,8 @@ const SAME_FORMAT: &[&str] = &[
 const OLD_ANTHROPIC: &str = "2023-06-01";
 
 impl Outgoing<'_> {
-    /// The request.
-    pub(crate) fn request(&self, client: &Client, body: bytes::Bytes) -> UpstreamRequest {
+    /// The request. Without a client it is one of our own.
+    pub(crate) fn request(&self, client: Option<&Client>, body: bytes::Bytes) -> UpstreamRequest {
         UpstreamRequest {
             method: Method::POST,
             path: self.path(client),
@@ -69,10 +69,10 @@ impl Outgoing<'_> {
         }
     }
 
-    fn path(&self, client: &Client) -> String {
+    fn path(&self, client: Option<&Client>) -> String {
         let url = &self.channel.base_url;
         let query = client
-            .query()
+            .and_then(Client::query)
             .filter(|_| self.same)
             .map(clean_query)
             .filter(|query| !query.is_empty());
@@ -104,7 +104,7 @@ impl Outgoing<'_> {
         }
     }
 
-    fn headers(&self, client: &Client) -> HeaderMap {
+    pub(crate) fn headers(&self, client: Option<&Client>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         let mut put = |name: &'static str, value: &str| {
             if let Ok(mut value) = HeaderValue::from_str(value) {
@@ -133,15 +133,14 @@ impl Outgoing<'_> {
                 if newest { "2026-10-21" } else { OLD_ANTHROPIC },
             );
         }
-        if self.same {
-            for name in SAME_FORMAT {
-                if let Some(value) = client.header(name) {
-                    put(name, value);
-                }
+        let client = client.filter(|_| self.same);
+        for name in SAME_FORMAT {
+            if let Some(value) = client.and_then(|client| client.header(name)) {
+                put(name, value);
             }
         }
         self.authenticate(&mut put);
-        for (name, value) in client.headers().iter().filter(|_| self.same) {
+        for (name, value) in client.into_iter().flat_map(Client::headers) {
             if name.as_str().starts_with("x-stainless-") {
                 headers.insert(name.clone(), value.clone());
             }

@@ -97,6 +97,19 @@ impl ChannelLive {
         self.inner.lock().breaker.failed(now, admitted, chance);
     }
 
+    /// A probe in the background told how the channel is; that also ends the pause of an open breaker.
+    pub fn probed(&self, now: Millis, well: bool, chance: f64) {
+        let breaker = &mut self.inner.lock().breaker;
+        let admitted = breaker.force();
+        if well {
+            breaker.succeeded(now, admitted);
+        } else if breaker.standing(now) == Standing::Closed || breaker.standing(now) == Standing::HalfOpen {
+            breaker.failed(now, admitted, chance);
+        } else {
+            breaker.abandoned(admitted);
+        }
+    }
+
     /// A try told nothing about the channel.
     pub fn abandoned(&self, admitted: Admitted) {
         self.inner.lock().breaker.abandoned(admitted);

@@ -7,7 +7,8 @@ use opm_config::{Environment, compile_file};
 
 use super::serve;
 use crate::args::Demo;
-use crate::welcome::{example, welcome};
+use crate::logging::{self, LogFormat};
+use crate::welcome::example;
 
 pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let mock = opm_mock::spawn(([127, 0, 0, 1], 0).into()).context("starting the mock providers")?;
@@ -22,12 +23,11 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     let config = loaded
         .config
         .ok_or_else(|| anyhow!("the demo's configuration is not valid: {:?}", loaded.problems))?;
-    eprint!("{}", welcome(&config));
     eprintln!("  demo    mock providers on http://{mock}: any key is accepted, nothing leaves this machine");
     for model in ["gpt-5.6-luna", "claude-opus-5-5", "gemini-3-pro"] {
         eprint!("{}", example(&config, model));
     }
-    let same = config.clone();
-    serve::start(config, false, move || Ok((None, Some(same.clone()))))?;
-    Ok(ExitCode::SUCCESS)
+    logging::start(LogFormat::Auto);
+    let again = move || Ok(compile_file("demo".as_ref(), &text, &Environment::default()));
+    serve::start(config, false, Box::new(again))
 }

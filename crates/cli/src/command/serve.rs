@@ -1,22 +1,27 @@
 //! `opm serve`: the gateway on Pingora.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::anyhow;
-use arc_swap::ArcSwap;
-use opm_config::Config;
+use anyhow::{Context as _, anyhow};
+use opm_config::{Config, EXIT_CONFIG, Environment, Origin};
 use opm_proxy::net::drain::Drain;
 use opm_proxy::net::service::{Beside, Listening, run_server};
 use opm_proxy::net::upstream::Upstreams;
 use opm_proxy::{Gateway, Parts, Snapshot};
 use opm_routing::{Live, Standing};
+use opm_store::{Location, StoreSecrets};
 use opm_telemetry::{ChannelGauges, Metrics};
+use tokio::runtime::Runtime;
 
 use super::{find, report};
 use crate::args::Serve;
+use crate::health;
+use crate::live::{Kept, LiveConfig, Read};
 use crate::logging;
+use crate::watch::watch;
 use crate::welcome::welcome;
 
 pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
@@ -28,30 +33,96 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
         .loaded
         .config
         .ok_or_else(|| anyhow!("the configuration is not valid"))?;
-    eprint!("{}", welcome(&config));
+    logging::start(args.log);
     let file = args.config.clone();
-    start(config, args.upgrade, move || {
-        find(file.as_deref()).map(|found| (report(&found), found.loaded.config))
-    })?;
+    let read: Box<Read> = Box::new(move || find(file.as_deref()).map(|found| found.loaded));
+    start(config, args.upgrade, read)
+}
+
+/// Runs the gateway until it is told to stop. `read` reads the configuration anew; a broken one changes nothing.
+pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::Result<ExitCode> {
+    // Store, file watch and probes live on a runtime of their own: they never take a proxy thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .context("starting the background runtime")?;
+    let kept = match open_store(&config, &runtime) {
+        Ok(kept) => kept,
+        Err(error) => {
+            eprintln!("opm: {error:#}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let live = Arc::new(Live::default());
+    let watched = watched_file(&config);
+    let configured = runtime
+        .block_on(LiveConfig::start(config, read, kept, Arc::clone(&live)))
+        .context("reading the store")?;
+    let configured = Arc::new(configured);
+    let first = configured.snapshot().load_full();
+    eprint!("{}", welcome(&first.config));
+    let listening = listening(&first, upgrade)?;
+    let parts = Parts {
+        snapshot: Arc::clone(configured.snapshot()),
+        live,
+        upstreams: Arc::new(Upstreams::new(ca_file())),
+        metrics: Metrics::new(),
+        drain: Drain::default(),
+        history: Arc::default(),
+        clock: Instant::now(),
+    };
+    background(&runtime, &configured, &parts, watched);
+    let reloading = Arc::clone(&configured);
+    let beside = Beside {
+        metrics: parts.metrics.clone(),
+        refresh: refresh(parts.clone()),
+        admin: None,
+        background: Vec::new(),
+        reload: Box::new(move || reload(&reloading)),
+    };
+    let drain = parts.drain.clone();
+    run_server(Gateway::new(parts), drain, &listening, beside).map_err(|error| anyhow!(error))?;
+    if let Some(kept) = configured.kept() {
+        runtime.block_on(kept.store.close());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the gateway until it is told to stop.
-///
-/// `again` reads the configuration anew for SIGHUP: a broken one changes nothing.
-pub(super) fn start(
-    config: Config,
-    upgrade: bool,
-    again: impl Fn() -> anyhow::Result<(Option<ExitCode>, Option<Config>)> + Send + Sync + 'static,
-) -> anyhow::Result<()> {
-    logging::start();
+/// Opens the store that the configuration names.
+fn open_store(config: &Config, runtime: &Runtime) -> anyhow::Result<Option<Kept>> {
+    let Some(url) = &config.storage else {
+        return Ok(None);
+    };
+    let env = Environment::process();
+    let location = Location::parse(url)?;
+    let secrets = StoreSecrets::load(&location, env.get("OPM_KEY_PEPPER"), env.get("OPM_MASTER_KEY"))?;
+    let store = runtime.block_on(async {
+        let store = opm_store::open(url).await?;
+        store
+            .bind_secrets(secrets.pepper.id(), secrets.vault.id())
+            .await?;
+        Ok::<_, opm_store::StoreError>(store)
+    })?;
+    Ok(Some(Kept {
+        store,
+        secrets: Arc::new(secrets),
+    }))
+}
+
+fn listening(first: &Snapshot, upgrade: bool) -> anyhow::Result<Listening> {
+    let config = &first.config;
     let listening = Listening {
         proxy: config.listen,
         tls: config.tls.clone().map(|tls| (tls.cert, tls.key)),
         metrics: config.metrics_listen,
         drain: config.drain,
         upgrade,
-        upgrade_socket: format!("/tmp/opm-{}.sock", config.listen.port()),
+        upgrade_socket: std::env::temp_dir()
+            .join(format!("opm-{}.sock", config.listen.port()))
+            .to_string_lossy()
+            .into_owned(),
     };
     for address in [listening.proxy, listening.metrics]
         .into_iter()
@@ -61,39 +132,49 @@ pub(super) fn start(
         std::net::TcpListener::bind(address)
             .map_err(|error| anyhow!("cannot listen on {address}: {error}"))?;
     }
-    let clock = Instant::now();
-    let live = Arc::new(Live::default());
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::new(config, &live, None)));
-    let parts = Parts {
-        snapshot: Arc::clone(&snapshot),
-        live: Arc::clone(&live),
-        upstreams: Arc::new(Upstreams::new(ca_file())),
-        metrics: Metrics::new(),
-        drain: Drain::default(),
-        history: Arc::default(),
-        clock,
-    };
-    let reload = move || match again() {
-        Ok((_, Some(config))) => {
-            // Requests under way keep the snapshot they began with; listeners need a restart.
-            snapshot.store(Arc::new(Snapshot::new(config, &live, None)));
-            tracing::info!("configuration reloaded");
-        }
-        Ok((_, None)) => tracing::error!("the new configuration is not valid; the old one stays"),
-        Err(error) => tracing::error!("the configuration could not be read, the old one stays: {error:#}"),
-    };
-    let beside = Beside {
-        metrics: parts.metrics.clone(),
-        refresh: refresh(parts.clone()),
-        admin: None,
-        background: Vec::new(),
-        reload: Box::new(reload),
-    };
-    let drain = parts.drain.clone();
-    run_server(Gateway::new(parts), drain, &listening, beside).map_err(|error| anyhow!(error))
+    Ok(listening)
 }
 
-fn ca_file() -> Option<String> {
+/// The file to watch, if the configuration comes from one and wants it.
+fn watched_file(config: &Config) -> Option<PathBuf> {
+    match &config.origin {
+        Origin::File(path) if config.watch && path.exists() => Some(path.clone()),
+        _ => None,
+    }
+}
+
+fn background(runtime: &Runtime, configured: &Arc<LiveConfig>, parts: &Parts, watched: Option<PathBuf>) {
+    if configured.kept().is_some() {
+        let configured = Arc::clone(configured);
+        runtime.spawn(async move { configured.follow_store().await });
+    }
+    if let Some(path) = watched {
+        let configured = Arc::clone(configured);
+        runtime.spawn(watch(path, move || reload(&configured)));
+    }
+    runtime.spawn(health::probe(parts.clone(), Upstreams::new(ca_file())));
+}
+
+fn reload(configured: &LiveConfig) {
+    match configured.reload() {
+        Ok(reloaded) => {
+            let changed = reloaded.changed.join(", ");
+            tracing::info!(changed, "configuration reloaded");
+            for name in reloaded.needs_restart {
+                tracing::warn!("`{name}` changed; it takes effect after a restart");
+            }
+        }
+        Err(problems) => {
+            for problem in problems {
+                let line = problem.at.map_or(0, |at| at.0);
+                tracing::error!(code = problem.code, line, "{}", problem.message);
+            }
+            tracing::error!("the new configuration is not valid; the old one stays");
+        }
+    }
+}
+
+pub(crate) fn ca_file() -> Option<String> {
     std::env::var("SSL_CERT_FILE")
         .ok()
         .filter(|path| !path.is_empty())
@@ -102,7 +183,7 @@ fn ca_file() -> Option<String> {
 /// Sets the gauges of the channels before a scrape.
 fn refresh(parts: Parts) -> Box<dyn Fn() + Send + Sync> {
     Box::new(move || {
-        let now = u64::try_from(parts.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = parts.now();
         let snapshot = parts.snapshot.load();
         let gauges = snapshot.live.iter().map(|live| {
             let breaker = match live.standing(now) {
