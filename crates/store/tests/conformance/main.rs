@@ -15,6 +15,7 @@ mod postgres_server;
 mod revisions;
 mod secrets;
 mod upgrade;
+mod usage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -70,6 +71,15 @@ cases! { ALONE, false:
         the_same_secrets_bind_again
         another_pepper_is_refused_while_keys_depend_on_it
         another_master_key_is_refused_while_provider_keys_depend_on_it;
+    usage:
+        an_attempt_reads_back_and_is_summed
+        a_batch_given_twice_counts_once
+        an_attempt_twice_in_one_batch_counts_once
+        usage_is_summed_by_each_dimension_and_filtered_by_all
+        usage_by_time_has_spans_that_begin_where_the_question_does
+        budgets_take_the_cost_of_their_periods
+        text_from_clients_never_fails_a_batch
+        what_is_old_is_forgotten_and_the_rest_stays;
 }
 
 cases! { SHARED, true:
@@ -78,6 +88,8 @@ cases! { SHARED, true:
         a_revocation_is_seen_by_the_other_handle
         two_handles_create_fifty_keys_at_once
         many_first_starts_do_not_race;
+    usage:
+        two_handles_record_the_same_sums_at_once;
     upgrade:
         tables_of_every_older_version_are_brought_up_to_date
         tables_of_a_newer_version_are_refused;

@@ -59,17 +59,17 @@ impl Server {
         server
     }
 
-    /// The storage URL of a database on it.
-    pub(crate) fn url(&self, database: &str) -> String {
+    /// The storage URL of its database.
+    pub(crate) fn url(&self) -> String {
         format!(
-            "postgres://postgres@localhost/{database}?host={}",
+            "postgres://postgres@localhost/postgres?host={}",
             self.folder.path().display()
         )
     }
 
     async fn wait(&mut self) {
         let end = Instant::now() + READY_WITHIN;
-        while PgConnection::connect(&self.url("postgres")).await.is_err() {
+        while PgConnection::connect(&self.url()).await.is_err() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
             assert!(
                 self.process.try_wait().unwrap().is_none(),
