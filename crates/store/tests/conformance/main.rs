@@ -66,7 +66,8 @@ cases! { ALONE, false:
     revisions:
         the_revision_grows_with_every_change_that_gateways_must_see
         the_revision_stays_for_what_changes_nothing
-        a_refused_change_leaves_no_trace;
+        a_refused_change_leaves_no_trace
+        a_dropped_call_leaves_the_whole_change_or_none;
     secrets:
         the_same_secrets_bind_again
         another_pepper_is_refused_while_keys_depend_on_it
@@ -131,4 +132,18 @@ async fn sqlite_in_memory_is_a_store() {
 async fn postgres_is_a_store() {
     let server = postgres_server::Server::start().await;
     suite(Backend::Postgres(&server)).await;
+}
+
+#[tokio::test]
+async fn a_store_outlives_a_restart_of_its_server() {
+    let mut server = postgres_server::Server::start().await;
+    let store = Backend::Postgres(&server).empty().await.open().await;
+    store.create_key(keys::full("a", "one")).await.unwrap();
+    let before = store.revision().await.unwrap();
+    server.stop();
+    let error = store.revision().await.unwrap_err();
+    assert!(error.to_string().starts_with("reading the revision"), "{error}");
+    server.start_again().await;
+    assert_eq!(store.revision().await.unwrap(), before);
+    store.revoke_key("a", 5).await.unwrap();
 }

@@ -40,23 +40,33 @@ impl Server {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let process = as_postgres(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
-            .arg(format!("unix_socket_directories={}", folder.path().display()))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
         let mut server = Server {
-            process,
+            process: launch(&programs, folder.path()),
             folder,
             programs,
         };
         server.wait().await;
         server
+    }
+
+    /// Stops it and ends all connections.
+    pub(crate) fn stop(&mut self) {
+        let stopped = as_postgres(&self.programs.join("pg_ctl"))
+            .args(["stop", "--mode=immediate", "-D"])
+            .arg(self.folder.path().join("data"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            drop(self.process.kill());
+        }
+        drop(self.process.wait());
+    }
+
+    /// Starts it again after [`Server::stop`], with what was committed.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = launch(&self.programs, self.folder.path());
+        self.wait().await;
     }
 
     /// The storage URL of its database.
@@ -83,16 +93,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let stopped = as_postgres(&self.programs.join("pg_ctl"))
-            .args(["stop", "--mode=immediate", "-D"])
-            .arg(self.folder.path().join("data"))
-            .stdout(Stdio::null())
-            .status();
-        if !stopped.is_ok_and(|status| status.success()) {
-            drop(self.process.kill());
-        }
-        drop(self.process.wait());
+        self.stop();
     }
+}
+
+fn launch(programs: &Path, folder: &Path) -> Child {
+    as_postgres(&programs.join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
+        .arg(format!("unix_socket_directories={}", folder.display()))
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap()
 }
 
 /// The newest server that Debian's packages installed, which are not on the PATH; elsewhere the one on the PATH.
