@@ -22,6 +22,7 @@ mod ledger;
 mod location;
 mod material;
 mod route;
+mod secret_file;
 mod sql;
 mod store;
 mod usage;
