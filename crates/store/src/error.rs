@@ -81,7 +81,9 @@ pub enum StoreError {
         why: String,
     },
     /// The database did not answer in time.
-    #[error("{doing}: the store did not answer within {seconds} s; nothing was changed, try again")]
+    #[error(
+        "{doing}: the store did not answer within {seconds} s; check its load and whether another process keeps it locked, then look whether the change was made"
+    )]
     Late {
         /// What was being done.
         doing: &'static str,

@@ -14,17 +14,22 @@
 //! Start reading at `store.rs`, then `sql.rs`.
 
 mod audit;
+mod budget;
 mod channel;
 mod error;
 mod key;
+mod ledger;
 mod location;
 mod material;
 mod route;
+mod secret_file;
 mod sql;
 mod store;
+mod usage;
 mod vault;
 
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
+pub use budget::{BudgetPeriod, BudgetSpent, BudgetStore};
 pub use channel::{ChannelState, ChannelStore, StoredChannel};
 pub use error::StoreError;
 pub use key::{KeyChange, KeyStore, NewKey, StoredKey};
@@ -32,4 +37,7 @@ pub use location::Location;
 pub use material::{MaterialError, Pepper, Purpose, StoreSecrets, random};
 pub use route::RouteStore;
 pub use store::{Store, open};
+pub use usage::{
+    AttemptOutcome, Retention, UsageBy, UsageGroup, UsageQuery, UsageRow, UsageStore, UsageSums, Width,
+};
 pub use vault::{SealedSecret, Vault, VaultError};

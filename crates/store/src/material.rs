@@ -3,8 +3,7 @@
 //! Both are texts: the value of an environment variable, or else the content of a file beside the database that is made on first
 //! use. So a file's content can become the variable's value when the store moves to Postgres.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hkdf::Hkdf;
@@ -13,6 +12,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::location::{Location, Place};
+use crate::secret_file;
 use crate::vault::Vault;
 
 /// Fewest characters of a secret: 32 hexadecimal digits are 128 bits.
@@ -162,12 +162,12 @@ fn text(
     match &location.0 {
         Place::Memory => fresh(),
         Place::Postgres(_) => Err(MaterialError::Missing(purpose.variable())),
-        Place::File(database) => beside(purpose, &purpose.file_beside(database)),
+        Place::File(database) => secret_file::text(purpose, &purpose.file_beside(database)),
     }
 }
 
 /// The trimmed text, if it can be a secret at all.
-fn checked(text: &str, from: impl FnOnce() -> String) -> Result<Zeroizing<String>, MaterialError> {
+pub(crate) fn checked(text: &str, from: impl FnOnce() -> String) -> Result<Zeroizing<String>, MaterialError> {
     let text = text.trim();
     let mut bytes = text.as_bytes().to_vec();
     bytes.sort_unstable();
@@ -181,59 +181,8 @@ fn checked(text: &str, from: impl FnOnce() -> String) -> Result<Zeroizing<String
     Err(MaterialError::Weak { from: from(), why })
 }
 
-/// Reads the file, or makes it.
-fn beside(purpose: Purpose, path: &Path) -> Result<Zeroizing<String>, MaterialError> {
-    let failed = |doing| {
-        move |source| MaterialError::File {
-            path: path.to_owned(),
-            doing,
-            variable: purpose.variable(),
-            source,
-        }
-    };
-    if !path.try_exists().map_err(failed("looking for it"))? {
-        // Whoever comes second finds the first one's file; both then read the same.
-        match create(path, &fresh()?) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("making it")(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(failed("reading it"))?);
-    checked(&text, || path.display().to_string())
-}
-
-/// Makes a file of mode 0600 that is complete from the moment it can be seen, and never replaces one.
-fn create(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    name.push(random::<4>().map_or_else(|_| String::new(), |tail| hex(&tail)));
-    let draft = PathBuf::from(name);
-    let mut file = private(&draft)?;
-    let written = writeln!(file, "{text}")
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    written?;
-    // The name must outlive a crash too: with the file all client keys would be lost.
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
-/// Makes a new file that only its owner can read.
-pub(crate) fn private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 /// A new secret of 256 bits, in hexadecimal.
-fn fresh() -> Result<Zeroizing<String>, MaterialError> {
+pub(crate) fn fresh() -> Result<Zeroizing<String>, MaterialError> {
     let bytes = Zeroizing::new(random::<32>()?);
     Ok(Zeroizing::new(hex(bytes.iter())))
 }
@@ -264,6 +213,8 @@ pub(crate) fn hex<'b>(bytes: impl IntoIterator<Item = &'b u8>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn location(url: &str) -> Location {

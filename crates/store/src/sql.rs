@@ -3,6 +3,7 @@
 
 mod audit;
 mod binding;
+mod budget;
 mod channel;
 mod key;
 mod migration;
@@ -10,6 +11,7 @@ mod postgres;
 mod route;
 mod session;
 mod sqlite;
+mod usage;
 
 use std::fmt;
 

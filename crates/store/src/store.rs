@@ -6,19 +6,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::audit::AuditStore;
+use crate::budget::BudgetStore;
 use crate::channel::ChannelStore;
 use crate::error::StoreError;
 use crate::key::KeyStore;
 use crate::location::Location;
 use crate::route::RouteStore;
 use crate::sql::SqlStore;
+use crate::usage::UsageStore;
 
-/// Everything that is kept. Its parts are by subject: [`KeyStore`], [`ChannelStore`], [`RouteStore`], [`AuditStore`].
+/// Everything that is kept. Its parts are by subject: [`KeyStore`], [`ChannelStore`], [`RouteStore`], [`AuditStore`],
+/// [`UsageStore`], [`BudgetStore`].
 ///
 /// Every method takes at most 10 seconds and then fails with [`StoreError::Late`]. A future that is dropped leaves either the whole
 /// change or none of it.
 #[async_trait]
-pub trait Store: KeyStore + ChannelStore + RouteStore + AuditStore + Debug + Send + Sync {
+pub trait Store:
+    KeyStore + ChannelStore + RouteStore + AuditStore + UsageStore + BudgetStore + Debug + Send + Sync
+{
     /// Grows with every change of keys, channels, channel states and routes, in the same transaction as the change. One cheap
     /// query, made for polling. Read it *before* the lists: a change in between is then seen at the next poll.
     async fn revision(&self) -> Result<u64, StoreError>;

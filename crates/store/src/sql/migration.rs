@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use super::SqlStore;
-use super::session::Change;
+use super::session::{Change, Sql};
 use crate::error::StoreError;
 
 /// One step. Never edited once released: a later step corrects an earlier one.
 struct Migration {
     version: i64,
     name: &'static str,
-    sqlite: &'static str,
-    postgres: &'static str,
+    script: Sql,
 }
 
 macro_rules! migration {
@@ -20,20 +19,25 @@ macro_rules! migration {
         Migration {
             version: $version,
             name: $name,
-            sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
-            postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+            script: Sql {
+                sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+                postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+            },
         }
     };
 }
 
-const MIGRATIONS: &[Migration] = &[migration!(1, "0001_keys_channels_routes_audit")];
+const MIGRATIONS: &[Migration] = &[
+    migration!(1, "0001_keys_channels_routes_audit"),
+    migration!(2, "0002_usage"),
+];
 
 /// Held until the transaction ends. SQLite's immediate transaction is such a lock itself. The number is this program's own:
 /// the bytes of `opm` and a 1.
-const LOCK: (&str, &str) = (
-    "",
-    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(1869638913)",
-);
+const LOCK: Sql = Sql {
+    sqlite: "",
+    postgres: "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(1869638913)",
+};
 /// Longer than that of a call: a migration may rewrite a large table, and another process may be doing so.
 const LIMIT: Duration = Duration::from_secs(600);
 const TABLE: &str =
@@ -44,15 +48,15 @@ const APPLIED: &str = "INSERT INTO opm_migrations (version, name) VALUES ($1, $2
 /// Applies what is missing.
 pub(super) async fn run(store: &SqlStore) -> Result<(), StoreError> {
     let mut change = store.begin("bringing the tables up to date", LIMIT).await?;
-    change.script(LOCK.0, LOCK.1).await?;
-    change.script(TABLE, TABLE).await?;
+    change.script(LOCK).await?;
+    change.script(TABLE.into()).await?;
     let found = version(&mut change).await?;
     let known = MIGRATIONS.last().map_or(0, |newest| newest.version);
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
-        change.script(migration.sqlite, migration.postgres).await?;
+        change.script(migration.script).await?;
         let values = [migration.version.into(), migration.name.into()];
         change.execute(APPLIED, &values).await?;
     }

@@ -15,6 +15,22 @@ use crate::error::StoreError;
 /// Longest time of one call of the store, waiting for a connection included.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// A constant text, in the form of each database where they differ.
+#[derive(Clone, Copy)]
+pub(super) struct Sql {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+}
+
+impl From<&'static str> for Sql {
+    fn from(both: &'static str) -> Self {
+        Sql {
+            sqlite: both,
+            postgres: both,
+        }
+    }
+}
+
 /// A value for a placeholder: the three kinds that both databases hold alike.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'v> {
@@ -141,18 +157,18 @@ impl Change {
     /// Runs a statement and tells how many rows it touched.
     pub(super) async fn execute(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Sql>,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        let (doing, deadline) = (self.doing, self.deadline);
+        let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let done = within(doing, deadline, sqlite(sql, values).execute(&mut **open));
-                Ok(done.await?.rows_affected())
+                let done = sqlite(sql.sqlite, values).execute(&mut **open);
+                Ok(within(doing, deadline, done).await?.rows_affected())
             }
             Open::Postgres(open) => {
-                let done = within(doing, deadline, postgres(sql, values).execute(&mut **open));
-                Ok(done.await?.rows_affected())
+                let done = postgres(sql.postgres, values).execute(&mut **open);
+                Ok(within(doing, deadline, done).await?.rows_affected())
             }
         }
     }
@@ -160,37 +176,35 @@ impl Change {
     /// Runs a query.
     pub(super) async fn rows(
         &mut self,
-        sql: &'static str,
+        sql: impl Into<Sql>,
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        let (doing, deadline) = (self.doing, self.deadline);
+        let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let rows = within(doing, deadline, sqlite(sql, values).fetch_all(&mut **open));
-                Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
+                let rows = sqlite(sql.sqlite, values).fetch_all(&mut **open);
+                let rows = within(doing, deadline, rows).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             Open::Postgres(open) => {
-                let rows = within(doing, deadline, postgres(sql, values).fetch_all(&mut **open));
-                Ok(rows.await?.into_iter().map(Row::Postgres).collect())
+                let rows = postgres(sql.postgres, values).fetch_all(&mut **open);
+                let rows = within(doing, deadline, rows).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
             }
         }
     }
 
-    /// Runs one of two scripts of several statements without values: only for migrations.
-    pub(super) async fn script(
-        &mut self,
-        for_sqlite: &'static str,
-        for_postgres: &'static str,
-    ) -> Result<(), StoreError> {
+    /// Runs a script of several statements without values: only for migrations.
+    pub(super) async fn script(&mut self, sql: Sql) -> Result<(), StoreError> {
         let (doing, deadline) = (self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let script = sqlx::raw_sql(for_sqlite).execute(&mut **open);
-                within(doing, deadline, script).await.map(|_| ())
+                let done = sqlx::raw_sql(sql.sqlite).execute(&mut **open);
+                within(doing, deadline, done).await.map(|_| ())
             }
             Open::Postgres(open) => {
-                let script = sqlx::raw_sql(for_postgres).execute(&mut **open);
-                within(doing, deadline, script).await.map(|_| ())
+                let done = sqlx::raw_sql(sql.postgres).execute(&mut **open);
+                within(doing, deadline, done).await.map(|_| ())
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Pool;
 use crate::error::StoreError;
-use crate::material;
+use crate::secret_file;
 
 /// How long a writer waits for one in another process. Shorter than the limit of a call, so that SQLite gives the reason.
 const BUSY: Duration = Duration::from_secs(8);
@@ -41,7 +41,7 @@ pub(super) async fn memory() -> Result<Pool, StoreError> {
 /// A database file, made with mode 0600 if there is none; SQLite gives its write-ahead log the same mode.
 pub(super) async fn file(path: &Path) -> Result<Pool, StoreError> {
     let what = path.display().to_string();
-    match material::private(path) {
+    match secret_file::private(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(StoreError::Open {
                 what,

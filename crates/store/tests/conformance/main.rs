@@ -15,6 +15,7 @@ mod postgres_server;
 mod revisions;
 mod secrets;
 mod upgrade;
+mod usage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,11 +66,21 @@ cases! { ALONE, false:
     revisions:
         the_revision_grows_with_every_change_that_gateways_must_see
         the_revision_stays_for_what_changes_nothing
-        a_refused_change_leaves_no_trace;
+        a_refused_change_leaves_no_trace
+        a_dropped_call_leaves_the_whole_change_or_none;
     secrets:
         the_same_secrets_bind_again
         another_pepper_is_refused_while_keys_depend_on_it
         another_master_key_is_refused_while_provider_keys_depend_on_it;
+    usage:
+        an_attempt_reads_back_and_is_summed
+        a_batch_given_twice_counts_once
+        an_attempt_twice_in_one_batch_counts_once
+        usage_is_summed_by_each_dimension_and_filtered_by_all
+        usage_by_time_has_spans_that_begin_where_the_question_does
+        budgets_take_the_cost_of_their_periods
+        text_from_clients_never_fails_a_batch
+        what_is_old_is_forgotten_and_the_rest_stays;
 }
 
 cases! { SHARED, true:
@@ -78,6 +89,8 @@ cases! { SHARED, true:
         a_revocation_is_seen_by_the_other_handle
         two_handles_create_fifty_keys_at_once
         many_first_starts_do_not_race;
+    usage:
+        two_handles_record_the_same_sums_at_once;
     upgrade:
         tables_of_every_older_version_are_brought_up_to_date
         tables_of_a_newer_version_are_refused;
@@ -119,4 +132,18 @@ async fn sqlite_in_memory_is_a_store() {
 async fn postgres_is_a_store() {
     let server = postgres_server::Server::start().await;
     suite(Backend::Postgres(&server)).await;
+}
+
+#[tokio::test]
+async fn a_store_outlives_a_restart_of_its_server() {
+    let mut server = postgres_server::Server::start().await;
+    let store = Backend::Postgres(&server).empty().await.open().await;
+    store.create_key(keys::full("a", "one")).await.unwrap();
+    let before = store.revision().await.unwrap();
+    server.stop();
+    let error = store.revision().await.unwrap_err();
+    assert!(error.to_string().starts_with("reading the revision"), "{error}");
+    server.start_again().await;
+    assert_eq!(store.revision().await.unwrap(), before);
+    store.revoke_key("a", 5).await.unwrap();
 }

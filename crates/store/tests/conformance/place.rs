@@ -40,30 +40,33 @@ impl Backend<'_> {
             Backend::Postgres(server) => {
                 static NUMBER: AtomicU32 = AtomicU32::new(0);
                 let name = format!("case{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-                let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
-                let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-                sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
-                Place {
-                    url: server.url(&name),
+                let place = Place {
+                    url: server.url(),
                     _folder: None,
-                }
+                };
+                place.schema(&name).await
             }
         }
     }
 }
 
 impl Place {
+    /// An empty schema: much cheaper than a database, and as separate for tables that are named without one.
+    async fn schema(&self, name: &str) -> Place {
+        let (server, former) = self.url.split_once("&options").unwrap_or((&self.url, ""));
+        let name = format!("{}{name}", former.rsplit('=').next().unwrap_or_default());
+        self.script("", &format!("CREATE SCHEMA {name}")).await;
+        Place {
+            url: format!("{server}&options[search_path]={name}"),
+            _folder: None,
+        }
+    }
+
     /// Another empty place on the same database server or in the same folder.
     pub(crate) async fn sibling(&self, number: usize) -> Place {
         let url = match self.url.strip_suffix(".db") {
             Some(rest) => format!("{rest}-{number}.db"),
-            None => {
-                let (server, rest) = self.url.split_once("/case").unwrap();
-                let (case, socket) = rest.split_once('?').unwrap();
-                let name = format!("case{case}_{number}");
-                self.script("", &format!("CREATE DATABASE {name}")).await;
-                format!("{server}/{name}?{socket}")
-            }
+            None => return self.schema(&format!("sibling{number}")).await,
         };
         Place { url, _folder: None }
     }

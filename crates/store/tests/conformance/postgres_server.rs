@@ -40,18 +40,8 @@ impl Server {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let process = as_postgres(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
-            .arg(format!("unix_socket_directories={}", folder.path().display()))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
         let mut server = Server {
-            process,
+            process: launch(&programs, folder.path()),
             folder,
             programs,
         };
@@ -59,17 +49,37 @@ impl Server {
         server
     }
 
-    /// The storage URL of a database on it.
-    pub(crate) fn url(&self, database: &str) -> String {
+    /// Stops it and ends all connections.
+    pub(crate) fn stop(&mut self) {
+        let stopped = as_postgres(&self.programs.join("pg_ctl"))
+            .args(["stop", "--mode=immediate", "-D"])
+            .arg(self.folder.path().join("data"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            drop(self.process.kill());
+        }
+        drop(self.process.wait());
+    }
+
+    /// Starts it again after [`Server::stop`], with what was committed.
+    pub(crate) async fn start_again(&mut self) {
+        self.process = launch(&self.programs, self.folder.path());
+        self.wait().await;
+    }
+
+    /// The storage URL of its database.
+    pub(crate) fn url(&self) -> String {
         format!(
-            "postgres://postgres@localhost/{database}?host={}",
+            "postgres://postgres@localhost/postgres?host={}",
             self.folder.path().display()
         )
     }
 
     async fn wait(&mut self) {
         let end = Instant::now() + READY_WITHIN;
-        while PgConnection::connect(&self.url("postgres")).await.is_err() {
+        while PgConnection::connect(&self.url()).await.is_err() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap();
             assert!(
                 self.process.try_wait().unwrap().is_none(),
@@ -83,16 +93,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let stopped = as_postgres(&self.programs.join("pg_ctl"))
-            .args(["stop", "--mode=immediate", "-D"])
-            .arg(self.folder.path().join("data"))
-            .stdout(Stdio::null())
-            .status();
-        if !stopped.is_ok_and(|status| status.success()) {
-            drop(self.process.kill());
-        }
-        drop(self.process.wait());
+        self.stop();
     }
+}
+
+fn launch(programs: &Path, folder: &Path) -> Child {
+    as_postgres(&programs.join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c"])
+        .arg(format!("unix_socket_directories={}", folder.display()))
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap()
 }
 
 /// The newest server that Debian's packages installed, which are not on the PATH; elsewhere the one on the PATH.

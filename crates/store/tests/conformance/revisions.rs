@@ -1,6 +1,9 @@
 //! The revision, and several handles on one store.
 
+use std::time::Duration;
+
 use opm_store::{AuditEntry, ChannelState, KeyChange};
+use tokio::time::timeout;
 
 use crate::channels::{channel, vault};
 use crate::keys::full;
@@ -112,4 +115,18 @@ pub(crate) async fn many_first_starts_do_not_race(place: Place) {
         let store = start.await.unwrap().unwrap();
         assert!(store.revision().await.unwrap() > 0);
     }
+}
+
+pub(crate) async fn a_dropped_call_leaves_the_whole_change_or_none(place: Place) {
+    let store = place.open().await;
+    let before = store.revision().await.unwrap();
+    for number in 0..60 {
+        let name = format!("key{number}");
+        // Dropped wherever it is by then: waiting for the connection, beginning, writing, committing.
+        let limit = Duration::from_micros(50 * number);
+        drop(timeout(limit, store.create_key(full(&name, &name))).await);
+    }
+    store.create_key(full("last", "last")).await.unwrap();
+    let created = store.keys().await.unwrap().len() as u64;
+    assert_eq!(store.revision().await.unwrap(), before + created);
 }

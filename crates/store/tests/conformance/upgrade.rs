@@ -24,7 +24,7 @@ macro_rules! older {
 }
 
 /// Every version; the rows of all earlier ones are kept as the tables move on.
-const OLDER: &[Older] = &[older!("0001_keys_channels_routes_audit")];
+const OLDER: &[Older] = &[older!("0001_keys_channels_routes_audit"), older!("0002_usage")];
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS opm_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL);";
@@ -54,6 +54,8 @@ pub(crate) async fn tables_of_every_older_version_are_brought_up_to_date(place: 
         assert_eq!(store.revision().await.unwrap(), 42);
         assert_eq!(store.channels().await.unwrap()[0].provider_keys.len(), 1);
         assert_eq!(store.audits(10, None).await.unwrap().len(), 1);
+        let attempts = store.attempts("req_old").await.unwrap();
+        assert_eq!(attempts.len(), usize::from(version >= 2));
         // A second start finds nothing to do.
         store.close().await;
         assert_eq!(place.open().await.keys().await.unwrap(), keys);

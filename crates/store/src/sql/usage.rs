@@ -1,0 +1,269 @@
+//! Usage in SQL. A batch is three statements however many rows it has: each takes a JSON list, so that a distant Postgres costs no
+//! round trip per row. How a list becomes rows is all that differs between the databases.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+
+use super::SqlStore;
+use super::session::{Change, Row, Sql, Value};
+use crate::error::StoreError;
+use crate::ledger::{Ledger, Line};
+use crate::usage::{
+    AttemptOutcome, Retention, UsageBy, UsageGroup, UsageQuery, UsageRow, UsageStore, UsageSums, Width,
+};
+
+/// Rows of one transaction at most: more gain nothing (measured with SQLite).
+const BATCH: usize = 100;
+/// Rows forgotten in one transaction at most, so that writers do not wait long.
+const FORGET: i64 = 5_000;
+
+/// `INSERT INTO table (columns) SELECT columns FROM the list $1`, for both databases, and what follows.
+macro_rules! insert_list {
+    ($table:literal ($($column:ident $kind:ident),*) $rest:literal) => {
+        Sql {
+            sqlite: concat!(
+                "INSERT INTO ", $table, " (", insert_list!(@names $($column)*), ") SELECT ",
+                insert_list!(@fields $($column)*), " FROM json_each($1) WHERE true ", $rest
+            ),
+            postgres: concat!(
+                "INSERT INTO ", $table, " (", insert_list!(@names $($column)*), ") SELECT ",
+                insert_list!(@names $($column)*), " FROM jsonb_to_recordset($1::jsonb) AS list (",
+                insert_list!(@kinds $($column $kind)*), ") WHERE true ", $rest
+            ),
+        }
+    };
+    (@names $first:ident $($more:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($more))*) };
+    (@fields $first:ident $($more:ident)*) => {
+        concat!("value ->> '", stringify!($first), "'" $(, ", value ->> '", stringify!($more), "'")*)
+    };
+    (@kinds $first:ident $kind:ident $($more:ident $kinds:ident)*) => {
+        concat!(stringify!($first), " ", stringify!($kind) $(, ", ", stringify!($more), " ", stringify!($kinds))*)
+    };
+}
+
+/// Returns the rows that were not known yet: only they count.
+const RECORD: Sql = insert_list!("opm_usage" (
+    request_id text, attempt bigint, at_ms bigint, key_id text, user_name text, model text, upstream_model text, channel text,
+    format text, status bigint, input bigint, output bigint, cached_input bigint, cache_write bigint, reasoning bigint,
+    cost_pico_usd bigint, estimated bigint, outcome text, ttft_ms bigint, total_ms bigint)
+    "ON CONFLICT (request_id, attempt) DO NOTHING RETURNING request_id, attempt");
+
+const ADD: Sql = insert_list!("opm_usage_sums" (
+    width bigint, start bigint, key_id text, user_name text, model text, channel text, attempts bigint, requests bigint,
+    failures bigint, estimated bigint, unpriced bigint, input bigint, output bigint, cached_input bigint, cache_write bigint,
+    reasoning bigint, cost_pico_usd bigint, ttft_ms bigint, ttft_count bigint, total_ms bigint)
+    "ON CONFLICT (width, start, key_id, user_name, model, channel) DO UPDATE SET \
+     attempts = opm_usage_sums.attempts + excluded.attempts, requests = opm_usage_sums.requests + excluded.requests, \
+     failures = opm_usage_sums.failures + excluded.failures, estimated = opm_usage_sums.estimated + excluded.estimated, \
+     unpriced = opm_usage_sums.unpriced + excluded.unpriced, input = opm_usage_sums.input + excluded.input, \
+     output = opm_usage_sums.output + excluded.output, cached_input = opm_usage_sums.cached_input + excluded.cached_input, \
+     cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
+     cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
+     ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
+
+const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
+    "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
+
+const ATTEMPTS: &str = "SELECT request_id, attempt, at_ms, key_id, user_name, model, upstream_model, channel, format, status, input, \
+     output, cached_input, cache_write, reasoning, cost_pico_usd, estimated, outcome, ttft_ms, total_ms FROM opm_usage \
+     WHERE request_id = $1 ORDER BY attempt";
+
+/// The sums by `$name`, in an order. Every question binds all of $1 to $9, so that they share their text.
+macro_rules! summed {
+    ($name:literal, $order:literal) => {
+        concat!(
+            "SELECT ", $name, " AS name, \
+             CAST(SUM(attempts) AS BIGINT) AS attempts, CAST(SUM(requests) AS BIGINT) AS requests, \
+             CAST(SUM(failures) AS BIGINT) AS failures, CAST(SUM(estimated) AS BIGINT) AS estimated, \
+             CAST(SUM(unpriced) AS BIGINT) AS unpriced, CAST(SUM(input) AS BIGINT) AS input, \
+             CAST(SUM(output) AS BIGINT) AS output, CAST(SUM(cached_input) AS BIGINT) AS cached_input, \
+             CAST(SUM(cache_write) AS BIGINT) AS cache_write, CAST(SUM(reasoning) AS BIGINT) AS reasoning, \
+             CAST(SUM(cost_pico_usd) AS BIGINT) AS cost_pico_usd, CAST(SUM(ttft_ms) AS BIGINT) AS ttft_ms, \
+             CAST(SUM(ttft_count) AS BIGINT) AS ttft_count, CAST(SUM(total_ms) AS BIGINT) AS total_ms \
+             FROM opm_usage_sums WHERE width = $1 AND start >= $2 AND start < $3 \
+             AND ($4 IS NULL OR key_id = $4) AND ($5 IS NULL OR user_name = $5) AND ($6 IS NULL OR model = $6) \
+             AND ($7 IS NULL OR channel = $7) AND $9 > 0 GROUP BY 1 ORDER BY ", $order, " LIMIT $8"
+        )
+    };
+}
+const BY_KEY: &str = summed!("key_id", "12 DESC, 3 DESC, 1");
+const BY_USER: &str = summed!("user_name", "12 DESC, 3 DESC, 1");
+const BY_MODEL: &str = summed!("model", "12 DESC, 3 DESC, 1");
+const BY_CHANNEL: &str = summed!("channel", "12 DESC, 3 DESC, 1");
+const BY_TIME: &str = summed!("start - (start - $2) % $9", "1");
+
+const FORGET_ROWS: &str = "DELETE FROM opm_usage WHERE (request_id, attempt) IN \
+     (SELECT request_id, attempt FROM opm_usage WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)";
+const FORGET_SUMS: &str = "DELETE FROM opm_usage_sums WHERE (width, start, key_id, user_name, model, channel) IN \
+     (SELECT width, start, key_id, user_name, model, channel FROM opm_usage_sums WHERE width = $3 AND start < $1 \
+     ORDER BY start LIMIT $2)";
+const FORGET_BUDGETS: &str = "DELETE FROM opm_budgets WHERE (subject, period_start) IN \
+     (SELECT subject, period_start FROM opm_budgets WHERE period_start < $1 LIMIT $2)";
+
+#[async_trait]
+impl UsageStore for SqlStore {
+    async fn record_usage(&self, batch: &[UsageRow]) -> Result<(), StoreError> {
+        for rows in batch.chunks(BATCH) {
+            let mut change = self.record("recording usage").await?;
+            record(&mut change, rows).await?;
+            change.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn attempts(&self, request_id: &str) -> Result<Vec<UsageRow>, StoreError> {
+        let rows = self
+            .rows(
+                "reading the attempts of a request",
+                ATTEMPTS,
+                &[request_id.into()],
+            )
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError> {
+        let (sql, step) = match query.by {
+            UsageBy::Key => (BY_KEY, 1),
+            UsageBy::User => (BY_USER, 1),
+            UsageBy::Model => (BY_MODEL, 1),
+            UsageBy::Channel => (BY_CHANNEL, 1),
+            UsageBy::Time(step) => (BY_TIME, step.max(query.width.seconds())),
+        };
+        let values = [
+            query.width.seconds().into(),
+            query.since.into(),
+            query.until.into(),
+            (&query.key_id).into(),
+            (&query.user).into(),
+            (&query.model).into(),
+            (&query.channel).into(),
+            i64::from(query.limit).into(),
+            step.into(),
+        ];
+        let rows = self.rows("summing usage", sql, &values).await?;
+        rows.iter().map(|row| read_group(row, query.by)).collect()
+    }
+
+    async fn forget_usage(&self, retention: &Retention) -> Result<u64, StoreError> {
+        let width = |width: Width| width.seconds();
+        let steps = [
+            (FORGET_ROWS, retention.rows_before_ms, None),
+            (FORGET_SUMS, retention.minutes_before, Some(width(Width::Minute))),
+            (FORGET_SUMS, retention.hours_before, Some(width(Width::Hour))),
+            (FORGET_BUDGETS, retention.budgets_before, None),
+        ];
+        let mut forgotten = 0;
+        for (sql, before, width) in steps {
+            forgotten += forget(self, sql, before, width).await?;
+        }
+        Ok(forgotten)
+    }
+}
+
+async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError> {
+    // In one order everywhere: two gateways that are given the same attempts must not wait for each other's rows.
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_by(|one, other| (&one.request_id, one.attempt).cmp(&(&other.request_id, other.attempt)));
+    let lines: Vec<_> = rows.iter().map(|row| Line::new(row)).collect();
+    let list = json(serde_json::to_string(&lines))?;
+    let mut new = HashSet::new();
+    for row in change.rows(RECORD, &[(&list).into()]).await? {
+        new.insert((row.get::<String>("request_id")?, row.get::<i64>("attempt")?));
+    }
+    let mut ledger = Ledger::default();
+    for (row, line) in rows.into_iter().zip(&lines) {
+        // Taken out: of two rows of the same attempt in one batch the first was stored and counts.
+        if new.remove(&(line.request_id.to_string(), line.attempt)) {
+            ledger.add(row);
+        }
+    }
+    change.execute(ADD, &[(&json(ledger.sums())?).into()]).await?;
+    if let Some(spendings) = json(ledger.budgets())? {
+        change.execute(SPEND, &[(&spendings).into()]).await?;
+    }
+    Ok(())
+}
+
+async fn forget(
+    store: &SqlStore,
+    sql: &'static str,
+    before: i64,
+    width: Option<i64>,
+) -> Result<u64, StoreError> {
+    let mut values = vec![before.into(), FORGET.into()];
+    values.extend(width.map(Value::from));
+    let mut forgotten = 0;
+    loop {
+        let mut change = store.record("forgetting old usage").await?;
+        let count = change.execute(sql, &values).await?;
+        change.commit().await?;
+        forgotten += count;
+        if count < FORGET.unsigned_abs() {
+            return Ok(forgotten);
+        }
+    }
+}
+
+fn json<T>(made: Result<T, serde_json::Error>) -> Result<T, StoreError> {
+    made.map_err(|error| StoreError::damaged("a batch of usage")(error.to_string()))
+}
+
+fn read(row: &Row) -> Result<UsageRow, StoreError> {
+    let outcome: String = row.get("outcome")?;
+    let Some(outcome) = AttemptOutcome::from_name(&outcome) else {
+        return Err(StoreError::damaged("the outcome of an attempt")(format!(
+            "`{outcome}` is none"
+        )));
+    };
+    Ok(UsageRow {
+        request_id: row.get("request_id")?,
+        attempt: row.get("attempt")?,
+        at_ms: row.get("at_ms")?,
+        key_id: row.get("key_id")?,
+        user: row.get("user_name")?,
+        model: row.get("model")?,
+        upstream_model: row.get("upstream_model")?,
+        channel: row.get("channel")?,
+        format: row.get("format")?,
+        status: row.get("status")?,
+        input: row.get("input")?,
+        output: row.get("output")?,
+        cached_input: row.get("cached_input")?,
+        cache_write: row.get("cache_write")?,
+        reasoning: row.get("reasoning")?,
+        cost_pico_usd: row.get("cost_pico_usd")?,
+        estimated: row.get::<i64>("estimated")? != 0,
+        outcome,
+        ttft_ms: row.get("ttft_ms")?,
+        total_ms: row.get("total_ms")?,
+        budgets: Vec::new(),
+    })
+}
+
+fn read_group(row: &Row, by: UsageBy) -> Result<UsageGroup, StoreError> {
+    let name = match by {
+        UsageBy::Time(_) => row.get::<i64>("name")?.to_string(),
+        UsageBy::Key | UsageBy::User | UsageBy::Model | UsageBy::Channel => row.get("name")?,
+    };
+    Ok(UsageGroup {
+        name,
+        sums: UsageSums {
+            attempts: row.get("attempts")?,
+            requests: row.get("requests")?,
+            failures: row.get("failures")?,
+            estimated: row.get("estimated")?,
+            unpriced: row.get("unpriced")?,
+            input: row.get("input")?,
+            output: row.get("output")?,
+            cached_input: row.get("cached_input")?,
+            cache_write: row.get("cache_write")?,
+            reasoning: row.get("reasoning")?,
+            cost_pico_usd: row.get("cost_pico_usd")?,
+            ttft_ms: row.get("ttft_ms")?,
+            ttft_count: row.get("ttft_count")?,
+            total_ms: row.get("total_ms")?,
+        },
+    })
+}
