@@ -57,8 +57,6 @@ impl From<MaterialError> for KeyError {
 pub struct Desk<'d> {
     /// Where they are kept.
     pub store: &'d dyn Store,
-    /// Key of their hash.
-    pub pepper: &'d Pepper,
     /// Who acts, for the audit log.
     pub actor: &'d str,
     /// Unix seconds.
@@ -66,11 +64,16 @@ pub struct Desk<'d> {
 }
 
 impl Desk<'_> {
-    /// Makes a client key. `channels` are the names that exist.
+    /// Makes a client key, hashed under the pepper. `channels` are the names that exist.
     ///
     /// # Errors
     /// [`KeyError`]; a key whose audit entry failed exists, but nobody has seen it.
-    pub async fn create(&self, wish: &KeyWish, channels: &[String]) -> Result<IssuedKey, KeyError> {
+    pub async fn create(
+        &self,
+        pepper: &Pepper,
+        wish: &KeyWish,
+        channels: &[String],
+    ) -> Result<IssuedKey, KeyError> {
         let name = check::name(&wish.name)?;
         let bound = wish.channels.as_deref();
         bound.map_or(Ok(()), |bound| check::channels(bound, channels))?;
@@ -82,7 +85,7 @@ impl Desk<'_> {
         let new = NewKey {
             id: key.id().to_owned(),
             name: name.clone(),
-            mac: mac(self.pepper.key(), text),
+            mac: mac(pepper.key(), text),
             hint: hint(text),
             channels: wish.channels.clone(),
             models: wish.models.clone(),
@@ -163,13 +166,13 @@ impl Desk<'_> {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub async fn rotate(&self, id: &str) -> Result<IssuedKey, KeyError> {
+    pub async fn rotate(&self, pepper: &Pepper, id: &str) -> Result<IssuedKey, KeyError> {
         let stored = self.find(id).await?;
         let Some(key) = ClientKey::renew(id, &random()?) else {
             return Err(unknown(id).into());
         };
         let text = key.secret().expose();
-        let (mac, hint) = (mac(self.pepper.key(), text), hint(text));
+        let (mac, hint) = (mac(pepper.key(), text), hint(text));
         self.store.rotate_key(id, mac, &hint, self.now).await?;
         self.note("key.rotate", id, &json!({"name": stored.name})).await?;
         Ok(IssuedKey {

@@ -2,7 +2,9 @@
 
 mod args;
 mod command;
+mod gateway;
 mod logging;
+mod table;
 mod welcome;
 
 use std::process::ExitCode;
@@ -18,7 +20,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("opm: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<command::NotConfigured>() {
+                ExitCode::from(opm_config::EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

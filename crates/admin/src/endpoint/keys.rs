@@ -15,7 +15,6 @@ use crate::router::{Answer, Inner, Shared};
 fn desk<'d>(shared: &'d Inner, actor: &'d Actor) -> Desk<'d> {
     Desk {
         store: &*shared.api.store,
-        pepper: &shared.api.secrets.pepper,
         actor: actor.name(),
         now: shared.now(),
     }
@@ -50,7 +49,8 @@ pub(crate) async fn create(
     Known(wish): Known<KeyWish>,
 ) -> Answer<IssuedKey> {
     let channels = known_names(&shared).await?;
-    let issued = desk(&shared, &actor).create(&wish, &channels).await?;
+    let pepper = &shared.api.secrets.pepper;
+    let issued = desk(&shared, &actor).create(pepper, &wish, &channels).await?;
     Ok((StatusCode::CREATED, shared.take_over().await, Json(issued)))
 }
 
@@ -127,6 +127,7 @@ pub(crate) async fn rotate(
     Path(id): Path<String>,
     actor: Actor,
 ) -> Answer<IssuedKey> {
-    let issued = desk(&shared, &actor).rotate(&id).await?;
+    let pepper = &shared.api.secrets.pepper;
+    let issued = desk(&shared, &actor).rotate(pepper, &id).await?;
     Ok((StatusCode::OK, shared.take_over().await, Json(issued)))
 }
