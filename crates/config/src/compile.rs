@@ -361,7 +361,11 @@ pub fn add_stored(config: &mut Config, channels: &[Named], routes: Option<&str>)
             rules: Vec::new(),
             ..config.clone()
         };
-        match stored(text, &env, |node, r| Some(route::routes(node, &mut changed, r))) {
+        let read = |node: &Placed, r: &mut Reading<'_>| {
+            route::routes(node, &mut changed, r);
+            Some(())
+        };
+        match stored(text, &env, read) {
             Ok(_) => *config = changed,
             Err(more) => problems.extend(more),
         }

@@ -9,7 +9,7 @@ use ai_api_converter::{Failure, FailureClass, Format};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
-use opm_routing::{Live, Millis, NoRoute, Plan, Skip, UnderWay, Wanted, World, plan};
+use opm_routing::{Live, Millis, NoRoute, Plan, UnderWay, Wanted, World, plan};
 use opm_telemetry::Metrics;
 use rand::Rng as _;
 
@@ -361,7 +361,7 @@ impl Gateway {
         });
         drop(choosing);
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
-        record.trail = trail(snapshot, &wanted, seen, now);
+        record.trail = Trail::of(snapshot, &wanted, seen, now, unix_seconds());
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
     }
 }
@@ -381,44 +381,6 @@ fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o
         id,
         shape,
         record,
-    }
-}
-
-/// The way of a request, as far as the plan tells it.
-pub(crate) fn trail(
-    snapshot: &Snapshot,
-    wanted: &Wanted<'_>,
-    plan: Result<&Plan, &Vec<(usize, Skip)>>,
-    now: Millis,
-) -> Trail {
-    let name = |channel: &usize| snapshot.live.get(*channel).map(|live| Arc::clone(&live.name));
-    let skipped = match plan {
-        Ok(plan) => &plan.skipped,
-        Err(skipped) => skipped,
-    };
-    let plan = plan.ok();
-    Trail {
-        at: unix_seconds(),
-        planned: now,
-        model: wanted.model.chars().take(120).collect(),
-        format: Some(wanted.format),
-        key: wanted.key.map(|key| key.name.clone()),
-        strategy: plan.map_or(snapshot.config.strategy, |plan| plan.strategy),
-        rule: plan.and_then(|plan| plan.rule),
-        sticky: plan.is_some_and(|plan| plan.sticky),
-        last_resort: plan.is_some_and(|plan| plan.last_resort),
-        candidates: plan
-            .map(|plan| plan.candidates.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|found| Some((name(&found.channel)?, found.model.clone(), found.format)))
-            .collect(),
-        skipped: skipped
-            .iter()
-            .filter_map(|(channel, why)| Some((name(channel)?, *why)))
-            .collect(),
-        attempts: Vec::new(),
-        status: 0,
     }
 }
 
