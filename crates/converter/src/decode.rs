@@ -9,6 +9,7 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+mod grounding;
 mod openai;
 pub(crate) mod usage;
 

@@ -18,6 +18,7 @@
 pub mod context;
 mod convert;
 pub mod count;
+mod date;
 pub mod decode;
 pub mod encode;
 mod error;
@@ -35,10 +36,12 @@ mod report;
 pub mod scan;
 pub mod schema;
 pub mod seal;
+mod span;
 pub mod sse;
 mod stop;
 pub mod stream;
 mod target;
+mod unseal;
 mod usage;
 pub mod wire;
 

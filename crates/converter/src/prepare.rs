@@ -234,7 +234,8 @@ pub(crate) fn context(
         include_usage: request.include_usage,
         include_thoughts: source.format != Format::Gemini || !hidden,
         array: source.array,
-        include_encrypted: request.include_encrypted_reasoning || request.store == Some(false),
+        // The gateway stores nothing: without the sealed state a tool loop would lose its reasoning (conversion.md 4.2).
+        include_encrypted: true,
         legacy_functions: request.legacy_functions,
         declares_tools: !request.tools.is_empty(),
         tools: tool_origins(request, target),

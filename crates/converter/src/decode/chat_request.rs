@@ -244,19 +244,7 @@ fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<wire::ReasoningDetail<'a>>)
 }
 
 fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Result<(), Error> {
-    let (id, state) = call_id(call.id.unwrap_or_default());
-    if let Some(state) = state {
-        // The seal carries what the model thought right before this call; the same state may already stand in the details.
-        let known = blocks
-            .iter()
-            .any(|block| matches!(block, Block::Thought(thought) if thought.state.as_ref() == Some(&state)));
-        if !known {
-            blocks.push(Block::Thought(Thought {
-                state: Some(state),
-                ..Thought::default()
-            }));
-        }
-    }
+    let (id, sealed) = call_id(call.id.unwrap_or_default());
     let (name, arguments) = match (call.function, call.custom) {
         (Some(function), _) => (
             function.name,
@@ -273,7 +261,8 @@ fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Resul
     };
     let name =
         name.ok_or_else(|| Error::at(ErrorKind::Missing, "/function/name", "a tool call needs a name"))?;
-    let state = google_signature(call.extra_content);
+    // The seal carries what the model thought right before this call.
+    let state = sealed.or_else(|| google_signature(call.extra_content));
     blocks.push(Block::ToolCall(ToolCall {
         id,
         name,

@@ -8,7 +8,7 @@ use crate::ir::{CacheMark, Detail, Effort, Opaque, Reasoning, ReasoningDepth, Sh
 use crate::json::{Raw, Text, from_str};
 use crate::names;
 use crate::report::Class;
-use crate::seal::{self, Broken};
+use crate::seal;
 use crate::wire::Extra;
 use crate::wire::chat::{CacheBreakpoint, Choice};
 
@@ -105,23 +105,33 @@ pub(super) fn detail(word: Option<&str>) -> Option<Detail> {
     }
 }
 
-/// A call id and the state that rode on it. The state of a damaged seal is lost, the id is not.
+/// A call id and the seal that rode on it, which [`crate::unseal`] opens.
 pub(super) fn call_id(id: Cow<'_, str>) -> (Cow<'_, str>, Option<Opaque<'static>>) {
     let (bare, seal) = names::strip_seal(&id);
     let Some(seal) = seal else { return (id, None) };
-    let state = seal::open(seal, None).ok();
-    (Cow::Owned(bare.to_owned()), state)
+    let state = sealed(Cow::Owned(seal.to_owned()));
+    (Cow::Owned(bare.to_owned()), Some(state))
 }
 
-/// Opaque data in a slot of the client's own format: a seal, or the vendor's own state wrapped by `own`.
+/// Opaque data in a slot of the client's own format: a seal, which [`crate::unseal`] opens, or the vendor's own state wrapped by
+/// `own`.
 pub(super) fn opaque<'a>(
     data: Cow<'a, str>,
     own: impl FnOnce(Cow<'a, str>) -> Option<Opaque<'a>>,
 ) -> Option<Opaque<'a>> {
-    match seal::open(&data, None) {
-        Ok(state) => Some(state),
-        Err(Broken::NotASeal) => own(data),
-        Err(Broken::BadSeal | Broken::TooLarge) => None,
+    if data.starts_with(seal::MARK) {
+        Some(sealed(data))
+    } else {
+        own(data)
+    }
+}
+
+/// A seal that is still closed. Whose it is shows when it is opened.
+fn sealed(data: Cow<'_, str>) -> Opaque<'_> {
+    Opaque {
+        origin: crate::Format::Chat,
+        domain: None,
+        state: State::Sealed(data),
     }
 }
 

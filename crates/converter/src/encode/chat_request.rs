@@ -370,6 +370,9 @@ fn report_thoughts(turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) {
 /// DeepSeek wants the reasoning of turns with calls back; nobody else takes it.
 fn thoughts(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, has_calls: bool, report: &mut Report) {
     report_thoughts(turn, target, report);
+    if target.dialect == Dialect::OpenRouter {
+        return reasoning_details(w, turn, target);
+    }
     if target.dialect != Dialect::DeepSeek || !has_calls {
         return;
     }
@@ -385,6 +388,32 @@ fn thoughts(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, has_calls:
         }
     }
     joined(w.key("reasoning_content"), &texts, "\n");
+}
+
+/// OpenRouter wants the details that it gave back as they were.
+fn reasoning_details(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>) {
+    for block in &turn.blocks {
+        if let Block::Thought(crate::ir::Thought {
+            state: Some(opaque), ..
+        }) = block
+            && let State::Native(json) = &opaque.state
+            && opaque.origin == target.format
+            && opaque.domain == Some(target.domain)
+        {
+            return w.key("reasoning_details").raw(Raw(json));
+        }
+    }
+}
+
+/// Google's signature, on its own OpenAI-compatible surface only.
+fn google_signature(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
+    let own = call
+        .state
+        .as_ref()
+        .filter(|state| state.origin == target.format && state.domain == Some(target.domain));
+    if target.dialect == Dialect::GoogleCompat {
+        super::chat_response::google_extra(w, own);
+    }
 }
 
 fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
@@ -405,6 +434,7 @@ fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
                     w.key("name").str(&name);
                     arguments_string(w.key("arguments"), arguments);
                 });
+                google_signature(w, call, target);
             }
         }
     });

@@ -193,6 +193,13 @@ fn parts(
                     }
                     w.key("thoughtSignature").str(signature);
                 }),
+                Some(State::Native(json)) => next(w).raw(Raw(json)),
+                // A thought that came without a signature goes back like that, as Google's own SDK sends it.
+                Some(State::Plain) if !thought.text.is_empty() => next(w).object(|w| {
+                    let texts: Vec<&Text<'_>> = thought.text.iter().collect();
+                    super::parts::joined(w.key("text"), &texts, "\n");
+                    w.key("thought").bool(true);
+                }),
                 _ => {}
             },
             Block::Native(native) => native_block(native, report)?,

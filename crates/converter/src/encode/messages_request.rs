@@ -363,6 +363,7 @@ fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, target: &Target<'_>,
             w.key("type").str("redacted_thinking");
             w.key("data").str(data);
         }),
+        Some(State::Native(json)) => next(w).raw(Raw(json)),
         // Thinking without a signature would be refused; it is never turned into text (conversion.md 7.5).
         _ => {}
     }

@@ -187,6 +187,9 @@ fn assistant(
         turn.blocks.iter().skip(index + 1).any(|block| match block {
             Block::Text(text) => !text.text.is_empty(),
             Block::ToolCall(_) | Block::Refusal(_) => true,
+            Block::Thought(Thought {
+                state: Some(state), ..
+            }) => matches!(state.state, State::Native(_)) && state.origin == target.format,
             _ => false,
         })
     };
@@ -221,8 +224,10 @@ fn thought_item(
     target: &Target<'_>,
     report: &mut Report,
 ) {
-    let Some(State::Reasoning { id, encrypted }) = restorable(thought.state.as_ref(), target, report) else {
-        return;
+    let (id, encrypted) = match restorable(thought.state.as_ref(), target, report) {
+        Some(State::Reasoning { id, encrypted }) => (id, encrypted),
+        Some(State::Native(json)) => return w.item().raw(Raw(json)),
+        _ => return,
     };
     if !followed {
         return;
@@ -232,14 +237,20 @@ fn thought_item(
         if let Some(id) = id {
             w.key("id").str(id);
         }
-        w.key("summary").array(|w| {
-            for text in &thought.text {
-                w.item().object(|w| {
-                    w.key("type").str("summary_text");
-                    w.key("text").text(text);
-                });
-            }
-        });
+        let parts = |w: &mut Writer<'_>, kind: &str, wanted: bool| {
+            w.array(|w| {
+                for text in thought.text.iter().filter(|_| wanted) {
+                    w.item().object(|w| {
+                        w.key("type").str(kind);
+                        w.key("text").text(text);
+                    });
+                }
+            });
+        };
+        parts(w.key("summary"), "summary_text", thought.summary);
+        if !thought.summary && !thought.text.is_empty() {
+            parts(w.key("content"), "reasoning_text", true);
+        }
         w.key("encrypted_content").str(encrypted);
     });
 }

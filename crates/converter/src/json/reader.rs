@@ -506,6 +506,22 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
     }
 }
 
+/// A value that is read if it is of the type, and kept as source text if it is something newer.
+impl<'a, T: Read<'a>> Read<'a> for (Raw<'a>, Result<T, Error>) {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.skip_space();
+        let mut attempt = reader.clone();
+        match T::read(&mut attempt) {
+            Ok(value) => {
+                let raw = reader.source.get(reader.at..attempt.at).unwrap_or_default();
+                *reader = attempt;
+                Ok((Raw(raw), Ok(value)))
+            }
+            Err(error) => Ok((reader.raw()?, Err(error))),
+        }
+    }
+}
+
 impl<'a, T: Read<'a>> Read<'a> for Box<T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
         T::read(reader).map(Box::new)

@@ -6,7 +6,7 @@ use crate::encode::answer::{reasoning_detail, slot};
 use crate::encode::chat::{MAX_SEALED_ID, google_extra, logprob, url_citation};
 use crate::encode::usage;
 use crate::failure::Failure;
-use crate::ir::{Opaque, State};
+use crate::ir::Opaque;
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::stop::Stop;
@@ -266,23 +266,7 @@ impl Encoder {
 
 /// The same state without a borrow of the stream.
 pub(super) fn owned(state: Opaque<'_>) -> Opaque<'static> {
-    let own = |text: std::borrow::Cow<'_, str>| std::borrow::Cow::Owned(text.into_owned());
-    let inner = match state.state {
-        State::Signature(text) => State::Signature(own(text)),
-        State::Redacted(text) => State::Redacted(own(text)),
-        State::Reasoning { id, encrypted } => State::Reasoning {
-            id: id.map(own),
-            encrypted: own(encrypted),
-        },
-        State::CallSignature(text) => State::CallSignature(own(text)),
-        State::PartSignature(text) => State::PartSignature(own(text)),
-        State::Plain => State::Plain,
-    };
-    Opaque {
-        origin: state.origin,
-        domain: state.domain,
-        state: inner,
-    }
+    state.into_owned()
 }
 
 impl Encode for Encoder {
