@@ -128,6 +128,8 @@ impl Opener<'_> {
         let mut details: Vec<Sealed> = Vec::new();
         let mut ids: Vec<Sealed> = Vec::new();
         let mut plain: Vec<Block<'a>> = Vec::new();
+        // Every seal on an id could be opened.
+        let mut whole = true;
         for mut block in std::mem::take(&mut turn.blocks) {
             match &mut block {
                 Block::Thought(thought) => {
@@ -139,26 +141,31 @@ impl Opener<'_> {
                 }
                 Block::ToolCall(call) => {
                     if let Some(seal) = take_seal(&mut call.state) {
-                        ids.extend(self.open(&seal));
+                        let opened = self.open(&seal);
+                        whole &= opened.is_some();
+                        ids.extend(opened);
                     }
                 }
                 _ => {}
             }
             plain.push(block);
         }
-        let chain = if details.is_empty() { ids } else { details };
-        turn.blocks = if chain.is_empty() {
-            plain
-        } else {
-            match mixed(&chain, &plain) {
-                Some(blocks) => blocks,
-                None => {
-                    // The client changed the turn: its state no longer belongs to it.
-                    self.report.state_dropped("edited_turn");
-                    plain
-                }
-            }
+        if details.is_empty() && ids.is_empty() {
+            turn.blocks = plain;
+            return;
+        }
+        // Both say the same about an untouched turn; the ids reach further, the details hold every text.
+        let by_ids = mixed(&ids, &plain);
+        let blocks = match mixed(&details, &plain) {
+            _ if by_ids.is_none() && whole => None,
+            _ if details.is_empty() => by_ids,
+            blocks => blocks,
         };
+        turn.blocks = blocks.unwrap_or_else(|| {
+            // The client changed the turn: its state no longer belongs to it.
+            self.report.state_dropped("edited_turn");
+            plain
+        });
     }
 }
 

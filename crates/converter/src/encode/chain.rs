@@ -80,15 +80,27 @@ impl Chain {
         layout::seal(&self.segments, context.upstream, context.domain, texts, key)
     }
 
+    /// True if there are thoughts that no seal holds yet.
+    pub(crate) fn has_thoughts(&self) -> bool {
+        let thought = |segment: &Segment<'_>| matches!(segment, Segment::Thought { .. });
+        self.segments.iter().any(thought)
+    }
+
+    /// True if a text stands behind a call: the one order that Chat cannot say.
+    pub(crate) fn is_mixed(&mut self) -> bool {
+        self.settle();
+        let text = |segment: &Segment<'_>| matches!(segment, Segment::Text { .. });
+        self.called && self.segments.iter().any(text)
+    }
+
     /// The id of the next call, with a seal on it if something would be lost without. An id that would grow too long goes
     /// without the texts of the thoughts (their signatures are what the vendor checks), or without a seal.
     pub(crate) fn on_id(&mut self, id: &str, context: &Context) -> String {
-        self.settle();
+        let mixed = self.is_mixed();
         let thought = |segment: &Segment<'_>| matches!(segment, Segment::Thought { .. });
         let state = |segment: &Segment<'_>| matches!(segment, Segment::Thought { state: Some(_), .. });
-        let text = |segment: &Segment<'_>| matches!(segment, Segment::Text { .. });
         let thoughts = self.segments.iter().any(state);
-        if !context.declares_tools || !(thoughts || self.called && self.segments.iter().any(text)) {
+        if !context.declares_tools || !(thoughts || mixed) {
             return id.to_owned();
         }
         for texts in [true, false] {

@@ -156,7 +156,7 @@ fn reasoning(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
         match block {
             Block::Thought(thought) => {
                 texts.extend(&thought.text);
-                if carried(thought) {
+                if carried(thought, context) {
                     chain.thought(thought);
                 }
                 if thought.state.as_ref().is_some_and(is_sealed) {
@@ -180,6 +180,9 @@ fn reasoning(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
             _ => {}
         }
     }
+    if chain.is_mixed() || chain.has_thoughts() {
+        seals.push(chain.seal(context));
+    }
     if !texts.is_empty() {
         super::parts::joined(w.key("reasoning_content"), &texts, "\n");
     }
@@ -197,9 +200,12 @@ fn is_sealed(state: &Opaque<'_>) -> bool {
     !matches!(state.state, State::Plain)
 }
 
-/// Thoughts that have a place in the layout; plain reasoning text has its own member.
-fn carried(thought: &Thought<'_>) -> bool {
-    thought.state.as_ref().is_none_or(is_sealed)
+/// Thoughts that have a place in the layout: those with state, and Gemini's, which go back even without.
+fn carried(thought: &Thought<'_>, context: &Context) -> bool {
+    match &thought.state {
+        Some(state) => is_sealed(state),
+        None => context.upstream == Format::Gemini,
+    }
 }
 
 /// Web citations, counted over the whole content.
@@ -306,7 +312,7 @@ fn tool_calls(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) 
                     }
                     chain.text(&text.text);
                 }
-                Block::Thought(thought) if carried(thought) => chain.thought(thought),
+                Block::Thought(thought) if carried(thought, context) => chain.thought(thought),
                 Block::ToolCall(call) => {
                     if let Some(state) = call.state.as_ref().filter(|state| is_sealed(state)) {
                         chain.state(&state.state);
