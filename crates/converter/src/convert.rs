@@ -197,7 +197,7 @@ fn losses(response: &Response<'_>, client: Format) -> Vec<Cow<'static, str>> {
 }
 
 /// An error document in place of an answer.
-fn in_band(text: &str) -> Option<Failure> {
+pub(crate) fn in_band(text: &str) -> Option<Failure> {
     let error = crate::failure::document(text)?;
     let unknown =
         error.kind.is_empty() && error.code.is_empty() && error.status.is_none() && error.message.is_empty();

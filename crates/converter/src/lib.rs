@@ -20,6 +20,7 @@ mod convert;
 pub mod count;
 mod date;
 pub mod decode;
+pub mod embed;
 pub mod encode;
 mod error;
 pub mod estimate;

@@ -1,7 +1,12 @@
 //! P4 and P8 of conversion.md section 16: an upstream's answer goes to a client of another format, comes back in that client's next
 //! request as its SDK would echo it, and the upstream finds its own blocks, order and signatures.
 
-#![expect(clippy::unwrap_used, reason = "tests may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod world;
 
