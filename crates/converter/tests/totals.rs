@@ -1,12 +1,7 @@
 //! P9 and P17 of conversion.md section 16: usage adds up in every format and comes back, and every finish word of every upstream is
 //! a legal word of every client.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests may"
-)]
+#![expect(clippy::unwrap_used, reason = "tests may")]
 
 use ai_api_converter::{
     Context, Dialect, Format, Options, Source, Target, convert_request, convert_response,
