@@ -9,6 +9,7 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+mod intake;
 mod openai;
 pub(crate) mod usage;
 
@@ -22,13 +23,26 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
 use crate::target::Source;
+use intake::Intake;
 
 /// Decodes a request body.
 ///
 /// # Errors
 /// Not JSON, or not a request of this format; the error points at the place.
 pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Error> {
-    let mut request = counted(body, source.format)?;
+    sealed_request(body, source, None)
+}
+
+/// Decodes a request body whose seals are signed with a key.
+///
+/// # Errors
+/// As [`request`].
+pub fn sealed_request<'a>(
+    body: &'a str,
+    source: &Source<'a>,
+    key: Option<&[u8; 32]>,
+) -> Result<Request<'a>, Error> {
+    let mut request = dispatch(body, source.format, key)?;
     if source.format == Format::Messages && request.max_output_tokens.is_none() {
         return Err(Error::at(
             ErrorKind::Missing,
@@ -48,12 +62,19 @@ pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Er
 /// # Errors
 /// As [`request`].
 pub fn counted(body: &str, format: Format) -> Result<Request<'_>, Error> {
-    match format {
-        Format::Chat => chat_request::decode(body),
-        Format::Responses => responses_request::decode(body),
-        Format::Messages => messages_request::decode(body),
-        Format::Gemini => gemini_request::decode(body),
-    }
+    dispatch(body, format, None)
+}
+
+fn dispatch<'a>(body: &'a str, format: Format, key: Option<&[u8; 32]>) -> Result<Request<'a>, Error> {
+    let intake = Intake::new(key);
+    let mut request = match format {
+        Format::Chat => chat_request::decode(body, &intake),
+        Format::Responses => responses_request::decode(body, &intake),
+        Format::Messages => messages_request::decode(body, &intake),
+        Format::Gemini => gemini_request::decode(body, &intake),
+    }?;
+    intake.finish(&mut request);
+    Ok(request)
 }
 
 /// Decodes a whole answer.

@@ -1,0 +1,148 @@
+//! What decoders share besides the body: the key of the seals, and a list of what no member of the IR can hold.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+
+use crate::ir::{Loss, Opaque, Request, State};
+use crate::json::{Raw, from_str};
+use crate::names;
+use crate::report::Class;
+use crate::seal::{self, Broken};
+use crate::wire::Extra;
+
+/// All seals of one request, bytes of their text form (conversion.md 7.2: 4 MiB before base64).
+const MAX_SEALS: usize = 5_600_000;
+
+/// LiteLLM puts a Gemini signature behind the call id.
+const LITELLM_JOINT: &str = "__thought__";
+
+/// One decoding of a request.
+#[derive(Default)]
+pub(crate) struct Intake<'k> {
+    key: Option<&'k [u8; 32]>,
+    sealed: Cell<usize>,
+    broken: RefCell<Vec<&'static str>>,
+    losses: RefCell<Vec<Loss>>,
+}
+
+impl<'k> Intake<'k> {
+    pub(crate) fn new(key: Option<&'k [u8; 32]>) -> Self {
+        Intake {
+            key,
+            ..Intake::default()
+        }
+    }
+
+    /// Moves what was noticed into the request.
+    pub(crate) fn finish(self, request: &mut Request<'_>) {
+        request.losses = self.losses.into_inner();
+        request.broken_seals = self.broken.into_inner();
+    }
+
+    /// Opaque data in a slot of the client's own format: a seal, or the vendor's own state wrapped by `own`.
+    pub(crate) fn opaque<'a>(
+        &self,
+        data: Cow<'a, str>,
+        own: impl FnOnce(Cow<'a, str>) -> Option<Opaque<'a>>,
+    ) -> Option<Opaque<'a>> {
+        match self.open(&data) {
+            Ok(state) => Some(state),
+            Err(Broken::NotASeal) => own(data),
+            Err(_) => None,
+        }
+    }
+
+    /// A seal within the limits of the whole request; what is wrong with a broken one is remembered.
+    fn open(&self, text: &str) -> Result<Opaque<'static>, Broken> {
+        if !text.starts_with(seal::MARK) {
+            return Err(Broken::NotASeal);
+        }
+        let sealed = self.sealed.get() + text.len();
+        self.sealed.set(sealed);
+        let opened = if sealed > MAX_SEALS {
+            Err(Broken::TooLarge)
+        } else {
+            seal::open(text, self.key)
+        };
+        if let Err(reason) = opened.as_ref().map_err(|broken| broken.reason()) {
+            self.broken.borrow_mut().extend(reason);
+        }
+        opened
+    }
+
+    /// A call id and the state that rode on it. The state of a damaged seal is lost, the id is not.
+    pub(crate) fn call_id<'a>(&self, id: Cow<'a, str>) -> (Cow<'a, str>, Option<Opaque<'a>>) {
+        let (bare, sealed) = names::strip_seal(&id);
+        if let Some(sealed) = sealed {
+            let state = self.open(sealed).ok();
+            return (Cow::Owned(bare.to_owned()), state);
+        }
+        if let Some((bare, signature)) = id.split_once(LITELLM_JOINT) {
+            let state = State::CallSignature(Cow::Owned(signature.to_owned()));
+            let state = Opaque {
+                origin: crate::Format::Gemini,
+                domain: None,
+                state,
+            };
+            return (Cow::Owned(bare.to_owned()), Some(state));
+        }
+        (id, None)
+    }
+
+    /// Google's signature on a tool call of its OpenAI-compatible surface, or of LiteLLM's histories.
+    pub(crate) fn google_signature<'a>(&self, extra: Option<Raw<'a>>) -> Option<Opaque<'a>> {
+        crate::wire::object! {
+            /// `extra_content` or `provider_specific_fields`.
+            pub(crate) struct ExtraContent {
+                /// Google's part.
+                google: Google<'a> = "google",
+                /// LiteLLM's spelling.
+                thought_signature: Cow<'a, str> = "thought_signature",
+                /// LiteLLM's spelling on messages.
+                thought_signatures: Vec<Cow<'a, str>> = "thought_signatures",
+            }
+            /// `extra_content.google`.
+            pub(crate) struct Google {
+                /// Signature.
+                thought_signature: Cow<'a, str> = "thought_signature",
+            }
+        }
+        let extra: ExtraContent<'a> = from_str(extra?.get()).ok()?;
+        let google = extra.google.and_then(|google| google.thought_signature);
+        let list = extra
+            .thought_signatures
+            .and_then(|list| list.into_iter().next());
+        let signature = google.or(extra.thought_signature).or(list)?;
+        self.opaque(signature, |signature| {
+            Some(Opaque {
+                origin: crate::Format::Gemini,
+                domain: None,
+                state: State::CallSignature(signature),
+            })
+        })
+    }
+
+    /// A member that is lost towards every other format.
+    pub(crate) fn lose(&self, path: String, class: Class) {
+        self.losses.borrow_mut().push(Loss { path, class });
+    }
+
+    /// Members that a wire type does not know. What `known` lists has its class there, the rest are hints; `null` is nothing.
+    pub(crate) fn extra(&self, path: &str, extra: &Extra<'_>, known: &[(&str, Class)]) {
+        for (name, value) in extra {
+            if value.is_null() {
+                continue;
+            }
+            let class = known
+                .iter()
+                .find(|(known, _)| known == name)
+                .map_or(Class::Hint, |(_, class)| *class);
+            let path = if path.is_empty() {
+                name.clone().into_owned()
+            } else {
+                format!("{path}.{name}")
+            };
+            self.lose(path, class);
+        }
+    }
+}
