@@ -202,7 +202,7 @@ fn tool_result<'a>(
     intake: &Intake<'_>,
 ) -> Result<Block<'a>, Error> {
     let parts = content(message.content, path, true, intake)?;
-    let (call_id, _) = intake.call_id(message.tool_call_id.unwrap_or_default());
+    let call_id = intake.bare_id(message.tool_call_id.unwrap_or_default());
     if call_id.is_empty() && !legacy {
         return Err(Error::at(
             ErrorKind::Missing,

@@ -117,6 +117,15 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake<'_>) -> Result<Request<'
     for (index, content) in contents.0.into_iter().enumerate() {
         turn(content, index, &mut request, intake).map_err(|error| error.under_index(index).under("contents"))?;
     }
+    if let Some(detail) = request.media_detail {
+        for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
+            if let Block::Media(media) = block
+                && media.kind == crate::ir::MediaKind::Image
+            {
+                media.detail.get_or_insert(detail);
+            }
+        }
+    }
     Ok(request)
 }
 
@@ -298,7 +307,7 @@ fn part_block<'a>(
                 .filter(|args| args.is_object())
                 .unwrap_or(Raw::of_const("{}")),
         );
-        let (id, _) = intake.call_id(call.id.unwrap_or_default());
+        let id = intake.bare_id(call.id.unwrap_or_default());
         let state = own(State::CallSignature);
         return Ok(Some(Block::ToolCall(ToolCall {
             id,
@@ -438,7 +447,7 @@ fn tool_result<'a>(
             intake,
         )?);
     }
-    let (call_id, _) = intake.call_id(result.id.unwrap_or_default());
+    let call_id = intake.bare_id(result.id.unwrap_or_default());
     Ok(Block::ToolResult(ToolResult {
         call_id,
         name: result.name,

@@ -89,6 +89,16 @@ impl<'k> Intake<'k> {
         (id, None)
     }
 
+    /// A call id without what rode on it; the call itself gives the state.
+    pub(crate) fn bare_id<'a>(&self, id: Cow<'a, str>) -> Cow<'a, str> {
+        let (bare, _) = names::strip_seal(&id);
+        let bare = bare.split_once(LITELLM_JOINT).map_or(bare, |(bare, _)| bare);
+        if bare.len() == id.len() {
+            return id;
+        }
+        Cow::Owned(bare.to_owned())
+    }
+
     /// Google's signature on a tool call of its OpenAI-compatible surface, or of LiteLLM's histories.
     pub(crate) fn google_signature<'a>(&self, extra: Option<Raw<'a>>) -> Option<Opaque<'a>> {
         crate::wire::object! {

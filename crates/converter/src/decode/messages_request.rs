@@ -424,7 +424,7 @@ fn tool_call<'a>(
             format!("a tool_use block needs `{member}`"),
         )
     };
-    let (id, _) = intake.call_id(block.id.ok_or_else(|| missing("id"))?);
+    let id = intake.bare_id(block.id.ok_or_else(|| missing("id"))?);
     let name = block.name.ok_or_else(|| missing("name"))?;
     let input = block.input.unwrap_or(Raw::of_const("{}"));
     if !input.is_object() {
@@ -457,7 +457,7 @@ fn tool_result<'a>(
             "a tool_result block needs the `tool_use_id` it answers",
         )
     })?;
-    let (call_id, _) = intake.call_id(call_id);
+    let call_id = intake.bare_id(call_id);
     let parts = nested(result.content, &path, intake)?;
     Ok(Block::ToolResult(ToolResult {
         call_id,

@@ -313,7 +313,7 @@ fn trained_call<'a>(
         let at = format!("/{member}");
         Error::at(ErrorKind::Missing, at, format!("a call item needs `{member}`"))
     };
-    let (id, _) = intake.call_id(item.call_id.ok_or_else(|| missing("call_id"))?);
+    let id = intake.bare_id(item.call_id.ok_or_else(|| missing("call_id"))?);
     let input = item.action.or(item.actions).ok_or_else(|| missing(of.member()))?;
     let arguments = if input.is_object() {
         Arguments::Object(input)
@@ -337,7 +337,7 @@ fn trained_result<'a>(
     intake: &Intake<'_>,
 ) -> Result<Block<'a>, Error> {
     let id = item.call_id.or(item.id).unwrap_or_default();
-    let (call_id, _) = intake.call_id(id);
+    let call_id = intake.bare_id(id);
     let text = |text: Text<'a>| {
         Block::Text(TextBlock {
             text,
@@ -563,12 +563,16 @@ fn tool_call<'a>(item: wire::Item<'a>, custom: bool, intake: &Intake<'_>) -> Res
             format!("a call item needs `{member}`"),
         )
     };
-    let (id, _) = intake.call_id(item.call_id.ok_or_else(|| missing("call_id"))?);
+    let id = intake.bare_id(item.call_id.ok_or_else(|| missing("call_id"))?);
     let name = item.name.ok_or_else(|| missing("name"))?;
     let arguments = if custom {
         Arguments::Freeform(item.input.and_then(Raw::as_text).unwrap_or_default())
     } else {
-        Arguments::Encoded(item.arguments.unwrap_or_default())
+        match item.arguments {
+            // Some clients send the object itself.
+            Some(raw) if raw.is_object() => Arguments::Object(raw),
+            raw => Arguments::Encoded(raw.and_then(Raw::as_text).unwrap_or_default()),
+        }
     };
     Ok(ToolCall {
         id,
@@ -586,7 +590,7 @@ fn tool_result<'a>(
     custom: bool,
     intake: &Intake<'_>,
 ) -> Result<Block<'a>, Error> {
-    let (call_id, _) = intake.call_id(item.call_id.unwrap_or_default());
+    let call_id = intake.bare_id(item.call_id.unwrap_or_default());
     let output = match item.output {
         Some(raw) => Some(from_str(raw.get()).map_err(|error: Error| error.under("output"))?),
         None => None,

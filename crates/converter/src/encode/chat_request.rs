@@ -2,7 +2,7 @@
 
 use super::parts::{
     ATTACHED, NO_PARAMETERS, arguments_string, declared_name, joined, lose, names_lost, native_block, natives,
-    only_texts, own_block, prefill, restorable, result_texts, tool_extras_lost, upstream_name,
+    only_texts, own_block, prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::Error;
 use crate::ir::{
@@ -402,7 +402,7 @@ fn assistant(
 fn report_thoughts(turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) {
     for block in &turn.blocks {
         if let Block::Thought(thought) = block {
-            restorable(thought.state.as_ref(), target, report);
+            thought_state(thought, target, report);
         }
     }
 }

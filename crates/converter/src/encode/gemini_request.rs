@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::parts::{
     ATTACHED, OPERATOR_NOTE, call_input, declared_name, is_object, lose, names_lost, native_block, own_block,
-    prefill, restorable, result_texts, tool_extras_lost, upstream_name,
+    prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::{Error, ErrorKind};
 use crate::ir::{
@@ -230,7 +230,7 @@ fn parts(
                 first_call = false;
             }
             Block::ToolResult(result) => function_response(w, result, &turn.path, scene, report)?,
-            Block::Thought(thought) => match restorable(thought.state.as_ref(), scene.target, report) {
+            Block::Thought(thought) => match thought_state(thought, scene.target, report) {
                 Some(State::CallSignature(signature)) => pending = Some(signature.clone().into_owned()),
                 Some(State::PartSignature(signature)) => next(w).object(|w| {
                     let texts: Vec<&Text<'_>> = thought.text.iter().collect();

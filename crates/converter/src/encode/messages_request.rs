@@ -2,7 +2,7 @@
 
 use super::parts::{
     NO_PARAMETERS, OPERATOR_NOTE, call_input, declared_name, lose, names_lost, native_block, natives, own_block,
-    restorable, tool_extras_lost, upstream_name,
+    restorable, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::Error;
 use crate::ir::{
@@ -466,7 +466,7 @@ fn next<'w, 'o>(w: &'w mut Writer<'o>) -> &'w mut Writer<'o> {
 }
 
 fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, target: &Target<'_>, report: &mut Report) {
-    match restorable(thought.state.as_ref(), target, report) {
+    match thought_state(thought, target, report) {
         Some(State::Signature(signature)) => next(w).object(|w| {
             w.key("type").str("thinking");
             let texts: Vec<&Text<'_>> = thought.text.iter().collect();

@@ -216,7 +216,20 @@ pub(super) fn natives(
     Ok(())
 }
 
-/// What becomes of a thought's state at this upstream.
+/// What becomes of a thought at this upstream. Words without state are lost too: nobody takes another's thinking as text
+/// (conversion.md 7.5).
+pub(super) fn thought_state<'s, 'a>(
+    thought: &'s crate::ir::Thought<'a>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Option<&'s State<'a>> {
+    if thought.state.is_none() && !thought.text.is_empty() && target.dialect != Dialect::DeepSeek {
+        report.state_dropped("foreign_origin");
+    }
+    restorable(thought.state.as_ref(), target, report)
+}
+
+/// What becomes of a state at this upstream.
 pub(super) fn restorable<'s, 'a>(
     state: Option<&'s crate::ir::Opaque<'a>>,
     target: &Target<'_>,

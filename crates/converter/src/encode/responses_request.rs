@@ -6,7 +6,7 @@ use super::chat_request::{
 };
 use super::parts::{
     arguments_object, arguments_string, declared_name, joined, lose, names_lost, native_block, natives, own_block,
-    prefill, restorable, result_texts, tool_extras_lost, upstream_name,
+    prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::Format;
 use crate::error::Error;
@@ -311,7 +311,7 @@ fn thought_item(
         }
         return;
     }
-    let Some(State::Reasoning { id, encrypted }) = restorable(thought.state.as_ref(), target, report) else {
+    let Some(State::Reasoning { id, encrypted }) = thought_state(thought, target, report) else {
         return;
     };
     w.item().object(|w| {

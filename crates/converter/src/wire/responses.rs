@@ -112,7 +112,7 @@ object! {
         /// Namespace.
         namespace: Cow<'a, str> = "namespace",
         /// Arguments.
-        arguments: Text<'a> = "arguments",
+        arguments: Raw<'a> = "arguments",
         /// Custom tool input.
         input: Raw<'a> = "input",
         /// Result; an object for computer calls.
