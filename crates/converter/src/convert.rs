@@ -7,7 +7,10 @@ use crate::error::{Error, ErrorKind};
 use crate::failure::{Failure, FailureClass};
 use crate::format::Format;
 use crate::ir::{Block, Candidate, MediaKind, Opaque, Response};
+use crate::json::Writer;
 use crate::report::Report;
+use crate::scan::scan;
+use crate::scrub::scrub;
 use crate::stop::Stop;
 use crate::target::{Options, Source, Target};
 use crate::usage::Usage;
@@ -54,13 +57,55 @@ pub fn convert_request(
         )
     })?;
     let mut report = Report::new(source.format, target.format, options.mode);
+    if source.format == target.format {
+        return relay(text, source, target, options, report);
+    }
     let mut request = decode::request(text, source)?;
     unseal::unseal(&mut request, options.seal_key.as_ref(), &mut report);
-    prepare::prepare(&mut request, &mut report)?;
+    prepare::prepare(&mut request, target, &mut report)?;
     let encoded = encode::request(&request, target, options, &mut report)?;
     let context = prepare::context(&request, source, target, options, text);
     Ok(Converted {
         body: encoded,
+        context,
+        report,
+    })
+}
+
+/// The same format on both sides: the bytes stay, but for the model's name and the seals (conversion.md 2.6, 7.6).
+fn relay(
+    text: &str,
+    source: &Source<'_>,
+    target: &Target<'_>,
+    options: &Options,
+    mut report: Report,
+) -> Result<Converted, Error> {
+    let scrubbed = scrub(
+        text.as_bytes(),
+        target.format,
+        target.domain,
+        options.seal_key.as_ref(),
+    );
+    let mut body = match scrubbed {
+        None => text.as_bytes().to_vec(),
+        Some(scrubbed) => {
+            report.states_restored = scrubbed.restored;
+            report.states_dropped = scrubbed.dropped;
+            report.state_reason = scrubbed.reason;
+            scrubbed.body
+        }
+    };
+    let place = scan(&body)?.model_at;
+    if let Some(place) = place {
+        let mut name = Vec::with_capacity(target.model.len() + 2);
+        Writer::new(&mut name).str(target.model);
+        body.splice(place, name);
+    }
+    // What no decoder knows is not our business here; the way back needs little of it.
+    let request = decode::request(text, source).unwrap_or_default();
+    let context = prepare::context(&request, source, target, options, text);
+    Ok(Converted {
+        body,
         context,
         report,
     })

@@ -104,7 +104,7 @@ pub fn request(
     }
     input_only(&mut request);
     unseal::unseal(&mut request, options.seal_key.as_ref(), &mut report);
-    prepare::prepare(&mut request, &mut report)?;
+    prepare::prepare(&mut request, target, &mut report)?;
     let whole = encode::request(&request, target, options, &mut report)?;
     let members = kept(&whole, counted_members(target.format))?;
     let mut out = Vec::with_capacity(members.len() + 64);

@@ -10,6 +10,7 @@ pub mod responses_request;
 pub mod responses_response;
 
 mod grounding;
+mod intake;
 mod openai;
 pub(crate) mod usage;
 
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
 use crate::target::Source;
+use intake::Intake;
 
 /// Decodes a request body.
 ///
@@ -49,12 +51,15 @@ pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Er
 /// # Errors
 /// As [`request`].
 pub fn counted(body: &str, format: Format) -> Result<Request<'_>, Error> {
-    match format {
-        Format::Chat => chat_request::decode(body),
-        Format::Responses => responses_request::decode(body),
-        Format::Messages => messages_request::decode(body),
-        Format::Gemini => gemini_request::decode(body),
-    }
+    let intake = Intake::default();
+    let mut request = match format {
+        Format::Chat => chat_request::decode(body, &intake),
+        Format::Responses => responses_request::decode(body, &intake),
+        Format::Messages => messages_request::decode(body, &intake),
+        Format::Gemini => gemini_request::decode(body, &intake),
+    }?;
+    intake.finish(&mut request);
+    Ok(request)
 }
 
 /// Decodes a whole answer.

@@ -128,6 +128,10 @@ impl Opener<'_> {
         let mut details: Vec<Sealed> = Vec::new();
         let mut ids: Vec<Sealed> = Vec::new();
         let mut plain: Vec<Block<'a>> = Vec::new();
+        // The number of the call on which each seal of an id rode.
+        let mut carriers: Vec<usize> = Vec::new();
+        let mut calls = 0;
+        let mut visible: Vec<Text<'a>> = Vec::new();
         // Every seal on an id could be opened.
         let mut whole = true;
         for mut block in std::mem::take(&mut turn.blocks) {
@@ -136,6 +140,7 @@ impl Opener<'_> {
                     if let Some(seal) = take_seal(&mut thought.state) {
                         details.extend(self.open(&seal));
                         // The visible text stands in the layout too.
+                        visible.append(&mut thought.text);
                         continue;
                     }
                 }
@@ -143,8 +148,10 @@ impl Opener<'_> {
                     if let Some(seal) = take_seal(&mut call.state) {
                         let opened = self.open(&seal);
                         whole &= opened.is_some();
+                        carriers.extend(opened.iter().map(|_| calls));
                         ids.extend(opened);
                     }
+                    calls += 1;
                 }
                 _ => {}
             }
@@ -152,6 +159,12 @@ impl Opener<'_> {
         }
         if details.is_empty() && ids.is_empty() {
             turn.blocks = plain;
+            return;
+        }
+        let single = |sealed: &Sealed| matches!(sealed, Sealed::State(_));
+        if details.iter().chain(&ids).all(single) {
+            let on_ids = carriers.into_iter().zip(ids).collect();
+            turn.blocks = in_front(details, on_ids, visible, plain);
             return;
         }
         // Both say the same about an untouched turn; the ids reach further, the details hold every text.
@@ -167,6 +180,40 @@ impl Opener<'_> {
             plain
         });
     }
+}
+
+/// Seals of single states say less: a state on an id stood in front of that call, the others in front of everything.
+fn in_front<'a>(
+    details: Vec<Sealed>,
+    on_ids: Vec<(usize, Sealed)>,
+    mut visible: Vec<Text<'a>>,
+    plain: Vec<Block<'a>>,
+) -> Vec<Block<'a>> {
+    let mut thought = |sealed: Sealed| -> Vec<Block<'a>> {
+        let mut thoughts: Vec<Thought<'a>> = thoughts_of(sealed);
+        if let Some(first) = thoughts.first_mut() {
+            first.text.append(&mut visible);
+        }
+        thoughts.into_iter().map(Block::Thought).collect()
+    };
+    let known: Vec<&Sealed> = on_ids.iter().map(|(_, sealed)| sealed).collect();
+    let unplaced: Vec<Sealed> = details
+        .into_iter()
+        .filter(|sealed| !known.contains(&sealed))
+        .collect();
+    let mut out: Vec<Block<'a>> = unplaced.into_iter().flat_map(&mut thought).collect();
+    let mut on_ids = on_ids.into_iter().peekable();
+    let mut calls = 0;
+    for block in plain {
+        if matches!(block, Block::ToolCall(_)) {
+            while let Some((_, sealed)) = on_ids.next_if(|(call, _)| *call == calls) {
+                out.extend(thought(sealed));
+            }
+            calls += 1;
+        }
+        out.push(block);
+    }
+    out
 }
 
 /// The thoughts that a seal holds.

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::openai::{
-    cache_mark, call_id, detail, google_signature, natives, opaque, reasoning, strings, tool_choice,
-};
+use super::intake::Intake;
+use super::openai::{cache_mark, detail, natives, reasoning, strings, tool_choice};
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
-use crate::ir::request::Native;
 use crate::ir::{
-    Arguments, Block, Media, MediaKind, OutputFormat, Request, Role, Show, Source, SystemBlock, TextBlock,
-    Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
+    Arguments, Block, Media, MediaKind, OutputFormat, Request, Role, Show, Source, Speech, SystemBlock,
+    TextBlock, Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
 };
 use crate::ir::{Opaque, ReasoningDepth, State};
 use crate::json::{Raw, Text, from_str};
@@ -20,13 +18,17 @@ use crate::wire::Content;
 use crate::wire::chat as wire;
 
 /// Members without a place in the IR (conversion.md 4.1); what is not listed is a hint.
-const CLASSES: &[(&str, Class)] = &[
-    ("audio", Class::Must),
-    ("prompt_cache_options", Class::Inert),
-    ("prompt_cache_retention", Class::Inert),
+const CLASSES: &[(&str, Class)] = &[("prompt_cache_retention", Class::Inert)];
+
+/// Members of messages without an effect elsewhere.
+const OF_MESSAGES: &[(&str, Class)] = &[
+    ("annotations", Class::Inert),
+    ("thinking_blocks", Class::Inert),
+    ("provider_specific_fields", Class::Inert),
+    ("audio", Class::Hint),
 ];
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let messages = wire
         .messages
@@ -39,7 +41,11 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
             .stream_options
             .and_then(|options| options.include_usage)
             .unwrap_or(false),
-        tools: tools(wire.tools.unwrap_or_default(), wire.functions.unwrap_or_default())?,
+        tools: tools(
+            wire.tools.unwrap_or_default(),
+            wire.functions.unwrap_or_default(),
+            intake,
+        )?,
         tool_choice: match wire.tool_choice.or(wire.function_call) {
             Some(raw) => tool_choice(raw).map_err(|error| error.under("tool_choice"))?,
             None => None,
@@ -56,7 +62,12 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         stop: strings(wire.stop).map_err(|error| error.under("stop"))?,
         logprobs: wire.logprobs.unwrap_or(false),
         top_logprobs: wire.top_logprobs,
-        reasoning: reasoning(wire.reasoning_effort.as_deref(), Show::Default),
+        reasoning: reasoning(
+            wire.reasoning_effort.as_deref(),
+            Show::Default,
+            "reasoning_effort",
+            intake,
+        ),
         output: output(wire.response_format)?,
         verbosity: wire.verbosity,
         cache_key: wire.prompt_cache_key,
@@ -65,6 +76,12 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         metadata: wire.metadata,
         service_tier: wire.service_tier,
         store: wire.store,
+        modalities: wire.modalities.unwrap_or_default(),
+        speech: wire.audio.map(|audio| Speech {
+            voice: audio.voice.and_then(Raw::as_text),
+            format: audio.format,
+        }),
+        cache_options: wire.prompt_cache_options,
         legacy_functions,
         natives: natives(wire.extra, CLASSES),
         ..Request::default()
@@ -76,20 +93,25 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         // A client that asks for reasoning wants to see it where the vendor must be told so (conversion.md section 9).
         request.reasoning.show = Show::Summary;
     }
-    modalities(&mut request.natives);
-    messages_of(messages, &mut request)?;
+    if let Some(options) = wire.web_search_options {
+        let kind = ToolKind::Hosted {
+            format: Format::Chat,
+            kind: "web_search_options".into(),
+            json: options,
+        };
+        request
+            .tools
+            .push(Tool::new("web_search".into(), kind, "web_search_options".into()));
+    }
+    messages_of(messages, &mut request, intake)?;
     Ok(request)
 }
 
-/// Text alone is what everybody does; sound is not.
-fn modalities(natives: &mut Vec<Native<'_>>) {
-    natives.retain(|native| native.path != "modalities" || native.value.get().contains("audio"));
-    for native in natives.iter_mut().filter(|native| native.path == "modalities") {
-        native.class = Class::Must;
-    }
-}
-
-fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) -> Result<(), Error> {
+fn messages_of<'a>(
+    messages: Vec<wire::Message<'a>>,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
     let mut leading = true;
     for (index, message) in messages.into_iter().enumerate() {
         let path = format!("messages[{index}]");
@@ -99,15 +121,19 @@ fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) 
             .clone()
             .ok_or_else(|| at(Error::at(ErrorKind::Missing, "/role", "`role` is required")))?;
         let developer = role == "developer";
+        intake.extra(&path, &message.extra, OF_MESSAGES);
         match role.as_ref() {
             "system" | "developer" if leading => {
-                let texts = content(message.content, &path, true).map_err(at)?;
-                request
-                    .system
-                    .extend(texts.into_iter().filter_map(|block| match block {
-                        Block::Text(text) => Some(SystemBlock { developer, text }),
-                        _ => None,
-                    }));
+                let texts = content(message.content, &path, true, intake).map_err(at)?;
+                for block in texts {
+                    match block {
+                        Block::Text(text) => request.system.push(SystemBlock { developer, text }),
+                        _ => intake.lose(path.clone(), Class::Must),
+                    }
+                }
+                if message.name.is_some() {
+                    intake.lose(format!("{path}.name"), Class::Inert);
+                }
                 continue;
             }
             _ => leading = false,
@@ -118,13 +144,19 @@ fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) 
             message.name.clone()
         };
         let (role, blocks) = match role.as_ref() {
-            "system" | "developer" => (Role::System, content(message.content, &path, true).map_err(at)?),
-            "user" => (Role::User, content(message.content, &path, true).map_err(at)?),
-            "assistant" => (Role::Assistant, assistant(message, &path).map_err(at)?),
+            "system" | "developer" => (
+                Role::System,
+                content(message.content, &path, true, intake).map_err(at)?,
+            ),
+            "user" => (
+                Role::User,
+                content(message.content, &path, true, intake).map_err(at)?,
+            ),
+            "assistant" => (Role::Assistant, assistant(message, &path, intake).map_err(at)?),
             "tool" | "function" => {
                 push_result(
                     request,
-                    tool_result(message, &path, role == "function").map_err(at)?,
+                    tool_result(message, &path, role == "function", intake).map_err(at)?,
                     path,
                 );
                 continue;
@@ -163,9 +195,14 @@ fn push_result<'a>(request: &mut Request<'a>, result: Block<'a>, path: String) {
     }
 }
 
-fn tool_result<'a>(message: wire::Message<'a>, path: &str, legacy: bool) -> Result<Block<'a>, Error> {
-    let parts = content(message.content, path, true)?;
-    let (call_id, _) = call_id(message.tool_call_id.unwrap_or_default());
+fn tool_result<'a>(
+    message: wire::Message<'a>,
+    path: &str,
+    legacy: bool,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
+    let parts = content(message.content, path, true, intake)?;
+    let call_id = intake.bare_id(message.tool_call_id.unwrap_or_default());
     if call_id.is_empty() && !legacy {
         return Err(Error::at(
             ErrorKind::Missing,
@@ -184,12 +221,25 @@ fn tool_result<'a>(message: wire::Message<'a>, path: &str, legacy: bool) -> Resu
     }))
 }
 
-fn assistant<'a>(message: wire::Message<'a>, path: &str) -> Result<Vec<Block<'a>>, Error> {
+fn assistant<'a>(message: wire::Message<'a>, path: &str, intake: &Intake) -> Result<Vec<Block<'a>>, Error> {
+    let member = |name: &str| {
+        let found = message.extra.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| *value)
+    };
+    let litellm = member("thinking_blocks");
+    let signature = member("provider_specific_fields");
     let mut blocks = thoughts(
         message.reasoning_content,
         message.reasoning_details.unwrap_or_default(),
+        intake,
     );
-    let visible = content(message.content, path, false)?;
+    if !blocks.iter().any(has_state) {
+        let read = litellm.and_then(thinking_blocks).unwrap_or_default();
+        if !read.is_empty() {
+            blocks = read;
+        }
+    }
+    let visible = content(message.content, path, false, intake)?;
     blocks.extend(
         visible
             .into_iter()
@@ -199,7 +249,17 @@ fn assistant<'a>(message: wire::Message<'a>, path: &str) -> Result<Vec<Block<'a>
         blocks.push(Block::Refusal(refusal));
     }
     for (index, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-        push_call(call, &mut blocks).map_err(|error| error.under_index(index).under("tool_calls"))?;
+        let place = format!("{path}.tool_calls[{index}]");
+        push_call(call, &mut blocks, &place, intake)
+            .map_err(|error| error.under_index(index).under("tool_calls"))?;
+    }
+    if let Some(state) = intake.google_signature(signature)
+        && let Some(Block::ToolCall(call)) = blocks
+            .iter_mut()
+            .find(|block| matches!(block, Block::ToolCall(_)))
+        && call.state.is_none()
+    {
+        call.state = Some(state);
     }
     if let Some(call) = message.function_call {
         let arguments = Arguments::Encoded(call.arguments.unwrap_or_default());
@@ -216,10 +276,57 @@ fn assistant<'a>(message: wire::Message<'a>, path: &str) -> Result<Vec<Block<'a>
     Ok(blocks)
 }
 
+fn has_state(block: &Block<'_>) -> bool {
+    matches!(block, Block::Thought(Thought { state: Some(state), .. }) if state.state != State::Plain)
+}
+
+/// LiteLLM's histories carry Anthropic's blocks as they were.
+fn thinking_blocks(raw: Raw<'_>) -> Option<Vec<Block<'_>>> {
+    crate::wire::object! {
+        /// One of `thinking_blocks`.
+        pub(crate) struct Thinking {
+            /// thinking or redacted_thinking.
+            kind: Cow<'a, str> = "type",
+            /// Its text.
+            thinking: Text<'a> = "thinking",
+            /// Its signature.
+            signature: Cow<'a, str> = "signature",
+            /// Redacted thinking.
+            data: Cow<'a, str> = "data",
+        }
+    }
+    let list: Vec<Thinking<'_>> = from_str(raw.get()).ok()?;
+    let blocks = list.into_iter().filter_map(|block| {
+        let state = match (block.signature, block.data) {
+            (Some(signature), _) => State::Signature(signature),
+            (None, Some(data)) => State::Redacted(data),
+            (None, None) => return None,
+        };
+        Some(Block::Thought(Thought {
+            text: block
+                .thinking
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect(),
+            summary: false,
+            state: Some(Opaque {
+                origin: Format::Messages,
+                domain: None,
+                state,
+            }),
+        }))
+    });
+    Some(blocks.collect())
+}
+
 /// Reasoning text and the seals beside it. The first state belongs to the text; the others are thoughts of their own.
-fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<wire::ReasoningDetail<'a>>) -> Vec<Block<'a>> {
+fn thoughts<'a>(
+    text: Option<Text<'a>>,
+    details: Vec<wire::ReasoningDetail<'a>>,
+    intake: &Intake,
+) -> Vec<Block<'a>> {
     let data = details.into_iter().filter_map(|detail| detail.data);
-    let mut states = data.filter_map(|data| opaque(data, |_| None));
+    let mut states = data.filter_map(|data| intake.opaque(data, |_| None));
     let mut thoughts = Vec::new();
     let first = states.next();
     if text.is_some() || first.is_some() {
@@ -243,8 +350,21 @@ fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<wire::ReasoningDetail<'a>>)
     thoughts
 }
 
-fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Result<(), Error> {
-    let (id, sealed) = call_id(call.id.unwrap_or_default());
+fn push_call<'a>(
+    call: wire::ToolCall<'a>,
+    blocks: &mut Vec<Block<'a>>,
+    path: &str,
+    intake: &Intake,
+) -> Result<(), Error> {
+    intake.extra(
+        path,
+        &call.extra,
+        &[
+            ("index", Class::Inert),
+            ("provider_specific_fields", Class::Inert),
+        ],
+    );
+    let (id, sealed) = intake.call_id(call.id.unwrap_or_default());
     let (name, arguments) = match (call.function, call.custom) {
         (Some(function), _) => (
             function.name,
@@ -261,8 +381,17 @@ fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Resul
     };
     let name =
         name.ok_or_else(|| Error::at(ErrorKind::Missing, "/function/name", "a tool call needs a name"))?;
+    let other = call
+        .extra
+        .iter()
+        .find(|(name, _)| name == "provider_specific_fields");
     // The seal carries what the model thought right before this call.
-    let state = sealed.or_else(|| google_signature(call.extra_content));
+    let google = || {
+        intake
+            .google_signature(call.extra_content)
+            .or_else(|| intake.google_signature(other.map(|(_, value)| *value)))
+    };
+    let state = sealed.or_else(google);
     blocks.push(Block::ToolCall(ToolCall {
         id,
         name,
@@ -279,6 +408,7 @@ fn content<'a>(
     content: Option<Content<'a, wire::Part<'a>>>,
     path: &str,
     must: bool,
+    intake: &Intake,
 ) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
@@ -289,7 +419,7 @@ fn content<'a>(
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
-                part_block(part, format!("{path}.content[{index}]"), must)
+                part_block(part, format!("{path}.content[{index}]"), must, intake)
                     .map_err(|error| error.under_index(index).under("content"))
             });
             blocks.collect()
@@ -297,8 +427,16 @@ fn content<'a>(
     }
 }
 
-fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
+fn part_block<'a>(
+    part: wire::Part<'a>,
+    path: String,
+    must: bool,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
     let kind = part.kind.unwrap_or_default();
+    if KNOWN_PARTS.contains(&kind.as_ref()) {
+        intake.extra(&path, &part.extra, &[("annotations", Class::Inert)]);
+    }
     let cache = cache_mark(
         part.prompt_cache_breakpoint
             .as_ref()
@@ -378,12 +516,14 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Bloc
         _ => Ok(Block::Native(crate::ir::block::Native {
             format: Format::Chat,
             kind,
-            json: Raw::of_const("{}"),
+            json: part.raw,
             path,
             must,
         })),
     }
 }
+
+const KNOWN_PARTS: &[&str] = &["text", "image_url", "input_audio", "file", "refusal"];
 
 /// `image_url` is an object; a bare string is accepted too.
 fn image_url(raw: Raw<'_>) -> Result<(Text<'_>, Option<Cow<'_, str>>), Error> {
@@ -397,55 +537,54 @@ fn image_url(raw: Raw<'_>) -> Result<(Text<'_>, Option<Cow<'_, str>>), Error> {
     Ok((url, image.detail))
 }
 
-fn tools<'a>(tools: Vec<Raw<'a>>, functions: Vec<wire::Function<'a>>) -> Result<Vec<Tool<'a>>, Error> {
+fn tools<'a>(
+    tools: Vec<Raw<'a>>,
+    functions: Vec<wire::Function<'a>>,
+    intake: &Intake,
+) -> Result<Vec<Tool<'a>>, Error> {
     let mut list = Vec::with_capacity(tools.len() + functions.len());
     for (index, raw) in tools.into_iter().enumerate() {
         let at = |error: Error| error.under_index(index).under("tools");
-        list.push(tool(raw, format!("tools[{index}]")).map_err(at)?);
+        list.push(tool(raw, format!("tools[{index}]"), intake).map_err(at)?);
     }
     for (index, declared) in functions.into_iter().enumerate() {
         let at = |error: Error| error.under_index(index).under("functions");
-        list.push(function(declared, None, format!("functions[{index}]")).map_err(at)?);
+        list.push(function(declared, None, format!("functions[{index}]"), intake).map_err(at)?);
     }
     Ok(list)
 }
 
-fn tool(raw: Raw<'_>, path: String) -> Result<Tool<'_>, Error> {
-    let tool: wire::Tool<'_> = from_str(raw.get())?;
+fn tool<'a>(raw: Raw<'a>, path: String, intake: &Intake) -> Result<Tool<'a>, Error> {
+    let tool: wire::Tool<'a> = from_str(raw.get())?;
     let cache = cache_mark(tool.cache_control.as_ref());
     if let Some(declared) = tool.function {
-        return function(declared, cache, path).map_err(|error| error.under("function"));
+        intake.extra(&path, &tool.extra, &[]);
+        return function(declared, cache, path, intake).map_err(|error| error.under("function"));
     }
     if let Some(custom) = tool.custom {
         let name = custom
             .name
             .ok_or_else(|| Error::at(ErrorKind::Missing, "/custom/name", "a tool needs a name"))?;
         let format = custom.format.map(flat_format).transpose()?.flatten();
-        let kind = ToolKind::Custom { format };
+        intake.extra(&path, &custom.extra, &[]);
         return Ok(Tool {
-            name,
             description: custom.description,
-            kind,
-            namespace: None,
             cache,
-            path,
+            ..Tool::new(name, ToolKind::Custom { format }, path)
         });
     }
     let kind = tool
         .kind
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/type", "a tool needs a `type`"))?;
     let name = kind.clone();
+    let kind = ToolKind::Hosted {
+        format: Format::Chat,
+        kind,
+        json: raw,
+    };
     Ok(Tool {
-        name,
-        description: None,
-        kind: ToolKind::Hosted {
-            format: Format::Chat,
-            kind,
-            json: raw,
-        },
-        namespace: None,
         cache,
-        path,
+        ..Tool::new(name, kind, path)
     })
 }
 
@@ -468,7 +607,9 @@ fn function<'a>(
     function: wire::Function<'a>,
     cache: Option<crate::ir::CacheMark>,
     path: String,
+    intake: &Intake,
 ) -> Result<Tool<'a>, Error> {
+    intake.extra(&path, &function.extra, &[]);
     let name = function
         .name
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/name", "a function needs a name"))?;
@@ -479,12 +620,9 @@ fn function<'a>(
         strict: function.strict,
     };
     Ok(Tool {
-        name,
         description: function.description,
-        kind,
-        namespace: None,
         cache,
-        path,
+        ..Tool::new(name, kind, path)
     })
 }
 

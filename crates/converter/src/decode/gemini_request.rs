@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::openai::{natives, opaque};
+use super::intake::Intake;
+use super::openai::natives;
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::block::Native;
 use crate::ir::{
-    Arguments, Block, Effort, Media, Opaque, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show,
-    Source, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Arguments, Block, Detail, Effort, Media, Opaque, OutputFormat, Reasoning, ReasoningDepth, Request, Role,
+    Show, Source, Speech, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind,
+    ToolResult, Turn,
 };
 use crate::json::{Kind, Raw, Reader, from_str};
 use crate::media;
@@ -19,37 +21,49 @@ use crate::wire::gemini as wire;
 const CLASSES: &[(&str, Class)] = &[
     ("cachedContent", Class::Must),
     ("modelArmorConfig", Class::Must),
+    ("generationOutputConfig", Class::Must),
     ("continuationToken", Class::Must),
-    ("generationConfig.speechConfig", Class::Must),
+    ("safetySettings", Class::Inert),
+    ("generationConfig.modelArmorConfig", Class::Must),
+    ("generationConfig.generationOutputConfig", Class::Must),
     ("generationConfig.audioTranscriptionConfig", Class::Must),
     ("generationConfig.translationConfig", Class::Must),
-    ("generationConfig.mediaResolution", Class::Inert),
+    ("generationConfig.audioTimestamp", Class::Must),
     ("generationConfig.enableEnhancedCivicAnswers", Class::Inert),
 ];
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+/// Members of parts without an effect elsewhere (conversion.md 6.4).
+const OF_PARTS: &[(&str, Class)] = &[("partMetadata", Class::Inert)];
+
+/// Members of function declarations without an effect elsewhere (conversion.md 8.1).
+const OF_FUNCTIONS: &[(&str, Class)] = &[("behavior", Class::Inert), ("response", Class::Inert)];
+
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let contents = wire
         .contents
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/contents", "`contents` is required"))?;
     let mut config = wire.generation_config.unwrap_or_default();
     let extra = std::mem::take(&mut config.extra).into_iter();
-    let mut outside = wire.extra;
-    outside.extend(extra.map(|(name, value)| (Cow::Owned(format!("generationConfig.{name}")), value)));
-    let mut natives = natives(outside, CLASSES);
-    if config
-        .response_modalities
-        .iter()
-        .flatten()
-        .any(|word| !word.eq_ignore_ascii_case("text"))
-    {
-        let path = "generationConfig.responseModalities".into();
-        natives.push(crate::ir::request::Native {
-            path,
-            class: Class::Must,
-            value: Raw::of_const("[]"),
-        });
-    }
+    let mut outside: Vec<_> = wire
+        .extra
+        .into_iter()
+        .map(|(name, value)| (camel(name), value))
+        .collect();
+    outside.extend(extra.map(|(name, value)| {
+        let name = camel(name);
+        (Cow::Owned(format!("generationConfig.{name}")), value)
+    }));
+    let natives = natives(outside, CLASSES);
+    let tool_config = wire.tool_config.unwrap_or_default();
+    intake.extra(
+        "toolConfig",
+        &tool_config.extra,
+        &[
+            ("includeServerSideToolInvocations", Class::Inert),
+            ("include_server_side_tool_invocations", Class::Inert),
+        ],
+    );
     let mut request = Request {
         model: wire
             .model
@@ -60,12 +74,9 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
             })
             .unwrap_or_default(),
         include_usage: true,
-        system: system(wire.system_instruction),
-        tools: tools(wire.tools.unwrap_or_default())?,
-        tool_choice: wire
-            .tool_config
-            .and_then(|config| config.function_calling_config)
-            .and_then(tool_choice),
+        system: system(wire.system_instruction, intake),
+        tools: tools(wire.tools.unwrap_or_default(), intake)?,
+        tool_choice: tool_config.function_calling_config.and_then(tool_choice),
         temperature: config.temperature,
         top_p: config.top_p,
         top_k: config.top_k,
@@ -77,27 +88,106 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         stop: config.stop_sequences.take().unwrap_or_default(),
         logprobs: config.response_logprobs.unwrap_or(false),
         top_logprobs: config.logprobs,
-        reasoning: reasoning(config.thinking_config.take()),
-        output: output(&config),
+        reasoning: reasoning(config.thinking_config.take(), intake),
+        output: output(&config, intake),
+        modalities: config
+            .response_modalities
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|word| Cow::Owned(word.to_ascii_lowercase()))
+            .collect(),
+        speech: config.speech_config.take().map(|speech| {
+            let voice = speech.voice_config.and_then(|voice| voice.prebuilt);
+            Speech {
+                voice: voice.and_then(|voice| voice.voice_name),
+                format: None,
+            }
+        }),
+        media_detail: config.media_resolution.as_deref().and_then(resolution),
         metadata: wire.labels,
-        service_tier: wire
-            .service_tier
-            .map(|tier| Cow::Owned(tier.to_ascii_lowercase())),
+        service_tier: wire.service_tier.map(|tier| {
+            let tier = tier.to_ascii_lowercase();
+            let bare = tier.strip_prefix("service_tier_").map(str::to_owned);
+            Cow::Owned(bare.unwrap_or(tier))
+        }),
         store: wire.store,
         natives,
         ..Request::default()
     };
     for (index, content) in contents.0.into_iter().enumerate() {
-        turn(content, index, &mut request).map_err(|error| error.under_index(index).under("contents"))?;
+        turn(content, index, &mut request, intake)
+            .map_err(|error| error.under_index(index).under("contents"))?;
+    }
+    if let Some(detail) = request.media_detail {
+        for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
+            if let Block::Media(media) = block
+                && media.kind == crate::ir::MediaKind::Image
+            {
+                media.detail.get_or_insert(detail);
+            }
+        }
     }
     Ok(request)
 }
 
-fn system(content: Option<wire::Content<'_>>) -> Vec<SystemBlock<'_>> {
+/// `cached_content` as `cachedContent`: both spellings are read, one is reported.
+fn camel(name: Cow<'_, str>) -> Cow<'_, str> {
+    if !name.contains('_') {
+        return name;
+    }
+    let mut out = String::with_capacity(name.len());
+    let mut up = false;
+    for c in name.chars() {
+        if c == '_' && !out.is_empty() {
+            up = true;
+        } else {
+            out.push(if up { c.to_ascii_uppercase() } else { c });
+            up = false;
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// `MEDIA_RESOLUTION_LOW` and the like.
+fn resolution(word: &str) -> Option<Detail> {
+    let bare = word.strip_prefix("MEDIA_RESOLUTION_").unwrap_or(word);
+    match bare.to_ascii_uppercase().as_str() {
+        "LOW" => Some(Detail::Low),
+        "MEDIUM" => Some(Detail::Auto),
+        "HIGH" => Some(Detail::High),
+        "ULTRA_HIGH" => Some(Detail::Original),
+        _ => None,
+    }
+}
+
+/// A part's `mediaResolution`: `{level}`, or the level alone.
+fn part_resolution(raw: Option<Raw<'_>>) -> Option<Detail> {
+    crate::wire::object! {
+        /// `mediaResolution` of a part.
+        pub(crate) struct Level {
+            /// The level.
+            level: Cow<'a, str> = "level",
+        }
+    }
+    let raw = raw?;
+    match raw.as_text() {
+        Some(word) => resolution(&word.decode()),
+        None => resolution(from_str::<Level<'_>>(raw.get()).ok()?.level.as_deref()?),
+    }
+}
+
+fn system<'a>(content: Option<wire::Content<'a>>, intake: &Intake) -> Vec<SystemBlock<'a>> {
     let parts = content.and_then(|content| content.parts).unwrap_or_default();
     let texts = parts
         .into_iter()
-        .filter_map(|part| part.text)
+        .enumerate()
+        .filter_map(|(index, part)| {
+            if part.text.is_none() {
+                intake.lose(format!("systemInstruction.parts[{index}]"), Class::Must);
+            }
+            part.text
+        })
         .filter(|text| !text.is_empty());
     texts
         .map(|text| SystemBlock {
@@ -110,7 +200,12 @@ fn system(content: Option<wire::Content<'_>>) -> Vec<SystemBlock<'_>> {
         .collect()
 }
 
-fn turn<'a>(content: wire::Content<'a>, index: usize, request: &mut Request<'a>) -> Result<(), Error> {
+fn turn<'a>(
+    content: wire::Content<'a>,
+    index: usize,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
     let role = match content.role.as_deref() {
         None | Some("" | "user" | "function" | "tool") => Role::User,
         Some("model" | "assistant") => Role::Assistant,
@@ -126,8 +221,8 @@ fn turn<'a>(content: wire::Content<'a>, index: usize, request: &mut Request<'a>)
     let mut others = Vec::new();
     for (number, part) in content.parts.unwrap_or_default().into_iter().enumerate() {
         let place = format!("{path}.parts[{number}]");
-        let block =
-            part_block(part, place, role).map_err(|error| error.under_index(number).under("parts"))?;
+        let block = part_block(part, place, role, intake)
+            .map_err(|error| error.under_index(number).under("parts"))?;
         match block {
             Some(block @ Block::ToolResult(_)) => results.push(block),
             Some(block) => push(&mut others, block),
@@ -174,11 +269,28 @@ fn push<'a>(blocks: &mut Vec<Block<'a>>, block: Block<'a>) {
     }
 }
 
-fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Option<Block<'a>>, Error> {
+fn part_block<'a>(
+    part: wire::Part<'a>,
+    path: String,
+    role: Role,
+    intake: &Intake,
+) -> Result<Option<Block<'a>>, Error> {
+    let data = part.text.is_some()
+        || part.inline_data.is_some()
+        || part.file_data.is_some()
+        || part.function_call.is_some()
+        || part.function_response.is_some();
+    if data {
+        for (name, value) in &part.extra {
+            let name = camel(name.clone());
+            intake.extra(&path, &vec![(name, *value)], OF_PARTS);
+        }
+    }
+    let detail = part_resolution(part.media_resolution);
     let signature = part.thought_signature.filter(|signature| !signature.is_empty());
     let own = |state: fn(Cow<'a, str>) -> State<'a>| {
         signature.clone().and_then(|signature| {
-            opaque(signature, |signature| {
+            intake.opaque(signature, |signature| {
                 Some(Opaque {
                     origin: Format::Gemini,
                     domain: None,
@@ -188,6 +300,7 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
         })
     };
     if let Some(call) = part.function_call {
+        intake.extra(&format!("{path}.functionCall"), &call.extra, &[]);
         let name = call
             .name
             .ok_or_else(|| Error::at(ErrorKind::Missing, "/functionCall/name", "a call needs a name"))?;
@@ -196,7 +309,7 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
                 .filter(|args| args.is_object())
                 .unwrap_or(Raw::of_const("{}")),
         );
-        let (id, _) = super::openai::call_id(call.id.unwrap_or_default());
+        let id = intake.bare_id(call.id.unwrap_or_default());
         let state = own(State::CallSignature);
         return Ok(Some(Block::ToolCall(ToolCall {
             id,
@@ -208,7 +321,7 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
         })));
     }
     if let Some(result) = part.function_response {
-        return tool_result(result, &path).map(Some);
+        return tool_result(result, &path, intake).map(Some);
     }
     if let Some(blob) = part.inline_data {
         let mime = media::repair(blob.mime_type.unwrap_or_default());
@@ -223,15 +336,18 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
         return Ok(Some(Block::Media(Media {
             kind,
             source,
-            detail: None,
+            detail,
             title: blob.display_name,
             cache: None,
         })));
     }
     if let Some(file) = part.file_data {
-        return file_block(file).map(Some);
+        return file_block(file, detail).map(Some);
     }
-    let Some(text) = part.text else {
+    let transcript = part
+        .audio_transcription
+        .and_then(|transcription| transcription.text);
+    let Some(text) = part.text.or(transcript) else {
         let state = own(State::PartSignature);
         if state.is_some() {
             return Ok(Some(Block::Thought(Thought {
@@ -242,11 +358,14 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
         let Some((name, _)) = part.extra.into_iter().next() else {
             return Ok(None);
         };
-        let must = role != Role::Assistant;
+        let name = camel(name);
+        // Settings of a medium that is not there say nothing to the model.
+        let setting = ["videoMetadata", "mediaProcessing", "partMetadata"].contains(&name.as_ref());
+        let must = role != Role::Assistant && !setting;
         return Ok(Some(Block::Native(Native {
             format: Format::Gemini,
             kind: name,
-            json: Raw::of_const("{}"),
+            json: part.raw,
             path,
             must,
         })));
@@ -267,7 +386,7 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Opti
     })))
 }
 
-fn file_block(file: wire::FileData<'_>) -> Result<Block<'_>, Error> {
+fn file_block(file: wire::FileData<'_>, detail: Option<Detail>) -> Result<Block<'_>, Error> {
     let uri = file
         .file_uri
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/fileData/fileUri", "`fileUri` is required"))?;
@@ -286,19 +405,35 @@ fn file_block(file: wire::FileData<'_>) -> Result<Block<'_>, Error> {
     Ok(Block::Media(Media {
         kind,
         source,
-        detail: None,
+        detail,
         title: file.display_name,
         cache: None,
     }))
 }
 
 /// `{"output": x}` is x, `{"error": x}` is a failure, anything else stays the object it is (conversion.md 6.6).
-fn tool_result<'a>(result: wire::FunctionResponse<'a>, path: &str) -> Result<Block<'a>, Error> {
+fn tool_result<'a>(
+    result: wire::FunctionResponse<'a>,
+    path: &str,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
+    let place = format!("{path}.functionResponse");
+    intake.extra(&place, &result.extra, &[("scheduling", Class::Inert)]);
+    if result.will_continue == Some(true) {
+        intake.lose(format!("{place}.willContinue"), Class::Must);
+    }
     let mut parts = Vec::new();
     let mut is_error = false;
     let mut structured = result.response.filter(|response| response.is_object());
+    if let Some(other) = result.response.filter(|response| !response.is_object()) {
+        let text = other.as_text().unwrap_or_else(|| other.get().into());
+        parts.push(Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        }));
+    }
     if let Some((name, value)) = structured.and_then(only_member)
-        && (name == "output" || name == "result" || name == "error")
+        && (name == "output" || name == "error")
     {
         is_error = name == "error";
         structured = None;
@@ -313,9 +448,10 @@ fn tool_result<'a>(result: wire::FunctionResponse<'a>, path: &str) -> Result<Blo
             part,
             format!("{path}.functionResponse.parts[{index}]"),
             Role::User,
+            intake,
         )?);
     }
-    let (call_id, _) = super::openai::call_id(result.id.unwrap_or_default());
+    let call_id = intake.bare_id(result.id.unwrap_or_default());
     Ok(Block::ToolResult(ToolResult {
         call_id,
         name: result.name,
@@ -342,7 +478,7 @@ fn only_member(object: Raw<'_>) -> Option<(Cow<'_, str>, Raw<'_>)> {
     if members.len() == 1 { members.pop() } else { None }
 }
 
-fn tools(tools: Vec<wire::Tool<'_>>) -> Result<Vec<Tool<'_>>, Error> {
+fn tools<'a>(tools: Vec<wire::Tool<'a>>, intake: &Intake) -> Result<Vec<Tool<'a>>, Error> {
     let mut list = Vec::new();
     for (index, tool) in tools.into_iter().enumerate() {
         for (number, declared) in tool
@@ -357,37 +493,42 @@ fn tools(tools: Vec<wire::Tool<'_>>) -> Result<Vec<Tool<'_>>, Error> {
             })?;
             let openapi = declared.parameters_json_schema.is_none() && declared.parameters.is_some();
             let parameters = declared.parameters_json_schema.or(declared.parameters);
+            let kind = ToolKind::Function {
+                parameters: parameters.filter(|schema| !schema.is_null()),
+                openapi,
+                strict: None,
+            };
+            let path = format!("tools[{index}].functionDeclarations[{number}]");
+            intake.extra(&path, &declared.extra, OF_FUNCTIONS);
             list.push(Tool {
-                name,
                 description: declared.description,
-                kind: ToolKind::Function {
-                    parameters,
-                    openapi,
-                    strict: None,
-                },
-                namespace: None,
-                cache: None,
-                path: format!("tools[{index}].functionDeclarations[{number}]"),
+                output_schema: declared.response_json_schema,
+                ..Tool::new(name, kind, path)
             });
         }
-        for (kind, json) in tool.extra {
+        for (kind, json) in tool.extra.into_iter().filter(|(_, json)| !json.is_null()) {
+            let kind = camel(kind);
             let path = format!("tools[{index}].{kind}");
-            let hosted = ToolKind::Hosted {
-                format: Format::Gemini,
-                kind: kind.clone(),
-                json,
-            };
-            list.push(Tool {
-                name: kind,
-                description: None,
-                kind: hosted,
-                namespace: None,
-                cache: None,
-                path,
-            });
+            let servers = from_str::<Vec<Raw<'a>>>(json.get()).unwrap_or_default();
+            if kind == "mcpServers" && !servers.is_empty() {
+                for (number, server) in servers.into_iter().enumerate() {
+                    list.push(hosted(kind.clone(), server, format!("{path}[{number}]")));
+                }
+            } else {
+                list.push(hosted(kind, json, path));
+            }
         }
     }
     Ok(list)
+}
+
+fn hosted<'a>(kind: Cow<'a, str>, json: Raw<'a>, path: String) -> Tool<'a> {
+    let hosted = ToolKind::Hosted {
+        format: Format::Gemini,
+        kind: kind.clone(),
+        json,
+    };
+    Tool::new(kind, hosted, path)
 }
 
 fn tool_choice(config: wire::FunctionCallingConfig<'_>) -> Option<ToolChoice<'_>> {
@@ -411,13 +552,20 @@ fn tool_choice(config: wire::FunctionCallingConfig<'_>) -> Option<ToolChoice<'_>
     }
 }
 
-fn reasoning(config: Option<wire::ThinkingConfig<'_>>) -> Reasoning {
+fn reasoning(config: Option<wire::ThinkingConfig<'_>>, intake: &Intake) -> Reasoning {
     let Some(config) = config else {
         return Reasoning {
             show: Show::Hidden,
             ..Reasoning::default()
         };
     };
+    let place = "generationConfig.thinkingConfig";
+    intake.extra(place, &config.extra, &[]);
+    if let Some(level) = &config.thinking_level
+        && Effort::parse(level).is_none()
+    {
+        intake.lose(format!("{place}.thinkingLevel"), Class::Hint);
+    }
     let show = if config.include_thoughts == Some(true) {
         Show::Summary
     } else {
@@ -434,25 +582,49 @@ fn reasoning(config: Option<wire::ThinkingConfig<'_>>) -> Reasoning {
     };
     Reasoning {
         depth,
-        effort: None,
         show,
+        ..Reasoning::default()
     }
 }
 
-fn output<'a>(config: &wire::GenerationConfig<'a>) -> OutputFormat<'a> {
+fn output<'a>(config: &wire::GenerationConfig<'a>, intake: &Intake) -> OutputFormat<'a> {
+    if config.response_mime_type.as_deref() == Some("text/x.enum") {
+        // One of some words: nobody else has it, and a JSON schema would change the answer (conversion.md 11.1).
+        intake.lose("generationConfig.responseMimeType".to_owned(), Class::Must);
+    }
+    let written = config.response_format.and_then(|raw| {
+        from_str::<Vec<wire::ResponseFormat<'a>>>(raw.get())
+            .or_else(|_| from_str::<wire::ResponseFormat<'a>>(raw.get()).map(|one| vec![one]))
+            .ok()
+    });
+    let text = written
+        .into_iter()
+        .flatten()
+        .find_map(|format: wire::ResponseFormat<'a>| format.text);
+    if let Some(text) = text {
+        return match text.json_schema.or(text.schema) {
+            Some(schema) => json_schema(schema, false),
+            None if text.mime_type.as_deref() == Some("application/json") => OutputFormat::JsonObject,
+            None => OutputFormat::Text,
+        };
+    }
     let schema = config
         .response_json_schema
         .map(|schema| (schema, false))
         .or(config.response_schema.map(|schema| (schema, true)));
     match schema {
-        Some((schema, openapi)) => OutputFormat::JsonSchema {
-            name: None,
-            description: None,
-            schema,
-            openapi,
-            strict: None,
-        },
+        Some((schema, openapi)) => json_schema(schema, openapi),
         None if config.response_mime_type.as_deref() == Some("application/json") => OutputFormat::JsonObject,
         None => OutputFormat::Text,
+    }
+}
+
+fn json_schema(schema: Raw<'_>, openapi: bool) -> OutputFormat<'_> {
+    OutputFormat::JsonSchema {
+        name: None,
+        description: None,
+        schema,
+        openapi,
+        strict: None,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::openai::{natives, opaque};
+use super::intake::Intake;
+use super::openai::natives;
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::block::Native;
@@ -19,24 +20,75 @@ use crate::wire::messages as wire;
 
 /// Members without a place in the IR (conversion.md 4.3); what is not listed is a hint.
 const CLASSES: &[(&str, Class)] = &[
-    ("container", Class::Must),
-    ("diagnostics", Class::Inert),
-    ("inference_geo", Class::Must),
     ("anthropic_version", Class::Inert),
     ("anthropic_beta", Class::Inert),
+    ("user_profile_id", Class::Inert),
+    ("workspace_id", Class::Inert),
+];
+
+/// Members of blocks without an effect elsewhere.
+const OF_BLOCKS: &[(&str, Class)] = &[
+    ("citations", Class::Inert),
+    ("caller", Class::Inert),
+    ("transformations", Class::Inert),
+    ("context", Class::Hint),
+];
+
+/// Members of tools without an effect elsewhere (conversion.md 8.1).
+const OF_TOOLS: &[(&str, Class)] = &[
+    ("input_examples", Class::Inert),
+    ("eager_input_streaming", Class::Inert),
+];
+
+/// Block types that are read; the others stay whole.
+const KNOWN_BLOCKS: &[&str] = &[
+    "text",
+    "image",
+    "document",
+    "tool_use",
+    "tool_result",
+    "thinking",
+    "redacted_thinking",
+    "search_result",
 ];
 
 /// Claude Code puts this in front of its system text; it changes with every request and would break every prompt cache
 /// (conversion.md 7.9).
 const BILLING: &str = "x-anthropic-billing-header:";
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let messages = wire
         .messages
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
     let output_config = wire.output_config.unwrap_or_default();
-    let tools = tools(wire.tools.unwrap_or_default())?;
+    let tools = tools(wire.tools.unwrap_or_default(), intake)?;
+    members(
+        &output_config,
+        wire.thinking.as_ref(),
+        wire.metadata.as_ref(),
+        intake,
+    );
+    let mut natives = natives(wire.extra, CLASSES);
+    let musts = [
+        // Data residency: nobody else promises a region by this name.
+        ("inference_geo", wire.inference_geo.as_deref(), Some("global")),
+        // Never upgraded silently: it costs money.
+        ("speed", wire.speed.as_deref(), Some("standard")),
+    ];
+    for (name, value, harmless) in musts {
+        if value.is_some() {
+            let class = match name {
+                _ if value == harmless => Class::Inert,
+                "inference_geo" => Class::Must,
+                _ => Class::Hint,
+            };
+            intake.lose(name.to_owned(), class);
+        }
+    }
+    for native in &mut natives {
+        beta(native);
+    }
     let parallel = wire
         .tool_choice
         .as_ref()
@@ -45,7 +97,7 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         model: wire.model.unwrap_or_default(),
         stream: wire.stream.unwrap_or(false),
         include_usage: true,
-        system: system(wire.system),
+        system: system(wire.system, intake),
         tool_choice: wire.tool_choice.and_then(|choice| tool_choice(choice, &tools)),
         tools,
         parallel_tool_calls: parallel.map(|disabled| !disabled),
@@ -54,22 +106,53 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         top_k: wire.top_k,
         max_output_tokens: wire.max_tokens,
         stop: wire.stop_sequences.unwrap_or_default(),
-        reasoning: reasoning(wire.thinking, output_config.effort.as_deref()),
+        reasoning: reasoning(wire.thinking, output_config.effort.as_deref(), intake),
         output: output(output_config.format)?,
         cache: cache(wire.cache_control.as_ref()),
         safety_identifier: wire.metadata.and_then(|metadata| metadata.user_id),
         service_tier: wire.service_tier,
-        natives: natives(wire.extra, CLASSES),
+        mcp_servers: wire.mcp_servers,
+        container: wire.container,
+        compared_answer: wire
+            .diagnostics
+            .and_then(|diagnostics| diagnostics.previous_message_id),
+        natives,
         ..Request::default()
     };
     for (index, message) in messages.into_iter().enumerate() {
         let path = format!("messages[{index}]");
-        turn(message, path, &mut request).map_err(|error| error.under_index(index).under("messages"))?;
+        turn(message, path, &mut request, intake)
+            .map_err(|error| error.under_index(index).under("messages"))?;
     }
     Ok(request)
 }
 
-fn system<'a>(system: Option<Content<'a, wire::ContentBlock<'a>>>) -> Vec<SystemBlock<'a>> {
+/// Beta members of which one value matters (conversion.md 4.3).
+fn beta(native: &mut crate::ir::request::Native<'_>) {
+    native.class = match native.path.as_ref() {
+        "thread" if native.value.get().contains("\"continue\"") => Class::Must,
+        "billing_policy" if native.value.get().contains("user_profile") => Class::Must,
+        _ => native.class,
+    };
+}
+
+/// Members of the small objects that no other format has.
+fn members(
+    config: &wire::OutputConfig<'_>,
+    thinking: Option<&wire::Thinking<'_>>,
+    metadata: Option<&wire::Metadata<'_>>,
+    intake: &Intake,
+) {
+    intake.extra("output_config", &config.extra, &[]);
+    if let Some(thinking) = thinking {
+        intake.extra("thinking", &thinking.extra, &[("block_binding", Class::Inert)]);
+    }
+    if let Some(metadata) = metadata {
+        intake.extra("metadata", &metadata.extra, &[]);
+    }
+}
+
+fn system<'a>(system: Option<Content<'a, wire::ContentBlock<'a>>>, intake: &Intake) -> Vec<SystemBlock<'a>> {
     let texts = match system {
         None => Vec::new(),
         Some(Content::Text(text)) => vec![TextBlock {
@@ -78,7 +161,14 @@ fn system<'a>(system: Option<Content<'a, wire::ContentBlock<'a>>>) -> Vec<System
         }],
         Some(Content::Parts(blocks)) => blocks
             .into_iter()
-            .filter_map(|block| {
+            .enumerate()
+            .filter_map(|(index, block)| {
+                let path = format!("system[{index}]");
+                if block.text.is_none() {
+                    intake.lose(path, Class::Must);
+                } else {
+                    intake.extra(&path, &block.extra, OF_BLOCKS);
+                }
                 let cache = cache(block.cache_control.as_ref());
                 block.text.map(|text| TextBlock {
                     text,
@@ -109,7 +199,12 @@ fn cache(marker: Option<&wire::CacheControl<'_>>) -> Option<CacheMark> {
 }
 
 /// Results first as a turn of their own, then what the user said beside them.
-fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>) -> Result<(), Error> {
+fn turn<'a>(
+    message: wire::Message<'a>,
+    path: String,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
     let role = match message.role.as_deref() {
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
@@ -121,9 +216,23 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
         }
         None => return Err(Error::at(ErrorKind::Missing, "/role", "`role` is required")),
     };
-    let content = message
-        .content
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/content", "`content` is required"))?;
+    intake.extra(&path, &message.extra, &[]);
+    if role == Role::System {
+        if message.clear_at.as_deref() == Some("next_user_message") {
+            // It stays in place: taking it away later would change the prefix (conversion.md 5.8).
+            intake.lose(format!("{path}.clear_at"), Class::Hint);
+        }
+        if let Some(config) = &message.output_config {
+            let path = format!("{path}.output_config");
+            effort_update(config, path, request, intake);
+        }
+    }
+    let content = match message.content {
+        Some(content) => content,
+        // A system message may carry nothing but an effort (beta).
+        None if role == Role::System => return Ok(()),
+        None => return Err(Error::at(ErrorKind::Missing, "/content", "`content` is required")),
+    };
     let blocks = match content {
         Content::Text(text) => vec![Block::Text(TextBlock {
             text,
@@ -134,11 +243,16 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
             let numbered = parts.into_iter().enumerate();
             let blocks: Result<Vec<_>, Error> = numbered
                 .map(|(index, part)| {
-                    block(part, format!("{path}.content[{index}]"), must)
-                        .map_err(|error| error.under_index(index).under("content"))
+                    let path = format!("{path}.content[{index}]");
+                    if role == Role::System && tool_change(&part, &path, request, intake)? {
+                        return Ok(None);
+                    }
+                    block(part, path, must, intake).map(Some)
                 })
+                .enumerate()
+                .map(|(index, block)| block.map_err(|error| error.under_index(index).under("content")))
                 .collect();
-            blocks?
+            blocks?.into_iter().flatten().collect()
         }
     };
     let (results, others): (Vec<_>, Vec<_>) = blocks
@@ -163,9 +277,57 @@ fn turn<'a>(message: wire::Message<'a>, path: String, request: &mut Request<'a>)
     Ok(())
 }
 
-fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
+/// An effort in the middle of the conversation: the last one is the one in force.
+fn effort_update(config: &wire::OutputConfig<'_>, path: String, request: &mut Request<'_>, intake: &Intake) {
+    match config.effort.as_deref().and_then(Effort::parse) {
+        Some(effort) => {
+            request.reasoning.effort = Some(effort);
+            if let ReasoningDepth::Effort(_) = request.reasoning.depth {
+                request.reasoning.depth = ReasoningDepth::Effort(effort);
+            }
+        }
+        None => intake.lose(path, Class::Hint),
+    }
+}
+
+/// `tool_addition` appends to the tools; a removed tool stays declared (conversion.md 5.8). True if it was such a block.
+fn tool_change<'a>(
+    part: &wire::ContentBlock<'a>,
+    path: &str,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<bool, Error> {
+    match part.kind.as_deref() {
+        Some("tool_addition") => {
+            if let Some(raw) = part.tool.filter(|raw| raw.is_object()) {
+                let tool = tool(raw, format!("{path}.tool"), intake).map_err(|error| error.under("tool"))?;
+                let known = request.tools.iter().any(|known| known.name == tool.name);
+                if !known && !matches!(&tool.kind, ToolKind::Hosted { kind, .. } if kind == "tool_reference")
+                {
+                    request.tools.push(tool);
+                }
+            }
+            Ok(true)
+        }
+        Some("tool_removal") => {
+            intake.lose(path.to_owned(), Class::Hint);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn block<'a>(
+    block: wire::ContentBlock<'a>,
+    path: String,
+    must: bool,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
     let cache = cache(block.cache_control.as_ref());
     let kind = block.kind.clone().unwrap_or_default();
+    if KNOWN_BLOCKS.contains(&kind.as_ref()) {
+        intake.extra(&path, &block.extra, OF_BLOCKS);
+    }
     let missing = |member: &str| {
         Error::at(
             ErrorKind::Missing,
@@ -184,7 +346,7 @@ fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<
         }
         "image" | "document" => {
             let raw = block.source.ok_or_else(|| missing("source"))?;
-            let source = source(raw, &path).map_err(|error| error.under("source"))?;
+            let source = source(raw, &path, intake).map_err(|error| error.under("source"))?;
             let kind = if kind == "image" {
                 MediaKind::Image
             } else {
@@ -198,8 +360,8 @@ fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<
                 cache,
             }))
         }
-        "tool_use" => Ok(Block::ToolCall(tool_call(block, cache)?)),
-        "tool_result" => tool_result(block, path, cache),
+        "tool_use" => Ok(Block::ToolCall(tool_call(block, cache, intake)?)),
+        "tool_result" => tool_result(block, path, cache, intake),
         "thinking" => {
             let own = |signature: Cow<'a, str>| {
                 let state = State::Signature(signature);
@@ -210,7 +372,7 @@ fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<
                 })
             };
             let signature = block.signature.filter(|signature| !signature.is_empty());
-            let state = signature.and_then(|signature| opaque(signature, own));
+            let state = signature.and_then(|signature| intake.opaque(signature, own));
             let text = block
                 .thinking
                 .into_iter()
@@ -230,25 +392,29 @@ fn block<'a>(block: wire::ContentBlock<'a>, path: String, must: bool) -> Result<
                     state: State::Redacted(data),
                 })
             };
-            let state = opaque(block.data.ok_or_else(|| missing("data"))?, own);
+            let state = intake.opaque(block.data.ok_or_else(|| missing("data"))?, own);
             Ok(Block::Thought(Thought {
                 state,
                 ..Thought::default()
             }))
         }
-        "search_result" => search_result(block, path),
+        "search_result" => search_result(block, path, intake),
         "" => Err(missing("type")),
         _ => Ok(Block::Native(Native {
             format: Format::Messages,
             kind,
-            json: Raw::of_const("{}"),
+            json: block.raw,
             path,
             must,
         })),
     }
 }
 
-fn tool_call<'a>(block: wire::ContentBlock<'a>, cache: Option<CacheMark>) -> Result<ToolCall<'a>, Error> {
+fn tool_call<'a>(
+    block: wire::ContentBlock<'a>,
+    cache: Option<CacheMark>,
+    intake: &Intake,
+) -> Result<ToolCall<'a>, Error> {
     let missing = |member: &str| {
         Error::at(
             ErrorKind::Missing,
@@ -256,7 +422,7 @@ fn tool_call<'a>(block: wire::ContentBlock<'a>, cache: Option<CacheMark>) -> Res
             format!("a tool_use block needs `{member}`"),
         )
     };
-    let (id, _) = super::openai::call_id(block.id.ok_or_else(|| missing("id"))?);
+    let id = intake.bare_id(block.id.ok_or_else(|| missing("id"))?);
     let name = block.name.ok_or_else(|| missing("name"))?;
     let input = block.input.unwrap_or(Raw::of_const("{}"));
     if !input.is_object() {
@@ -270,7 +436,7 @@ fn tool_call<'a>(block: wire::ContentBlock<'a>, cache: Option<CacheMark>) -> Res
         id,
         name,
         arguments: Arguments::Object(input),
-        namespace: None,
+        namespace: block.toolset_name,
         state: None,
         cache,
     })
@@ -280,6 +446,7 @@ fn tool_result<'a>(
     result: wire::ContentBlock<'a>,
     path: String,
     cache: Option<CacheMark>,
+    intake: &Intake,
 ) -> Result<Block<'a>, Error> {
     let call_id = result.tool_use_id.ok_or_else(|| {
         Error::at(
@@ -288,8 +455,8 @@ fn tool_result<'a>(
             "a tool_result block needs the `tool_use_id` it answers",
         )
     })?;
-    let (call_id, _) = super::openai::call_id(call_id);
-    let parts = nested(result.content, &path)?;
+    let call_id = intake.bare_id(call_id);
+    let parts = nested(result.content, &path, intake)?;
     Ok(Block::ToolResult(ToolResult {
         call_id,
         name: None,
@@ -304,6 +471,7 @@ fn tool_result<'a>(
 fn nested<'a>(
     content: Option<Content<'a, wire::ContentBlock<'a>>>,
     path: &str,
+    intake: &Intake,
 ) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
@@ -314,7 +482,7 @@ fn nested<'a>(
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
-                block(part, format!("{path}.content[{index}]"), true)
+                block(part, format!("{path}.content[{index}]"), true, intake)
                     .map_err(|error| error.under_index(index).under("content"))
             });
             blocks.collect()
@@ -323,7 +491,12 @@ fn nested<'a>(
 }
 
 /// Title, source and text of a search result, as text.
-fn search_result<'a>(block: wire::ContentBlock<'a>, path: String) -> Result<Block<'a>, Error> {
+fn search_result<'a>(
+    block: wire::ContentBlock<'a>,
+    path: String,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
+    let mark = cache(block.cache_control.as_ref());
     let title = block
         .title
         .map(|title| title.decode().into_owned())
@@ -334,7 +507,7 @@ fn search_result<'a>(block: wire::ContentBlock<'a>, path: String) -> Result<Bloc
         .map(|source| source.decode().into_owned())
         .unwrap_or_default();
     let mut text = format!("{title}\n{source}");
-    for part in nested(block.content, &path)? {
+    for part in nested(block.content, &path, intake)? {
         if let Block::Text(part) = part {
             text.push('\n');
             text.push_str(&part.text.decode());
@@ -342,11 +515,12 @@ fn search_result<'a>(block: wire::ContentBlock<'a>, path: String) -> Result<Bloc
     }
     Ok(Block::Text(TextBlock {
         text: text.into(),
+        cache: mark,
         ..TextBlock::default()
     }))
 }
 
-fn source<'a>(raw: Raw<'a>, path: &str) -> Result<Source<'a>, Error> {
+fn source<'a>(raw: Raw<'a>, path: &str, intake: &Intake) -> Result<Source<'a>, Error> {
     let source: wire::Source<'a> = from_str(raw.get())?;
     let missing = |member: &str| {
         Error::at(
@@ -369,7 +543,7 @@ fn source<'a>(raw: Raw<'a>, path: &str) -> Result<Source<'a>, Error> {
             owner: Format::Messages,
         }),
         Some("text") => Ok(Source::Text(source.data.ok_or_else(|| missing("data"))?)),
-        Some("content") => Ok(Source::Blocks(nested(source.content, path)?)),
+        Some("content") => Ok(Source::Blocks(nested(source.content, path, intake)?)),
         _ => Err(Error::at(
             ErrorKind::Invalid,
             "/type",
@@ -378,41 +552,46 @@ fn source<'a>(raw: Raw<'a>, path: &str) -> Result<Source<'a>, Error> {
     }
 }
 
-fn tools(tools: Vec<Raw<'_>>) -> Result<Vec<Tool<'_>>, Error> {
+fn tools<'a>(tools: Vec<Raw<'a>>, intake: &Intake) -> Result<Vec<Tool<'a>>, Error> {
     let mut list = Vec::with_capacity(tools.len());
     for (index, raw) in tools.into_iter().enumerate() {
         let at = |error: Error| error.under_index(index).under("tools");
-        let tool: wire::Tool<'_> = from_str(raw.get()).map_err(at)?;
-        let missing = || at(Error::at(ErrorKind::Missing, "/name", "a tool needs a `name`"));
-        let cache = cache(tool.cache_control.as_ref());
-        let (name, kind) = match tool.kind {
-            None => (tool.name.ok_or_else(missing)?, None),
-            Some(kind) if kind == "custom" => (tool.name.ok_or_else(missing)?, None),
-            Some(kind) => (tool.name.unwrap_or_else(|| kind.clone()), Some(kind)),
-        };
-        let kind = match kind {
-            Some(kind) => ToolKind::Hosted {
-                format: Format::Messages,
-                kind,
-                json: raw,
-            },
-            None => ToolKind::Function {
-                parameters: tool.input_schema,
-                openapi: false,
-                strict: tool.strict,
-            },
-        };
-        let path = format!("tools[{index}]");
-        list.push(Tool {
-            name,
-            description: tool.description,
-            kind,
-            namespace: None,
-            cache,
-            path,
-        });
+        list.push(tool(raw, format!("tools[{index}]"), intake).map_err(at)?);
     }
     Ok(list)
+}
+
+fn tool<'a>(raw: Raw<'a>, path: String, intake: &Intake) -> Result<Tool<'a>, Error> {
+    let tool: wire::Tool<'a> = from_str(raw.get())?;
+    let missing = || Error::at(ErrorKind::Missing, "/name", "a tool needs a `name`");
+    let cache = cache(tool.cache_control.as_ref());
+    let hosted = tool.kind.filter(|kind| kind != "custom");
+    let name = match &hosted {
+        None => tool.name.ok_or_else(missing)?,
+        Some(kind) => tool.name.unwrap_or_else(|| kind.clone()),
+    };
+    let kind = match hosted {
+        Some(kind) => ToolKind::Hosted {
+            format: Format::Messages,
+            kind,
+            json: raw,
+        },
+        None => {
+            intake.extra(&path, &tool.extra, OF_TOOLS);
+            ToolKind::Function {
+                parameters: tool.input_schema.filter(|schema| !schema.is_null()),
+                openapi: false,
+                strict: tool.strict,
+            }
+        }
+    };
+    Ok(Tool {
+        description: tool.description,
+        cache,
+        defer: tool.defer_loading.unwrap_or(false),
+        callers: tool.allowed_callers,
+        ..Tool::new(name, kind, path)
+    })
 }
 
 fn tool_choice<'a>(choice: wire::ToolChoice<'a>, tools: &[Tool<'a>]) -> Option<ToolChoice<'a>> {
@@ -436,26 +615,37 @@ fn tool_choice<'a>(choice: wire::ToolChoice<'a>, tools: &[Tool<'a>]) -> Option<T
     }
 }
 
-fn reasoning(thinking: Option<wire::Thinking<'_>>, effort: Option<&str>) -> Reasoning {
-    let effort = effort.and_then(Effort::parse);
+fn reasoning(thinking: Option<wire::Thinking<'_>>, word: Option<&str>, intake: &Intake) -> Reasoning {
+    let effort = word.and_then(Effort::parse);
+    if effort.is_none() && word.is_some() {
+        intake.lose("output_config.effort".to_owned(), Class::Hint);
+    }
     let Some(thinking) = thinking else {
         return Reasoning {
-            depth: ReasoningDepth::Unset,
             effort,
-            show: Show::Default,
+            ..Reasoning::default()
         };
     };
     let show = match thinking.display.as_deref() {
         Some("omitted") => Show::Hidden,
-        _ => Show::Summary,
+        Some(_) => Show::Summary,
+        None => Show::Default,
     };
     let depth = match thinking.kind.as_deref() {
         Some("enabled") => ReasoningDepth::Budget(thinking.budget_tokens.unwrap_or(1024)),
         Some("disabled" | "between_tools") => ReasoningDepth::Off,
         Some("adaptive") => ReasoningDepth::Dynamic,
-        _ => ReasoningDepth::Unset,
+        _ => {
+            intake.lose("thinking.type".to_owned(), Class::Hint);
+            ReasoningDepth::Unset
+        }
     };
-    Reasoning { depth, effort, show }
+    Reasoning {
+        depth,
+        effort,
+        show,
+        summary: None,
+    }
 }
 
 fn output(format: Option<wire::OutputFormat<'_>>) -> Result<OutputFormat<'_>, Error> {

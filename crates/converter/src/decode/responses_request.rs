@@ -2,17 +2,19 @@
 
 use std::borrow::Cow;
 
-use super::openai::{cache_mark, call_id, detail, natives, opaque, reasoning, tool_choice};
+use super::intake::Intake;
+use super::openai::{cache_mark, detail, natives, reasoning, tool_choice};
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::block::Native;
 use crate::ir::{
-    Arguments, Block, Media, MediaKind, Opaque, OutputFormat, Request, Role, Show, Source, State,
-    SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
+    Arguments, Block, Media, MediaKind, Opaque, OutputFormat, Reasoning, Request, Role, Show, Source, State,
+    Summary, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, from_str};
 use crate::media;
 use crate::report::Class;
+use crate::shim::CallItem;
 use crate::wire::Content;
 use crate::wire::responses as wire;
 
@@ -23,15 +25,40 @@ const CLASSES: &[(&str, Class)] = &[
     ("prompt", Class::Must),
     ("access_programs", Class::Must),
     ("image", Class::Inert),
-    ("prompt_cache_options", Class::Inert),
+    ("background_options", Class::Inert),
     ("prompt_cache_retention", Class::Inert),
     ("client_metadata", Class::Inert),
 ];
 
-/// Values that mean the same as leaving the member out.
-const DEFAULTS: &[(&str, &str)] = &[("truncation", "\"disabled\""), ("background", "false")];
+/// Members of items without an effect elsewhere.
+const OF_ITEMS: &[(&str, Class)] = &[
+    ("phase", Class::Inert),
+    ("caller", Class::Inert),
+    ("async", Class::Inert),
+    ("created_by", Class::Inert),
+    ("pending_safety_checks", Class::Inert),
+    ("environment", Class::Inert),
+    ("max_output_length", Class::Inert),
+    ("acknowledged_safety_checks", Class::Hint),
+];
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+/// Members of parts without an effect elsewhere.
+const OF_PARTS: &[(&str, Class)] = &[("annotations", Class::Inert), ("logprobs", Class::Inert)];
+
+/// Members of tools without an effect elsewhere (conversion.md 8.1).
+const OF_TOOLS: &[(&str, Class)] = &[("async", Class::Inert)];
+
+/// Part types that are read; the others stay whole.
+const KNOWN_PARTS: &[&str] = &[
+    "input_text",
+    "output_text",
+    "text",
+    "refusal",
+    "input_image",
+    "input_file",
+];
+
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let input = wire
         .input
@@ -45,13 +72,17 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         Some(_) => Show::Summary,
         None => Show::Default,
     };
-    let mut extra = wire.extra;
-    extra.retain(|(name, value)| !DEFAULTS.contains(&(name.as_ref(), value.get())));
+    members(&controls, &text, intake);
+    match (wire.background, wire.truncation.as_deref()) {
+        (Some(true), _) => intake.lose("background".to_owned(), Class::Must),
+        (_, Some("auto")) => intake.lose("truncation".to_owned(), Class::Hint),
+        _ => {}
+    }
     let mut request = Request {
         model: wire.model.unwrap_or_default(),
         stream: wire.stream.unwrap_or(false),
         include_usage: true,
-        tools: tools(wire.tools.unwrap_or_default())?,
+        tools: tools(wire.tools.unwrap_or_default(), intake)?,
         tool_choice: match wire.tool_choice {
             Some(raw) => tool_choice(raw).map_err(|error| error.under("tool_choice"))?,
             None => None,
@@ -62,7 +93,10 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         max_output_tokens: wire.max_output_tokens,
         logprobs: asked("message.output_text.logprobs") || wire.top_logprobs.is_some_and(|top| top > 0),
         top_logprobs: wire.top_logprobs,
-        reasoning: reasoning(controls.effort.as_deref(), show),
+        reasoning: Reasoning {
+            summary: summary(controls.summary.as_deref()),
+            ..reasoning(controls.effort.as_deref(), show, "reasoning.effort", intake)
+        },
         output: output(text.format)?,
         verbosity: text.verbosity,
         cache_key: wire.prompt_cache_key,
@@ -72,16 +106,12 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         service_tier: wire.service_tier,
         store: wire.store,
         include_encrypted_reasoning: asked("reasoning.encrypted_content"),
-        natives: natives(extra, CLASSES),
+        max_tool_calls: wire.max_tool_calls,
+        cache_options: wire.prompt_cache_options,
+        natives: natives(wire.extra, CLASSES),
         ..Request::default()
     };
-    for native in request
-        .natives
-        .iter_mut()
-        .filter(|native| native.path == "background")
-    {
-        native.class = Class::Must;
-    }
+    request.include = include;
     if let Some(text) = wire.instructions.filter(|text| !text.is_empty()) {
         request.system.push(SystemBlock {
             developer: true,
@@ -91,11 +121,40 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
             },
         });
     }
-    items(input, &mut request)?;
+    items(input, &mut request, intake)?;
     Ok(request)
 }
 
-fn items<'a>(input: Content<'a, wire::Item<'a>>, request: &mut Request<'a>) -> Result<(), Error> {
+/// Members of the small objects that no other format has.
+fn members(controls: &wire::Reasoning<'_>, text: &wire::TextConfig<'_>, intake: &Intake) {
+    for (name, value) in [
+        ("reasoning.context", controls.context),
+        ("reasoning.mode", controls.mode),
+    ] {
+        let plain =
+            value.is_none_or(|value| value.is_null() || matches!(value.get(), "\"auto\"" | "\"standard\""));
+        if !plain {
+            intake.lose(name.to_owned(), Class::Hint);
+        }
+    }
+    intake.extra("reasoning", &controls.extra, &[]);
+    intake.extra("text", &text.extra, &[]);
+}
+
+fn summary(word: Option<&str>) -> Option<Summary> {
+    match word? {
+        "auto" => Some(Summary::Auto),
+        "concise" => Some(Summary::Concise),
+        "detailed" => Some(Summary::Detailed),
+        _ => None,
+    }
+}
+
+fn items<'a>(
+    input: Content<'a, wire::Item<'a>>,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
     let items = match input {
         Content::Text(text) => {
             let blocks = vec![Block::Text(TextBlock {
@@ -115,31 +174,69 @@ fn items<'a>(input: Content<'a, wire::Item<'a>>, request: &mut Request<'a>) -> R
     };
     for (index, item) in items.into_iter().enumerate() {
         let at = |error: Error| error.under_index(index).under("input");
-        push_item(item, format!("input[{index}]"), request).map_err(at)?;
+        push_item(item, format!("input[{index}]"), request, intake).map_err(at)?;
     }
     Ok(())
 }
 
 /// Items of the model up to the next user or output item form one assistant turn; outputs form one result turn.
-fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) -> Result<(), Error> {
+fn push_item<'a>(
+    item: wire::Item<'a>,
+    path: String,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
     let kind = item
         .kind
         .clone()
         .unwrap_or_else(|| Cow::Borrowed(if item.role.is_some() { "message" } else { "" }));
+    if let Some(of) = CallItem::of_call(&kind) {
+        intake.extra(&path, &item.extra, OF_ITEMS);
+        let call = trained_call(item, of, intake)?;
+        append(request, Role::Assistant, vec![Block::ToolCall(call)], path);
+        return Ok(());
+    }
+    if let Some(of) = CallItem::of_output(&kind) {
+        intake.extra(&path, &item.extra, OF_ITEMS);
+        let result = trained_result(item, of, intake)?;
+        append(request, Role::Tool, vec![result], path);
+        return Ok(());
+    }
     match kind.as_ref() {
-        "message" => message(item, path, request),
+        "message" => message(item, path, request, intake),
         "function_call" | "custom_tool_call" => {
-            let call = tool_call(item, kind == "custom_tool_call")?;
+            intake.extra(&path, &item.extra, OF_ITEMS);
+            let call = tool_call(item, kind == "custom_tool_call", intake)?;
             append(request, Role::Assistant, vec![Block::ToolCall(call)], path);
             Ok(())
         }
         "function_call_output" | "custom_tool_call_output" => {
-            let result = tool_result(item, &path, kind == "custom_tool_call_output")?;
+            intake.extra(&path, &item.extra, OF_ITEMS);
+            let result = tool_result(item, &path, kind == "custom_tool_call_output", intake)?;
             append(request, Role::Tool, vec![result], path);
             Ok(())
         }
         "reasoning" => {
-            append(request, Role::Assistant, vec![thought(item)], path);
+            append(request, Role::Assistant, vec![thought(item, intake)], path);
+            Ok(())
+        }
+        "configuration_update" => {
+            configuration(item, &path, request, intake)?;
+            Ok(())
+        }
+        "additional_tools" => {
+            append_tools(item.tools.unwrap_or_default(), &path, request, intake)?;
+            Ok(())
+        }
+        "tool_search_output" => {
+            // The found tools are declared up front; the search itself stays behind.
+            append_tools(item.tools.unwrap_or_default(), &path, request, intake)?;
+            append(
+                request,
+                Role::Assistant,
+                vec![native(kind, path.clone(), false, item.raw)],
+                path,
+            );
             Ok(())
         }
         "" => Err(Error::at(
@@ -148,7 +245,12 @@ fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) 
             "an input item needs a `type`",
         )),
         "item_reference" | "compaction" | "compaction_trigger" | "mcp_approval_response" => {
-            append(request, Role::User, vec![native(kind, path.clone(), true)], path);
+            append(
+                request,
+                Role::User,
+                vec![native(kind, path.clone(), true, item.raw)],
+                path,
+            );
             Ok(())
         }
         _ => {
@@ -156,7 +258,7 @@ fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) 
             append(
                 request,
                 Role::Assistant,
-                vec![native(kind, path.clone(), false)],
+                vec![native(kind, path.clone(), false, item.raw)],
                 path,
             );
             Ok(())
@@ -164,11 +266,132 @@ fn push_item<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) 
     }
 }
 
-fn native(kind: Cow<'_, str>, path: String, must: bool) -> Block<'_> {
+/// Reasoning effort and output format that change in the middle: the last one is the one in force (conversion.md 5.8).
+fn configuration<'a>(
+    item: wire::Item<'a>,
+    path: &str,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
+    intake.extra(path, &item.extra, OF_ITEMS);
+    if let Some(raw) = item.reasoning {
+        let controls: wire::Reasoning<'a> = from_str(raw.get()).map_err(|error| error.under("reasoning"))?;
+        let place = format!("{path}.reasoning.effort");
+        let changed = reasoning(controls.effort.as_deref(), request.reasoning.show, &place, intake);
+        if changed.depth != crate::ir::ReasoningDepth::Unset {
+            request.reasoning.depth = changed.depth;
+        }
+    }
+    if let Some(raw) = item.text {
+        let text: wire::TextConfig<'a> = from_str(raw.get()).map_err(|error| error.under("text"))?;
+        if text.format.is_some() {
+            request.output = output(text.format)?;
+        }
+        request.verbosity = text.verbosity.or(request.verbosity.take());
+    }
+    Ok(())
+}
+
+/// Tools that a later item adds stand behind the declared ones, so that the earlier list stays a prefix.
+fn append_tools<'a>(
+    tools: Vec<Raw<'a>>,
+    path: &str,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
+    let mut list = Vec::with_capacity(tools.len());
+    for (index, raw) in tools.into_iter().enumerate() {
+        tool(raw, None, format!("{path}.tools[{index}]"), &mut list, intake)
+            .map_err(|error| error.under_index(index).under("tools"))?;
+    }
+    for tool in list {
+        let same = |known: &Tool<'_>| known.name == tool.name && known.namespace == tool.namespace;
+        if !request.tools.iter().any(same) {
+            request.tools.push(tool);
+        }
+    }
+    Ok(())
+}
+
+/// A call of a vendor-trained tool: its action or operation is the input of the shim of that name.
+fn trained_call<'a>(item: wire::Item<'a>, of: CallItem, intake: &Intake) -> Result<ToolCall<'a>, Error> {
+    let missing = |member: &str| {
+        let at = format!("/{member}");
+        Error::at(ErrorKind::Missing, at, format!("a call item needs `{member}`"))
+    };
+    let id = intake.bare_id(item.call_id.ok_or_else(|| missing("call_id"))?);
+    let input = item.action.or(item.actions).ok_or_else(|| missing(of.member()))?;
+    let arguments = if input.is_object() {
+        Arguments::Object(input)
+    } else {
+        Arguments::Encoded(format!("{{\"actions\":{}}}", input.get()).into())
+    };
+    Ok(ToolCall {
+        id,
+        name: of.tool().into(),
+        arguments,
+        namespace: None,
+        state: None,
+        cache: None,
+    })
+}
+
+/// What a vendor-trained tool gave: a text, a list of outputs as JSON text, or a screenshot.
+fn trained_result<'a>(item: wire::Item<'a>, of: CallItem, intake: &Intake) -> Result<Block<'a>, Error> {
+    let id = item.call_id.or(item.id).unwrap_or_default();
+    let call_id = intake.bare_id(id);
+    let text = |text: Text<'a>| {
+        Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
+        })
+    };
+    let parts = match item.output {
+        None => Vec::new(),
+        Some(raw) if of == CallItem::Computer => vec![screenshot(raw)?],
+        Some(raw) => vec![text(raw.as_text().unwrap_or_else(|| raw.get().into()))],
+    };
+    Ok(Block::ToolResult(ToolResult {
+        call_id,
+        name: Some(of.tool().into()),
+        parts,
+        is_error: item.status.is_some_and(|status| status == "failed"),
+        structured: None,
+        custom: false,
+        cache: None,
+    }))
+}
+
+fn screenshot(raw: Raw<'_>) -> Result<Block<'_>, Error> {
+    let part: wire::Part<'_> = from_str(raw.get()).map_err(|error| error.under("output"))?;
+    let source = match (part.image_url, part.file_id) {
+        (Some(url), _) => media::source(&url),
+        (None, Some(id)) => Source::File {
+            id,
+            owner: Format::Responses,
+        },
+        (None, None) => {
+            return Err(Error::at(
+                ErrorKind::Missing,
+                "/output/image_url",
+                "a screenshot needs its `image_url`",
+            ));
+        }
+    };
+    Ok(Block::Media(Media {
+        kind: MediaKind::Image,
+        source,
+        detail: None,
+        title: None,
+        cache: None,
+    }))
+}
+
+fn native<'a>(kind: Cow<'a, str>, path: String, must: bool, json: Raw<'a>) -> Block<'a> {
     Block::Native(Native {
         format: Format::Responses,
         kind,
-        json: Raw::of_const("{}"),
+        json,
         path,
         must,
     })
@@ -187,19 +410,25 @@ fn append<'a>(request: &mut Request<'a>, role: Role, blocks: Vec<Block<'a>>, pat
     }
 }
 
-fn message<'a>(item: wire::Item<'a>, path: String, request: &mut Request<'a>) -> Result<(), Error> {
+fn message<'a>(
+    item: wire::Item<'a>,
+    path: String,
+    request: &mut Request<'a>,
+    intake: &Intake,
+) -> Result<(), Error> {
+    intake.extra(&path, &item.extra, OF_ITEMS);
     let role = item.role.as_deref().unwrap_or_default().to_owned();
     let must = role != "assistant";
-    let blocks = content(item.content, &path, must)?;
+    let blocks = content(item.content, &path, must, intake)?;
     let developer = role == "developer";
     match role.as_str() {
         "system" | "developer" if request.turns.is_empty() => {
-            request
-                .system
-                .extend(blocks.into_iter().filter_map(|block| match block {
-                    Block::Text(text) => Some(SystemBlock { developer, text }),
-                    _ => None,
-                }));
+            for block in blocks {
+                match block {
+                    Block::Text(text) => request.system.push(SystemBlock { developer, text }),
+                    _ => intake.lose(path.clone(), Class::Must),
+                }
+            }
         }
         "system" | "developer" => {
             request.turns.push(Turn {
@@ -231,6 +460,7 @@ fn content<'a>(
     content: Option<Content<'a, wire::Part<'a>>>,
     path: &str,
     must: bool,
+    intake: &Intake,
 ) -> Result<Vec<Block<'a>>, Error> {
     match content {
         None => Ok(Vec::new()),
@@ -241,7 +471,7 @@ fn content<'a>(
         Some(Content::Parts(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let blocks = numbered.map(|(index, part)| {
-                part_block(part, format!("{path}.content[{index}]"), must)
+                part_block(part, format!("{path}.content[{index}]"), must, intake)
                     .map_err(|error| error.under_index(index).under("content"))
             });
             blocks.collect()
@@ -249,7 +479,12 @@ fn content<'a>(
     }
 }
 
-fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
+fn part_block<'a>(
+    part: wire::Part<'a>,
+    path: String,
+    must: bool,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
     let cache = cache_mark(part.prompt_cache_breakpoint.as_ref());
     let missing = |member: &str| {
         Error::at(
@@ -259,6 +494,9 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Bloc
         )
     };
     let kind = part.kind.unwrap_or_default();
+    if KNOWN_PARTS.contains(&kind.as_ref()) {
+        intake.extra(&path, &part.extra, OF_PARTS);
+    }
     match kind.as_ref() {
         "input_text" | "output_text" | "text" => {
             let text = part.text.ok_or_else(|| missing("text"))?;
@@ -312,14 +550,14 @@ fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Bloc
         _ => Ok(Block::Native(Native {
             format: Format::Responses,
             kind,
-            json: Raw::of_const("{}"),
+            json: part.raw,
             path,
             must,
         })),
     }
 }
 
-fn tool_call<'a>(item: wire::Item<'a>, custom: bool) -> Result<ToolCall<'a>, Error> {
+fn tool_call<'a>(item: wire::Item<'a>, custom: bool, intake: &Intake) -> Result<ToolCall<'a>, Error> {
     let missing = |member: &str| {
         Error::at(
             ErrorKind::Missing,
@@ -327,12 +565,16 @@ fn tool_call<'a>(item: wire::Item<'a>, custom: bool) -> Result<ToolCall<'a>, Err
             format!("a call item needs `{member}`"),
         )
     };
-    let (id, _) = call_id(item.call_id.ok_or_else(|| missing("call_id"))?);
+    let id = intake.bare_id(item.call_id.ok_or_else(|| missing("call_id"))?);
     let name = item.name.ok_or_else(|| missing("name"))?;
     let arguments = if custom {
-        Arguments::Freeform(item.input.unwrap_or_default())
+        Arguments::Freeform(item.input.and_then(Raw::as_text).unwrap_or_default())
     } else {
-        Arguments::Encoded(item.arguments.unwrap_or_default())
+        match item.arguments {
+            // Some clients send the object itself.
+            Some(raw) if raw.is_object() => Arguments::Object(raw),
+            raw => Arguments::Encoded(raw.and_then(Raw::as_text).unwrap_or_default()),
+        }
     };
     Ok(ToolCall {
         id,
@@ -344,9 +586,18 @@ fn tool_call<'a>(item: wire::Item<'a>, custom: bool) -> Result<ToolCall<'a>, Err
     })
 }
 
-fn tool_result<'a>(item: wire::Item<'a>, path: &str, custom: bool) -> Result<Block<'a>, Error> {
-    let (call_id, _) = call_id(item.call_id.unwrap_or_default());
-    let parts = content(item.output, path, true)?;
+fn tool_result<'a>(
+    item: wire::Item<'a>,
+    path: &str,
+    custom: bool,
+    intake: &Intake,
+) -> Result<Block<'a>, Error> {
+    let call_id = intake.bare_id(item.call_id.unwrap_or_default());
+    let output = match item.output {
+        Some(raw) => Some(from_str(raw.get()).map_err(|error: Error| error.under("output"))?),
+        None => None,
+    };
+    let parts = content(output, path, true, intake)?;
     let name = item.name;
     Ok(Block::ToolResult(ToolResult {
         call_id,
@@ -359,7 +610,7 @@ fn tool_result<'a>(item: wire::Item<'a>, path: &str, custom: bool) -> Result<Blo
     }))
 }
 
-fn thought(item: wire::Item<'_>) -> Block<'_> {
+fn thought<'a>(item: wire::Item<'a>, intake: &Intake) -> Block<'a> {
     let id = item.id;
     let own = |encrypted| {
         Some(Opaque {
@@ -371,7 +622,7 @@ fn thought(item: wire::Item<'_>) -> Block<'_> {
     let state = item
         .encrypted_content
         .filter(|data| !data.is_empty())
-        .and_then(|data| opaque(data, own));
+        .and_then(|data| intake.opaque(data, own));
     let raw = match item.content {
         Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
         Some(Content::Text(text)) => vec![text],
@@ -391,11 +642,11 @@ fn thought(item: wire::Item<'_>) -> Block<'_> {
     })
 }
 
-fn tools(tools: Vec<Raw<'_>>) -> Result<Vec<Tool<'_>>, Error> {
+fn tools<'a>(tools: Vec<Raw<'a>>, intake: &Intake) -> Result<Vec<Tool<'a>>, Error> {
     let mut list = Vec::with_capacity(tools.len());
     for (index, raw) in tools.into_iter().enumerate() {
         let at = |error: Error| error.under_index(index).under("tools");
-        tool(raw, None, format!("tools[{index}]"), &mut list).map_err(at)?;
+        tool(raw, None, format!("tools[{index}]"), &mut list, intake).map_err(at)?;
     }
     Ok(list)
 }
@@ -405,6 +656,7 @@ fn tool<'a>(
     namespace: Option<Cow<'a, str>>,
     path: String,
     list: &mut Vec<Tool<'a>>,
+    intake: &Intake,
 ) -> Result<(), Error> {
     let tool: wire::Tool<'a> = from_str(raw.get())?;
     let declared = tool.kind.unwrap_or_default();
@@ -422,8 +674,14 @@ fn tool<'a>(
         "custom" => ToolKind::Custom { format: tool.format },
         "namespace" => {
             for (index, inner) in tool.tools.unwrap_or_default().into_iter().enumerate() {
-                self::tool(inner, name.clone(), format!("{path}.tools[{index}]"), list)
-                    .map_err(|error| error.under_index(index).under("tools"))?;
+                self::tool(
+                    inner,
+                    name.clone(),
+                    format!("{path}.tools[{index}]"),
+                    list,
+                    intake,
+                )
+                .map_err(|error| error.under_index(index).under("tools"))?;
             }
             return Ok(());
         }
@@ -435,24 +693,21 @@ fn tool<'a>(
                 json: raw,
             };
             list.push(Tool {
-                name,
-                description: None,
-                kind,
                 namespace,
-                cache: None,
-                path,
+                ..Tool::new(name, kind, path)
             });
             return Ok(());
         }
     };
     let name = name.ok_or_else(missing)?;
+    intake.extra(&path, &tool.extra, OF_TOOLS);
     list.push(Tool {
-        name,
         description: tool.description,
-        kind,
         namespace,
-        cache: None,
-        path,
+        defer: tool.defer_loading.unwrap_or(false),
+        callers: tool.allowed_callers,
+        output_schema: tool.output_schema,
+        ..Tool::new(name, kind, path)
     });
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! The IR to request bodies of Chat Completions.
 
 use super::parts::{
-    ATTACHED, NO_PARAMETERS, arguments_string, client_tools, joined, lose, native_block, natives, only_texts,
-    restorable, result_texts, upstream_name,
+    ATTACHED, NO_PARAMETERS, arguments_string, declared_name, joined, lose, names_lost, native_block,
+    natives, only_texts, own_block, prefill, restorable, result_texts, thought_state, tool_extras_lost,
+    upstream_name,
 };
 use crate::error::Error;
+use crate::hosted::{self, Capability};
 use crate::ir::{
     Arguments, Block, CacheMark, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth,
     Request, Role, Source, State, TextBlock, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::names;
-use crate::profile::{Profile, profile};
+use crate::profile::{Profile, Sampling, profile};
 use crate::report::{Class, Report};
 use crate::schema;
 use crate::target::{Options, Target};
@@ -33,12 +35,14 @@ pub(super) fn encode(
     w.key("model").str(target.model);
     w.key("messages");
     messages(&mut w, request, target, &profile, report)?;
-    tools(&mut w, request, target, report)?;
-    limits(&mut w, request, target, report);
+    tools(&mut w, request, target, &profile, report)?;
+    limits(&mut w, request, target, &profile, report)?;
     sampling(&mut w, request, &profile, target, report)?;
     reasoning(&mut w, request, target, &profile, report);
     output(&mut w, request);
+    spoken(&mut w, request, target, report)?;
     identity(&mut w, request, target, report)?;
+    caching(&mut w, request, target, report)?;
     if request.stream {
         w.key("stream").bool(true);
         w.key("stream_options")
@@ -89,7 +93,10 @@ fn messages(
         }
     }
     w.end_array();
-    Ok(())
+    if report.client() != Format::Chat {
+        names_lost(request, report)?;
+    }
+    prefill(request, report)
 }
 
 /// One text is a string. Several are parts, or one joined string for servers that know no parts there.
@@ -110,20 +117,24 @@ fn text_part(w: &mut Writer<'_>, block: &TextBlock<'_>, target: &Target<'_>) {
     w.object(|w| {
         w.key("type").str("text");
         w.key("text").text(&block.text);
-        cache(w, block.cache, target);
+        breakpoint(w, block.cache, target);
     });
 }
 
-/// Prompt cache markers exist on OpenAI's own API from gpt-5.6 on.
-fn cache(w: &mut Writer<'_>, mark: Option<CacheMark>, target: &Target<'_>) {
-    if mark.is_some() && target.dialect == Dialect::Native && knows_breakpoints(target.model) {
+/// Prompt cache markers exist on OpenAI's own API from gpt-5.6 on. A long lifetime of another vendor is no reason to pay for
+/// OpenAI's long one (conversion.md 10.5).
+pub(super) fn breakpoint(w: &mut Writer<'_>, mark: Option<CacheMark>, target: &Target<'_>) {
+    if mark.is_some() && knows_breakpoints(target) {
         w.key("prompt_cache_breakpoint")
             .raw(Raw::of_const(r#"{"mode":"explicit"}"#));
     }
 }
 
-pub(super) fn knows_breakpoints(model: &str) -> bool {
-    model.starts_with("gpt-5.6") || model.starts_with("gpt-6")
+/// Prompt cache controls: gpt-5.6 and later on OpenAI's own API.
+pub(super) fn knows_breakpoints(target: &Target<'_>) -> bool {
+    let model = target.model.rsplit('/').next().unwrap_or(target.model);
+    let new = |version: &str| model.starts_with(&format!("gpt-{version}"));
+    target.dialect == Dialect::Native && (new("5.6") || new("6"))
 }
 
 fn system(w: &mut Writer<'_>, turn: &Turn<'_>, target: &Target<'_>, profile: &Profile, report: &Report) {
@@ -170,7 +181,10 @@ fn parts(
         match block {
             Block::Text(text) => text_part(w.item(), text, target),
             Block::Media(media) => media_part(w, media, path, target, report)?,
-            Block::Native(native) => native_block(native, report)?,
+            Block::Native(native) => match own_block(native, target) {
+                Some(raw) => w.item().raw(raw),
+                None => native_block(native, report)?,
+            },
             Block::Refusal(text) => {
                 w.item().object(|w| {
                     w.key("type").str("text");
@@ -204,10 +218,8 @@ fn media_part(
             });
         }
         (MediaKind::Audio, Source::Base64 { mime, data }) => {
-            let format = if mime.contains("mp3") || mime.contains("mpeg") {
-                "mp3"
-            } else {
-                "wav"
+            let Some(format) = audio_format(mime) else {
+                return report.cannot_carry(path.to_owned(), Class::Must);
             };
             w.item().object(|w| {
                 w.key("type").str("input_audio");
@@ -227,10 +239,12 @@ fn media_part(
                     }
                     url(w.key("file_data"), &media.source);
                 });
+                breakpoint(w, media.cache, target);
             });
         }
         (
-            _,
+            // Images have no file ids in Chat.
+            MediaKind::Document,
             Source::File {
                 id,
                 owner: Format::Chat | Format::Responses,
@@ -239,33 +253,60 @@ fn media_part(
             w.item().object(|w| {
                 w.key("type").str("file");
                 w.key("file").object(|w| w.key("file_id").text(id));
+                breakpoint(w, media.cache, target);
             });
         }
-        (_, Source::Text(text)) => document_text(w, media, text),
+        (_, Source::Text(text)) => {
+            let text = TextBlock {
+                text: envelope(media, text).into(),
+                cache: media.cache,
+                ..TextBlock::default()
+            };
+            text_part(w.item(), &text, target);
+        }
         (_, Source::Blocks(blocks)) => {
+            let (open, close) = envelope_ends(media);
+            plain_part(w, &open);
             for block in blocks {
                 match block {
                     Block::Text(text) => text_part(w.item(), text, target),
                     Block::Media(inner) => media_part(w, inner, path, target, report)?,
+                    Block::Native(native) => native_block(native, report)?,
                     _ => {}
                 }
             }
+            plain_part(w, close);
         }
         _ => report.cannot_carry(path.to_owned(), Class::Must)?,
     }
     Ok(())
 }
 
-/// A plain text document in a readable envelope (conversion.md 6.1).
-pub(super) fn envelope(media: &Media<'_>, text: &Text<'_>) -> String {
-    let title = media.title.as_ref().map(Text::decode).unwrap_or_default();
-    format!("<document title=\"{title}\">\n{}\n</document>", text.decode())
+/// What Chat calls a sound; it takes two kinds.
+fn audio_format(mime: &str) -> Option<&'static str> {
+    match mime.split(';').next().unwrap_or_default() {
+        "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/vnd.wave" => Some("wav"),
+        "audio/mp3" | "audio/mpeg" | "audio/mpeg3" => Some("mp3"),
+        _ => None,
+    }
 }
 
-fn document_text(w: &mut Writer<'_>, media: &Media<'_>, text: &Text<'_>) {
+/// A plain text document in a readable envelope (conversion.md 6.1).
+pub(super) fn envelope(media: &Media<'_>, text: &Text<'_>) -> String {
+    let (open, close) = envelope_ends(media);
+    format!("{open}\n{}\n{close}", text.decode())
+}
+
+/// First and last line of the envelope.
+pub(super) fn envelope_ends(media: &Media<'_>) -> (String, &'static str) {
+    let title = media.title.as_ref().map(Text::decode).unwrap_or_default();
+    (format!("<document title=\"{title}\">"), "</document>")
+}
+
+fn plain_part(w: &mut Writer<'_>, text: &str) {
     w.item().object(|w| {
         w.key("type").str("text");
-        w.key("text").str(&envelope(media, text));
+        w.key("text").str(text);
     });
 }
 
@@ -325,7 +366,7 @@ fn assistant(
     });
     for block in &turn.blocks {
         match block {
-            Block::Native(native) => native_block(native, report)?,
+            Block::Native(native) if own_block(native, target).is_none() => native_block(native, report)?,
             Block::Media(_) => report.cannot_carry(turn.path.clone(), Class::Hint)?,
             _ => {}
         }
@@ -351,7 +392,7 @@ fn assistant(
     if !calls.is_empty() {
         w.key("tool_calls").array(|w| {
             for call in calls {
-                tool_call(w.item(), call, target);
+                tool_call(w.item(), call, target, report);
             }
         });
     }
@@ -362,7 +403,7 @@ fn assistant(
 fn report_thoughts(turn: &Turn<'_>, target: &Target<'_>, report: &mut Report) {
     for block in &turn.blocks {
         if let Block::Thought(thought) = block {
-            restorable(thought.state.as_ref(), target, report);
+            thought_state(thought, target, report);
         }
     }
 }
@@ -416,10 +457,14 @@ fn google_signature(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>
     }
 }
 
-fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
+fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>, report: &mut Report) {
+    if let Some(opaque) = &call.state {
+        restorable(Some(opaque), target, report);
+    }
     let name = upstream_name(&call.name, call.namespace.as_deref(), target);
     w.object(|w| {
-        w.key("id").str(&names::call_id(&call.id, Format::Chat));
+        let id = names::call_id(&call.id, Format::Chat);
+        w.key("id").str(&id);
         match &call.arguments {
             Arguments::Freeform(input) if target.dialect == Dialect::Native => {
                 w.key("type").str("custom");
@@ -517,27 +562,84 @@ fn tools(
     w: &mut Writer<'_>,
     request: &Request<'_>,
     target: &Target<'_>,
+    profile: &Profile,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let tools = client_tools(request, report);
+    let (searches, tools): (Vec<&Tool<'_>>, Vec<_>) = request
+        .tools
+        .iter()
+        .partition(|tool| hosted::of(tool) == Some(Capability::WebSearch));
+    if let Some(tool) = searches.first() {
+        match &tool.kind {
+            ToolKind::Hosted {
+                format: Format::Chat,
+                json,
+                ..
+            } => w.key("web_search_options").raw(*json),
+            _ => hosted::write(
+                w.key("web_search_options"),
+                tool,
+                Capability::WebSearch,
+                request,
+                target,
+                report,
+            )?,
+        }
+    }
     if tools.is_empty() {
+        if let Some(ToolChoice::Hosted(_)) = &request.tool_choice {
+            lose(report, true, Member::ToolChoice, Class::Must)?;
+        }
         return Ok(());
     }
-    w.key("tools").array(|w| {
-        for tool in &tools {
-            tool_entry(w.item(), tool, target, report);
-        }
-    });
+    let validated = matches!(request.tool_choice, Some(ToolChoice::Validated));
+    w.key("tools").begin_array();
+    for tool in &tools {
+        tool_extras_lost(
+            tool,
+            &[
+                ("defer_loading", tool.defer),
+                ("allowed_callers", tool.callers.is_some()),
+                ("output_schema", tool.output_schema.is_some()),
+            ],
+            report,
+        )?;
+        tool_entry(w.item(), tool, target, validated, report);
+    }
+    w.end_array();
     if let Some(choice) = &request.tool_choice {
         tool_choice(w, choice, request, target, report)?;
     }
-    if let Some(parallel) = request.parallel_tool_calls {
-        w.key("parallel_tool_calls").bool(parallel);
+    match request.parallel_tool_calls {
+        Some(parallel) if profile.parallel_switch => w.key("parallel_tool_calls").bool(parallel),
+        parallel => lose(report, parallel == Some(false), Member::Parallel, Class::Hint)?,
     }
     Ok(())
 }
 
-fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, report: &mut Report) {
+/// Gemini's VALIDATED means strict tools: where the schema allows it (conversion.md 8.5).
+pub(super) fn validated_strict(parameters: Option<Raw<'_>>, openapi: bool) -> bool {
+    let Some(parameters) = parameters else {
+        return false;
+    };
+    let rules = if openapi {
+        schema::Profile::FromOpenApi
+    } else {
+        schema::Profile::Parameters
+    };
+    schema::is_openai_strict(Raw(&schema::rewrite(parameters, rules).0))
+}
+
+fn tool_entry(
+    w: &mut Writer<'_>,
+    tool: &Tool<'_>,
+    target: &Target<'_>,
+    validated: bool,
+    report: &mut Report,
+) {
+    if let ToolKind::Hosted { json, .. } = &tool.kind {
+        return w.raw(*json);
+    }
     let name = upstream_name(&tool.name, tool.namespace.as_deref(), target);
     w.object(|w| match &tool.kind {
         ToolKind::Custom { format } if target.dialect == Dialect::Native => {
@@ -576,8 +678,18 @@ fn tool_entry(w: &mut Writer<'_>, tool: &Tool<'_>, target: &Target<'_>, report: 
                     w.key("description").text(description);
                 }
                 parameters_of(w.key("parameters"), *parameters, *openapi);
-                if let Some(strict) = strict.filter(|_| !target.dialect.is_compat()) {
-                    w.key("strict").bool(strict);
+                let wanted = if validated && validated_strict(*parameters, *openapi) {
+                    Some(true)
+                } else {
+                    *strict
+                };
+                if validated && wanted != Some(true) {
+                    report.dropped(Member::ToolChoice.path(report.client()));
+                }
+                match wanted {
+                    Some(strict) if !target.dialect.is_compat() => w.key("strict").bool(strict),
+                    Some(true) => report.dropped(format!("{}.strict", tool.path)),
+                    _ => {}
                 }
             });
         }
@@ -593,7 +705,7 @@ pub(super) fn parameters_of(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, ope
     let profile = if openapi {
         schema::Profile::FromOpenApi
     } else {
-        schema::Profile::Plain
+        schema::Profile::Parameters
     };
     let (schema, _) = schema::rewrite(parameters, profile);
     w.raw(Raw(&schema));
@@ -659,7 +771,7 @@ fn tool_choice(
             };
             w.key("type").str(kind);
             w.key(kind)
-                .object(|w| w.key("name").str(&upstream_name(name, None, target)));
+                .object(|w| w.key("name").str(&declared_name(request, name, target)));
         }),
         ToolChoice::Subset { names, required } if target.dialect == Dialect::Native => {
             w.key("tool_choice").object(|w| {
@@ -668,10 +780,11 @@ fn tool_choice(
                     w.key("mode").str(if *required { "required" } else { "auto" });
                     w.key("tools").array(|w| {
                         for name in names {
+                            let kind = if custom(name) { "custom" } else { "function" };
                             w.item().object(|w| {
-                                w.key("type").str("function");
-                                w.key("function")
-                                    .object(|w| w.key("name").str(&upstream_name(name, None, target)));
+                                w.key("type").str(kind);
+                                w.key(kind)
+                                    .object(|w| w.key("name").str(&declared_name(request, name, target)));
                             });
                         }
                     });
@@ -688,8 +801,17 @@ fn tool_choice(
     Ok(())
 }
 
-fn limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report: &mut Report) {
-    if let Some(limit) = request.max_output_tokens {
+fn limits(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
+    // Zero asks Anthropic to warm its cache only.
+    let warm = request.max_output_tokens == Some(0) && report.client() == Format::Messages;
+    lose(report, warm, Member::MaxTokens, Class::Must)?;
+    if let Some(limit) = request.max_output_tokens.filter(|_| !warm) {
         let raised = if target.dialect == Dialect::Native {
             limit.max(MIN_OUTPUT)
         } else {
@@ -709,7 +831,9 @@ fn limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report
         };
         w.key(name).u64(raised);
     }
-    if !request.stop.is_empty() {
+    if !request.stop.is_empty() && !profile.stop {
+        lose(report, true, Member::Stop, Class::Must)?;
+    } else if !request.stop.is_empty() {
         for (index, _) in request.stop.iter().enumerate().skip(4) {
             report.dropped(format!("{}[{index}]", Member::Stop.path(report.client())));
         }
@@ -722,6 +846,92 @@ fn limits(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'_>, report
     if let Some(candidates) = request.candidates.filter(|count| *count > 1) {
         w.key("n").u64(candidates);
     }
+    Ok(())
+}
+
+/// Kinds of output: text is what everybody does, and sound is what some OpenAI models do.
+fn spoken(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let other = request
+        .modalities
+        .iter()
+        .any(|kind| !matches!(kind.as_ref(), "text" | "audio"));
+    lose(report, other, Member::Modalities, Class::Must)?;
+    let audio = request.modalities.iter().any(|kind| kind == "audio");
+    if audio && target.dialect.is_compat() {
+        lose(report, true, Member::Modalities, Class::Must)?;
+    }
+    if audio && !target.dialect.is_compat() {
+        w.key("modalities").array(|w| {
+            for kind in &request.modalities {
+                w.item().str(kind);
+            }
+            if report.client() != Format::Chat && request.modalities.len() == 1 {
+                // OpenAI speaks what it also writes.
+                w.item().str("text");
+            }
+        });
+    }
+    match &request.speech {
+        Some(speech) if audio && !target.dialect.is_compat() => w.key("audio").object(|w| {
+            w.key("voice")
+                .str(&speech.voice.as_ref().map_or("alloy".into(), Text::decode));
+            w.key("format").str(speech.format.as_deref().unwrap_or("wav"));
+        }),
+        Some(_) => lose(report, true, Member::Speech, Class::Must)?,
+        None if audio && report.client() != Format::Chat => w
+            .key("audio")
+            .raw(Raw::of_const(r#"{"voice":"alloy","format":"wav"}"#)),
+        None => {}
+    }
+    Ok(())
+}
+
+/// OpenAI's request-wide caching controls.
+fn caching(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    lose(
+        report,
+        request.compared_answer.is_some(),
+        Member::Compared,
+        Class::Inert,
+    )?;
+    let knows = knows_breakpoints(target) || report.client() == Format::Chat;
+    match request.cache_options {
+        Some(options) if knows => {
+            let mut members = Vec::new();
+            let mut reader = crate::json::Reader::new(options.get());
+            // The decoder has read it as JSON; what is no object has no members.
+            let _ = reader.object(|reader, name| {
+                members.push((name.clone(), reader.raw()?));
+                Ok(())
+            });
+            w.key("prompt_cache_options").object(|w| {
+                for (name, value) in &members {
+                    if matches!(name.as_ref(), "mode" | "ttl") {
+                        w.key(name).raw(*value);
+                    } else {
+                        report.dropped(format!("prompt_cache_options.{name}"));
+                    }
+                }
+            });
+        }
+        options => lose(report, options.is_some(), Member::CacheOptions, Class::Inert)?,
+    }
+    if request.cache.is_some() && knows {
+        w.key("prompt_cache_options")
+            .raw(Raw::of_const(r#"{"mode":"implicit"}"#));
+        return Ok(());
+    }
+    lose(report, request.cache.is_some(), Member::Cache, Class::Inert)
 }
 
 fn sampling(
@@ -731,8 +941,8 @@ fn sampling(
     target: &Target<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    use crate::profile::Sampling;
-    let off = matches!(request.reasoning.depth, ReasoningDepth::Off);
+    let off =
+        matches!(request.reasoning.depth, ReasoningDepth::Off) && profile.efforts.contains(&Effort::None);
     let takes = profile.sampling == Sampling::Full || off || report.client() == Format::Chat;
     for (member, name, value) in [
         (Member::Temperature, "temperature", request.temperature),
@@ -747,13 +957,15 @@ fn sampling(
             "presence_penalty",
             request.presence_penalty,
         ),
-        (Member::Seed, "seed", request.seed),
     ] {
         match value {
             Some(value) if takes => w.key(name).raw(value),
             Some(_) => lose(report, true, member, Class::Hint)?,
             None => {}
         }
+    }
+    if let Some(seed) = request.seed {
+        w.key("seed").raw(seed);
     }
     match request.top_k {
         Some(top_k) if target.dialect.is_compat() => w.key("top_k").raw(top_k),
@@ -846,12 +1058,11 @@ pub(super) fn json_schema(w: &mut Writer<'_>, output: &OutputFormat<'_>) {
     else {
         return;
     };
-    let rules = if *openapi {
-        schema::Profile::FromOpenApi
+    let (rewritten, _) = if *openapi {
+        schema::rewrite(*schema, schema::Profile::FromOpenApi)
     } else {
-        schema::Profile::Plain
+        (schema.get().into(), false)
     };
-    let (rewritten, _) = schema::rewrite(*schema, rules);
     match name {
         Some(name) => w.key("name").text(name),
         None => w.key("name").str("response"),
@@ -881,37 +1092,85 @@ fn identity(
     if let Some(user) = &request.user {
         w.key("user").text(user);
     }
-    if let Some(id) = request.safety_identifier.as_ref().filter(|_| native) {
-        safety_identifier(w, id);
+    match &request.safety_identifier {
+        Some(id) if native => safety_identifier(w, id, report),
+        id => lose(report, id.is_some(), Member::SafetyIdentifier, Class::Inert)?,
     }
-    if let Some(key) = request.cache_key.as_ref().filter(|_| native) {
-        w.key("prompt_cache_key").text(key);
+    match cache_key(request, report) {
+        Some(key) if native => w.key("prompt_cache_key").text(&key),
+        _ => lose(
+            report,
+            request.cache_key.is_some(),
+            Member::CacheKey,
+            Class::Inert,
+        )?,
     }
-    if let Some(metadata) = request.metadata.filter(|_| native) {
-        w.key("metadata").raw(metadata);
+    match request.metadata {
+        Some(metadata) if native => w.key("metadata").raw(metadata),
+        metadata => lose(report, metadata.is_some(), Member::Metadata, Class::Inert)?,
     }
-    if let Some(tier) = request.service_tier.as_ref().filter(|_| native) {
-        w.key("service_tier").str(openai_tier(tier));
+    match &request.service_tier {
+        Some(tier) if native && knows_tier(tier) => w.key("service_tier").str(openai_tier(tier)),
+        tier => lose(report, tier.is_some(), Member::Tier, Class::Hint)?,
     }
-    if let Some(store) = request.store.filter(|_| native) {
-        w.key("store").bool(store);
+    match request.store {
+        // Whoever asks Responses to store an answer wants it back by its id.
+        Some(store) if report.client() == Format::Responses => {
+            if store {
+                report.dropped(Member::Store.path(Format::Responses));
+            }
+        }
+        Some(store) if native => w.key("store").bool(store),
+        store => lose(report, store.is_some(), Member::Store, Class::Inert)?,
     }
-    Ok(())
+    lose(
+        report,
+        request.max_tool_calls.is_some(),
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        request.container.is_some(),
+        Member::Container,
+        Class::Must,
+    )
 }
 
-/// OpenAI takes at most 64 word characters; longer identities are hashed, always the same way (conversion.md 4.3).
-pub(super) fn safety_identifier(w: &mut Writer<'_>, id: &Text<'_>) {
+/// Tiers of Chat.
+fn knows_tier(tier: &str) -> bool {
+    matches!(
+        openai_tier(tier),
+        "auto" | "default" | "flex" | "scale" | "priority" | "fast"
+    )
+}
+
+/// Claude Code's user ids end in the session, which is what its prompts have in common (conversion.md 4.3).
+pub(super) fn cache_key<'a>(request: &Request<'a>, report: &Report) -> Option<Text<'a>> {
+    if request.cache_key.is_some() {
+        return request.cache_key.clone();
+    }
+    if report.client() != Format::Messages {
+        return None;
+    }
+    let id = request.safety_identifier.as_ref()?.decode();
+    let (_, session) = id.split_once("_session_")?;
+    (!session.is_empty()).then(|| session.to_owned().into())
+}
+
+/// OpenAI's own identities pass. Anthropic's are free text: what is not at most 64 word characters is hashed, always the same way
+/// (conversion.md 4.3, 7.8).
+pub(super) fn safety_identifier(w: &mut Writer<'_>, id: &Text<'_>, report: &Report) {
     let text = id.decode();
     let word = text.len() <= 64
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    let value = if word {
-        text.into_owned()
-    } else {
-        names::hash(&[text.as_bytes()], 22)
-    };
-    w.key("safety_identifier").str(&value);
+    if word || report.client() != Format::Messages {
+        return w.key("safety_identifier").text(id);
+    }
+    w.key("safety_identifier")
+        .str(&names::sha256_hex(text.as_bytes()));
 }
 
 /// Anthropic's and Gemini's tiers in OpenAI's words.

@@ -3,25 +3,25 @@
 use std::collections::HashMap;
 
 use super::parts::{
-    ATTACHED, OPERATOR_NOTE, arguments_object, client_tools, is_object, lose, native_block, restorable,
-    result_texts, upstream_name,
+    ATTACHED, OPERATOR_NOTE, call_input, declared_name, is_object, lose, names_lost, native_block, own_block,
+    prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::{Error, ErrorKind};
+use crate::hosted;
 use crate::ir::{
-    Block, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source,
-    State, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Block, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show,
+    Source, State, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
 use crate::json::{Raw, Text, Writer};
 use crate::media;
 use crate::names;
 use crate::profile::{Profile, Sampling, profile};
-use crate::report::{Class, Report};
+use crate::report::{Class, Mode, Report};
 use crate::schema;
+use crate::scrub::PLACEHOLDER;
 use crate::target::{Options, Target};
 use crate::{Dialect, Format};
 
-/// Google's documented stand-in for a signature that is not there (conversion.md 7.5): base64 of `skip_thought_signature_validator`.
-const PLACEHOLDER: &str = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=";
 /// Stop sequences that Gemini takes.
 const MAX_STOPS: usize = 5;
 
@@ -36,30 +36,62 @@ pub(super) fn encode(
     let profile = profile(target.format, target.dialect, target.model);
     w.begin_object();
     contents(&mut w, request, target, &profile, report)?;
-    system(&mut w, request);
+    system(&mut w, request, &profile, report)?;
     tools(&mut w, request, target, &profile, report)?;
     config(&mut w, request, &profile, report)?;
     identity(&mut w, request, target, report)?;
     for native in &request.natives {
         if report.client() != Format::Gemini {
             report.cannot_carry(native.path.clone().into_owned(), native.class)?;
+        } else if !native.path.contains('.') {
+            w.key(&native.path).raw(native.value);
         }
     }
+    others(request, report)?;
     w.end_object();
     Ok(out)
 }
 
-fn system(w: &mut Writer<'_>, request: &Request<'_>) {
-    if request.system.is_empty() {
-        return;
+/// Before Gemini 3 an answer in JSON and functions exclude each other (conversion.md 8.6).
+fn json_by_words(request: &Request<'_>, profile: &Profile) -> bool {
+    !profile.signatures && request.output != OutputFormat::Text && !request.tools.is_empty()
+}
+
+fn system(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let instruction = match &request.output {
+        _ if report.client() == Format::Gemini || !json_by_words(request, profile) => None,
+        OutputFormat::Text => None,
+        OutputFormat::JsonObject => Some("Respond with a single JSON object and nothing else.".to_owned()),
+        OutputFormat::JsonSchema { schema, .. } => Some(format!(
+            "Respond with a single JSON value that matches this JSON Schema and nothing else:\n{}",
+            schema.get()
+        )),
+    };
+    if instruction.is_some() {
+        if report.mode() == Mode::Strict {
+            lose(report, true, Member::Output, Class::Hint)?;
+        }
+        report.emulated(Member::Output.path(report.client()), "instruction");
+    }
+    if request.system.is_empty() && instruction.is_none() {
+        return Ok(());
     }
     w.key("systemInstruction").object(|w| {
         w.key("parts").array(|w| {
             for block in &request.system {
                 text_part(w.item(), &block.text.text);
             }
+            if let Some(text) = instruction {
+                text_part(w.item(), &text.into());
+            }
         });
     });
+    Ok(())
 }
 
 fn text_part(w: &mut Writer<'_>, text: &Text<'_>) {
@@ -72,6 +104,8 @@ struct Scene<'s> {
     profile: &'s Profile,
     /// Call id -> tool name, for results.
     names: HashMap<&'s str, &'s str>,
+    /// Tool name -> namespace, for results.
+    namespaces: HashMap<&'s str, &'s str>,
     /// Turns from this one on belong to the current turn of the conversation: their calls need signatures.
     current: usize,
 }
@@ -101,6 +135,15 @@ fn contents(
         target,
         profile,
         names: calls.collect(),
+        namespaces: request
+            .turns
+            .iter()
+            .flat_map(|turn| &turn.blocks)
+            .filter_map(|block| match block {
+                Block::ToolCall(call) => Some((call.name.as_ref(), call.namespace.as_deref()?)),
+                _ => None,
+            })
+            .collect(),
         current,
     };
     w.key("contents").begin_array();
@@ -139,7 +182,8 @@ fn contents(
             .raw(Raw::of_const(r#"{"role":"user","parts":[{"text":" "}]}"#)),
     }
     w.end_array();
-    Ok(())
+    names_lost(request, report)?;
+    prefill(request, report)
 }
 
 fn next<'w, 'o>(w: &'w mut Writer<'o>) -> &'w mut Writer<'o> {
@@ -176,14 +220,17 @@ fn parts(
                 });
             }
             Block::Refusal(text) => text_part(next(w), text),
-            Block::Media(media) => media_part(w, media, &turn.path, report)?,
+            Block::Media(_) if turn.role == Role::Assistant && report.client() != Format::Gemini => {
+                report.cannot_carry(turn.path.clone(), Class::Hint)?;
+            }
+            Block::Media(media) => media_part(w, media, &turn.path, scene, report)?,
             Block::ToolCall(call) => {
                 let needed = first_call && index >= scene.current && scene.profile.signatures;
-                function_call(next(w), call, pending.take(), needed, scene, report);
+                function_call(next(w), call, &turn.path, pending.take(), needed, scene, report);
                 first_call = false;
             }
             Block::ToolResult(result) => function_response(w, result, &turn.path, scene, report)?,
-            Block::Thought(thought) => match restorable(thought.state.as_ref(), scene.target, report) {
+            Block::Thought(thought) => match thought_state(thought, scene.target, report) {
                 Some(State::CallSignature(signature)) => pending = Some(signature.clone().into_owned()),
                 Some(State::PartSignature(signature)) => next(w).object(|w| {
                     let texts: Vec<&Text<'_>> = thought.text.iter().collect();
@@ -202,7 +249,10 @@ fn parts(
                 }),
                 _ => {}
             },
-            Block::Native(native) => native_block(native, report)?,
+            Block::Native(native) => match own_block(native, scene.target) {
+                Some(raw) => next(w).raw(raw),
+                None => native_block(native, report)?,
+            },
         }
     }
     Ok(())
@@ -211,6 +261,7 @@ fn parts(
 fn function_call(
     w: &mut Writer<'_>,
     call: &ToolCall<'_>,
+    path: &str,
     pending: Option<String>,
     needed: bool,
     scene: &Scene<'_>,
@@ -231,7 +282,7 @@ fn function_call(
                 call.namespace.as_deref(),
                 scene.target,
             ));
-            arguments_object(w.key("args"), &call.arguments);
+            call_input(w.key("args"), &call.arguments, path, report);
         });
         if let Some(signature) = &signature {
             w.key("thoughtSignature").str(signature);
@@ -280,12 +331,16 @@ fn function_response(
     next(w).begin_object();
     w.key("functionResponse").begin_object();
     call_id(w, &result.call_id, scene);
-    w.key("name").str(&upstream_name(name, None, scene.target));
+    w.key("name").str(&upstream_name(
+        name,
+        scene.namespaces.get(name).copied(),
+        scene.target,
+    ));
     response(w.key("response"), result, !media.is_empty() && !inside);
     if inside {
         let mut inner = Vec::new();
         for media in &media {
-            media_part(&mut Writer::new(&mut inner), media, path, report)?;
+            media_part(&mut Writer::new(&mut inner), media, path, scene, report)?;
         }
         w.key("parts").array(|w| w.bytes().extend_from_slice(&inner));
     }
@@ -293,7 +348,7 @@ fn function_response(
     w.end_object();
     if !inside {
         for media in media {
-            media_part(w, media, path, report)?;
+            media_part(w, media, path, scene, report)?;
         }
     }
     Ok(())
@@ -324,14 +379,38 @@ fn response(w: &mut Writer<'_>, result: &ToolResult<'_>, attached: bool) {
     });
 }
 
-fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Report) -> Result<(), Error> {
+/// How closely to look: a member of parts from Gemini 3 on.
+fn resolution(w: &mut Writer<'_>, media: &Media<'_>, scene: &Scene<'_>) {
+    let level = match media.detail {
+        Some(Detail::Low) => "MEDIA_RESOLUTION_LOW",
+        Some(Detail::High) => "MEDIA_RESOLUTION_HIGH",
+        Some(Detail::Original) => "MEDIA_RESOLUTION_ULTRA_HIGH",
+        Some(Detail::Auto) | None => return,
+    };
+    if scene.profile.signatures {
+        w.key("mediaResolution").object(|w| w.key("level").str(level));
+    }
+}
+
+fn media_part(
+    w: &mut Writer<'_>,
+    media: &Media<'_>,
+    path: &str,
+    scene: &Scene<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     match &media.source {
         Source::Base64 { mime, data } => next(w).object(|w| {
             w.key("inlineData").object(|w| {
                 w.key("mimeType").str(mime);
                 w.key("data").text(data);
             });
+            resolution(w, media, scene);
         }),
+        // Gemini fetches nothing, and neither does the converter (conversion.md 6.5).
+        Source::Url { .. } if report.client() != Format::Gemini => {
+            report.cannot_carry(path.to_owned(), Class::Must)?;
+        }
         Source::Url { url, mime } => {
             let address = url.decode();
             let guessed = match (mime.as_deref(), media.kind) {
@@ -344,6 +423,7 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
                     w.key("mimeType").str(&guessed);
                     w.key("fileUri").text(url);
                 });
+                resolution(w, media, scene);
             });
         }
         Source::File {
@@ -355,13 +435,17 @@ fn media_part(w: &mut Writer<'_>, media: &Media<'_>, path: &str, report: &mut Re
         Source::File { .. } => report.cannot_carry(path.to_owned(), Class::Must)?,
         Source::Text(text) => text_part(next(w), &super::chat_request::envelope(media, text).into()),
         Source::Blocks(blocks) => {
+            let (open, close) = super::chat_request::envelope_ends(media);
+            text_part(next(w), &open.into());
             for block in blocks {
                 match block {
                     Block::Text(text) => text_part(next(w), &text.text),
-                    Block::Media(inner) => media_part(w, inner, path, report)?,
+                    Block::Media(inner) => media_part(w, inner, path, scene, report)?,
+                    Block::Native(native) => native_block(native, report)?,
                     _ => {}
                 }
             }
+            text_part(next(w), &close.into());
         }
     }
     Ok(())
@@ -374,26 +458,78 @@ fn tools(
     profile: &Profile,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let tools = client_tools(request, report);
-    if tools.is_empty() {
+    if request.tools.is_empty() {
         return Ok(());
     }
-    w.key("tools").array(|w| {
-        w.item().object(|w| {
-            w.key("functionDeclarations").array(|w| {
-                for tool in &tools {
-                    declaration(w.item(), tool, target, profile, report);
+    let (hosts, functions): (Vec<&Tool<'_>>, Vec<_>) = request
+        .tools
+        .iter()
+        .partition(|tool| matches!(tool.kind, ToolKind::Hosted { .. }));
+    w.key("tools").begin_array();
+    if !functions.is_empty() {
+        w.item().begin_object();
+        w.key("functionDeclarations").begin_array();
+        for tool in &functions {
+            tool_extras_lost(
+                tool,
+                &[
+                    ("defer_loading", tool.defer),
+                    ("allowed_callers", tool.callers.is_some()),
+                    (
+                        "strict",
+                        matches!(tool.kind, ToolKind::Function { strict: Some(_), .. }),
+                    ),
+                ],
+                report,
+            )?;
+            declaration(w.item(), tool, target, profile, report);
+        }
+        w.end_array();
+        w.end_object();
+    }
+    for tool in &hosts {
+        match (&tool.kind, hosted::of(tool)) {
+            (
+                ToolKind::Hosted {
+                    format: Format::Gemini,
+                    kind,
+                    json,
+                },
+                _,
+            ) => w.item().object(|w| {
+                if kind == "mcpServers" && json.is_object() {
+                    w.key(kind).array(|w| w.item().raw(*json));
+                } else {
+                    w.key(kind).raw(*json);
                 }
-            });
-        });
-    });
+            }),
+            (_, Some(capability)) => hosted::write(w.item(), tool, capability, request, target, report)?,
+            _ => {}
+        }
+    }
+    w.end_array();
     lose(
         report,
         request.parallel_tool_calls == Some(false),
         Member::Parallel,
         Class::Hint,
     )?;
+    // Search next to functions needs a word of consent (conversion.md 8.6).
+    let mixed = !hosts.is_empty()
+        && !functions.is_empty()
+        && profile.signatures
+        && target.dialect != Dialect::Vertex
+        && report.client() != Format::Gemini;
+    let consent = |w: &mut Writer<'_>| {
+        if mixed {
+            w.key("includeServerSideToolInvocations").bool(true);
+        }
+    };
     let (mode, names): (&str, Vec<&str>) = match &request.tool_choice {
+        None if mixed => {
+            w.key("toolConfig").object(consent);
+            return Ok(());
+        }
         None => return Ok(()),
         Some(ToolChoice::None) => ("NONE", Vec::new()),
         Some(ToolChoice::Auto) => ("AUTO", Vec::new()),
@@ -406,13 +542,17 @@ fn tools(
         ),
         Some(ToolChoice::Hosted(_)) => return lose(report, true, Member::ToolChoice, Class::Must),
     };
+    if functions.is_empty() {
+        return Ok(());
+    }
     w.key("toolConfig").object(|w| {
+        consent(w);
         w.key("functionCallingConfig").object(|w| {
             w.key("mode").str(mode);
             if !names.is_empty() {
                 w.key("allowedFunctionNames").array(|w| {
                     for name in names {
-                        w.item().str(&upstream_name(name, None, target));
+                        w.item().str(&declared_name(request, name, target));
                     }
                 });
             }
@@ -449,6 +589,9 @@ fn declaration(
             let Some(parameters) = parameters.filter(|schema| has_properties(*schema)) else {
                 return;
             };
+            if let Some(schema) = tool.output_schema.filter(|_| profile.json_schema) {
+                w.key("responseJsonSchema").raw(schema);
+            }
             if *openapi {
                 // The client's own Gemini schema.
                 w.key("parameters").raw(parameters);
@@ -515,13 +658,17 @@ fn config(
             request.frequency_penalty,
         ),
     ] {
+        // Gemini takes what its own clients send.
         match value {
-            Some(value) if takes => c.key(name).raw(value),
+            Some(value) if takes || report.client() == Format::Gemini => c.key(name).raw(value),
             value => lose(report, value.is_some(), member, Class::Hint)?,
         }
     }
     seed(&mut c, request.seed, report)?;
-    if let Some(limit) = request.max_output_tokens {
+    // Zero asks Anthropic to warm its cache only.
+    let warm = request.max_output_tokens == Some(0) && report.client() == Format::Messages;
+    lose(report, warm, Member::MaxTokens, Class::Must)?;
+    if let Some(limit) = request.max_output_tokens.filter(|_| !warm) {
         c.key("maxOutputTokens").u64(limit);
     }
     if let Some(count) = request.candidates.filter(|count| *count > 1) {
@@ -535,10 +682,52 @@ fn config(
         }
     }
     output(&mut c, request, profile, report);
+    spoken(&mut c, request, report)?;
     thinking(&mut c, request, profile, report);
+    for native in request
+        .natives
+        .iter()
+        .filter(|_| report.client() == Format::Gemini)
+    {
+        if let Some(name) = native.path.strip_prefix("generationConfig.") {
+            c.key(name).raw(native.value);
+        }
+    }
     c.end_object();
     if inner.len() > 2 {
         w.key("generationConfig").bytes().extend_from_slice(&inner);
+    }
+    Ok(())
+}
+
+/// Kinds of output, and the voice of spoken ones.
+fn spoken(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    if request.modalities.iter().any(|kind| kind != "text") {
+        w.key("responseModalities").array(|w| {
+            // Gemini speaks or writes.
+            let spoken = request.modalities.iter().any(|kind| kind == "audio");
+            for kind in &request.modalities {
+                if !(spoken && kind == "text" && report.client() != Format::Gemini) {
+                    w.item().str(&kind.to_ascii_uppercase());
+                }
+            }
+        });
+    }
+    let Some(speech) = &request.speech else {
+        return Ok(());
+    };
+    let raw = speech
+        .format
+        .as_deref()
+        .is_none_or(|format| matches!(format, "wav" | "pcm16"));
+    lose(report, !raw, Member::Speech, Class::Must)?;
+    if let Some(voice) = &speech.voice {
+        w.key("speechConfig").object(|w| {
+            w.key("voiceConfig").object(|w| {
+                w.key("prebuiltVoiceConfig")
+                    .object(|w| w.key("voiceName").text(voice));
+            });
+        });
     }
     Ok(())
 }
@@ -578,14 +767,18 @@ fn stop(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) {
 fn output(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report: &mut Report) {
     match &request.output {
         OutputFormat::Text => {}
+        _ if report.client() != Format::Gemini && json_by_words(request, profile) => {}
         OutputFormat::JsonObject => w.key("responseMimeType").str("application/json"),
         OutputFormat::JsonSchema { schema, openapi, .. } => {
             w.key("responseMimeType").str("application/json");
             if *openapi {
                 return w.key("responseSchema").raw(*schema);
             }
+            if report.client() == Format::Gemini {
+                return w.key("responseJsonSchema").raw(*schema);
+            }
             let (rules, name) = if profile.json_schema {
-                (schema::Profile::GeminiJson, "responseJsonSchema")
+                (schema::Profile::GeminiOutput, "responseJsonSchema")
             } else {
                 (schema::Profile::GeminiOpenApi, "responseSchema")
             };
@@ -611,7 +804,13 @@ fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, report
         }
         return;
     }
-    let show = request.reasoning.show == Show::Summary && depth != ReasoningDepth::Off;
+    let shown = match request.reasoning.show {
+        Show::Summary => true,
+        // Anthropic shows its thinking unless it is told not to.
+        Show::Default => report.client() == Format::Messages && depth != ReasoningDepth::Unset,
+        Show::Hidden => false,
+    };
+    let show = shown && depth != ReasoningDepth::Off;
     let budget = profile.budget.map(|range| budget(depth, range, profile));
     let level = if profile.budget.is_some() {
         None
@@ -640,7 +839,8 @@ fn budget(depth: ReasoningDepth, range: (u64, u64), profile: &Profile) -> Option
         ReasoningDepth::Dynamic => return Some(-1),
         ReasoningDepth::Off | ReasoningDepth::Effort(Effort::None) if profile.can_disable => 0,
         ReasoningDepth::Off | ReasoningDepth::Effort(Effort::None) => range.0,
-        ReasoningDepth::Effort(Effort::Minimal) => 512.max(range.0),
+        ReasoningDepth::Effort(Effort::Minimal) if range.0 > 1 => range.0,
+        ReasoningDepth::Effort(Effort::Minimal) => 512,
         ReasoningDepth::Effort(Effort::XHigh | Effort::Max) => range.1,
         ReasoningDepth::Effort(effort) => super::messages_request::budget_of(effort).clamp(range.0, range.1),
         ReasoningDepth::Budget(tokens) => tokens.clamp(range.0, range.1),
@@ -679,22 +879,66 @@ fn identity(
         Member::Verbosity,
         Class::Hint,
     )?;
-    if target.dialect == Dialect::Vertex {
-        return Ok(());
-    }
+    let vertex = target.dialect == Dialect::Vertex;
     match request.service_tier.as_deref() {
         None | Some("auto") => {}
-        Some("default" | "standard" | "standard_only") => w.key("serviceTier").str("standard"),
-        Some(tier @ ("flex" | "priority")) => w.key("serviceTier").str(tier),
+        Some("default" | "standard" | "standard_only") if !vertex => w.key("serviceTier").str("standard"),
+        Some(tier @ ("flex" | "priority")) if !vertex => w.key("serviceTier").str(tier),
+        Some("default" | "standard" | "standard_only") => {}
         Some(_) => lose(report, true, Member::Tier, Class::Hint)?,
     }
-    if report.client() == Format::Gemini {
-        if let Some(labels) = request.metadata {
-            w.key("labels").raw(labels);
-        }
-        if let Some(store) = request.store {
-            w.key("store").bool(store);
-        }
+    match request.metadata {
+        Some(labels) if report.client() == Format::Gemini => w.key("labels").raw(labels),
+        metadata => lose(report, metadata.is_some(), Member::Metadata, Class::Inert)?,
+    }
+    match (report.client(), request.store) {
+        // Whoever asks Responses to store an answer wants it back by its id.
+        (Format::Responses, Some(true)) => report.dropped(Member::Store.path(Format::Responses)),
+        (Format::Responses, _) => {}
+        (_, Some(store)) if !vertex => w.key("store").bool(store),
+        (_, store) => lose(report, store.is_some(), Member::Store, Class::Inert)?,
     }
     Ok(())
+}
+
+/// What Gemini has no member for.
+fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    lose(report, request.user.is_some(), Member::User, Class::Inert)?;
+    lose(
+        report,
+        request.safety_identifier.is_some(),
+        Member::SafetyIdentifier,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_key.is_some(),
+        Member::CacheKey,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_options.is_some(),
+        Member::CacheOptions,
+        Class::Inert,
+    )?;
+    lose(report, request.cache.is_some(), Member::Cache, Class::Inert)?;
+    lose(
+        report,
+        request.compared_answer.is_some(),
+        Member::Compared,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.max_tool_calls.is_some(),
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        request.container.is_some(),
+        Member::Container,
+        Class::Must,
+    )
 }

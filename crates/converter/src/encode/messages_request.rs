@@ -1,10 +1,11 @@
 //! The IR to request bodies of Messages.
 
 use super::parts::{
-    NO_PARAMETERS, OPERATOR_NOTE, arguments_object, client_tools, lose, native_block, natives, restorable,
-    upstream_name,
+    NO_PARAMETERS, OPERATOR_NOTE, call_input, declared_name, lose, names_lost, native_block, natives,
+    own_block, restorable, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::Error;
+use crate::hosted::{self, Capability};
 use crate::ir::{
     Block, CacheMark, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show,
     Source, State, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
@@ -12,7 +13,7 @@ use crate::ir::{
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::profile::{Profile, Sampling, Thinking, profile};
-use crate::report::{Class, Report};
+use crate::report::{Class, Mode, Report};
 use crate::schema;
 use crate::target::{Options, Target};
 use crate::{Dialect, Format};
@@ -33,13 +34,15 @@ pub(super) fn encode(
     w.begin_object();
     w.key("model").str(target.model);
     w.key("max_tokens").u64(plan.max_tokens);
-    system(&mut w, request, report);
-    messages(&mut w, request, target, &profile, report)?;
+    system(&mut w, request, &profile, report)?;
+    messages(&mut w, request, target, &profile, &plan, report)?;
     tools(&mut w, request, target, &profile, &plan, report)?;
-    thinking(&mut w, request, &profile, &plan);
+    thinking(&mut w, request, &profile, &plan, report);
     output_config(&mut w, request, &profile, &plan);
     sampling(&mut w, request, target, &profile, &plan, report)?;
     identity(&mut w, request, report)?;
+    servers(&mut w, request, report)?;
+    others(request, report)?;
     if request.stream {
         w.key("stream").bool(true);
     }
@@ -53,6 +56,8 @@ struct Plan {
     max_tokens: u64,
     thinking: Form,
     effort: Option<Effort>,
+    /// A tool that the model cannot be forced to call: it is asked to, in words.
+    plea: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +98,14 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
             Form::Absent
         }
         _ if adaptive => match request.reasoning.depth {
-            ReasoningDepth::Budget(budget) if profile.thinking == Thinking::Both && effort.is_none() => {
+            // The client's own budget, where the model still takes one.
+            ReasoningDepth::Budget(budget)
+                if profile.thinking == Thinking::Both && report.client() == Format::Messages =>
+            {
+                effort = request
+                    .reasoning
+                    .effort
+                    .and_then(|effort| profile.nearest(effort));
                 Form::Budget(budget)
             }
             ReasoningDepth::Unset if asked.is_none() => Form::Absent,
@@ -102,7 +114,7 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
         _ => match (request.reasoning.depth, asked) {
             (ReasoningDepth::Budget(budget), _) => Form::Budget(budget),
             (_, Some(effort)) => Form::Budget(budget_of(effort)),
-            (ReasoningDepth::Dynamic, None) => Form::Budget(budget_of(Effort::Medium)),
+            // How much is left to the model, which has no word for that.
             _ => Form::Absent,
         },
     };
@@ -115,13 +127,28 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
     if let Form::Budget(budget) = thinking {
         thinking = budget_form(budget, request, &mut max_tokens, profile, report);
     }
-    if matches!(thinking, Form::Budget(_)) {
+    if matches!(thinking, Form::Budget(_)) && report.client() != Format::Messages {
         effort = None;
     }
+    let forcible = profile.forced_tools && !matches!(thinking, Form::Budget(_));
     Plan {
         max_tokens,
         thinking,
         effort,
+        plea: if forcible { None } else { plea(request) },
+    }
+}
+
+/// What is said to a model that cannot be forced to call a tool (conversion.md 8.5).
+fn plea(request: &Request<'_>) -> Option<String> {
+    match &request.tool_choice {
+        Some(ToolChoice::Tool(name) | ToolChoice::Hosted(name)) => {
+            Some(format!("{OPERATOR_NOTE}Call the tool {name} now."))
+        }
+        Some(ToolChoice::Any | ToolChoice::Subset { required: true, .. }) => {
+            Some(format!("{OPERATOR_NOTE}Call one of the tools now."))
+        }
+        _ => None,
     }
 }
 
@@ -201,30 +228,44 @@ fn cache(w: &mut Writer<'_>, mark: Option<CacheMark>) {
     }
 }
 
-fn system(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) {
-    let json = matches!(request.output, OutputFormat::JsonObject);
+fn system(
+    w: &mut Writer<'_>,
+    request: &Request<'_>,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let instruction = match &request.output {
+        OutputFormat::JsonObject => Some("Respond with a single JSON object and nothing else.".to_owned()),
+        OutputFormat::JsonSchema { schema, .. } if !profile.structured_output => Some(format!(
+            "Respond with a single JSON value that matches this JSON Schema and nothing else:\n{}",
+            schema.get()
+        )),
+        _ => None,
+    };
     let texts: Vec<&TextBlock<'_>> = request
         .system
         .iter()
         .map(|block| &block.text)
         .filter(|block| !block.text.is_blank())
         .collect();
-    if texts.is_empty() && !json {
-        return;
+    if instruction.is_some() {
+        if report.mode() == Mode::Strict {
+            lose(report, true, Member::Output, Class::Hint)?;
+        }
+        report.emulated(Member::Output.path(report.client()), "instruction");
+    }
+    if texts.is_empty() && instruction.is_none() {
+        return Ok(());
     }
     w.key("system").array(|w| {
         for block in texts {
             text_block(w.item(), &block.text, block.cache);
         }
-        if json {
-            report.emulated(Member::Output.path(report.client()), "instruction");
-            text_block(
-                w.item(),
-                &"Respond with a single JSON object and nothing else.".into(),
-                None,
-            );
+        if let Some(text) = instruction {
+            text_block(w.item(), &text.into(), None);
         }
     });
+    Ok(())
 }
 
 fn text_block(w: &mut Writer<'_>, text: &Text<'_>, mark: Option<CacheMark>) {
@@ -241,23 +282,30 @@ fn messages(
     request: &Request<'_>,
     target: &Target<'_>,
     profile: &Profile,
+    plan: &Plan,
     report: &mut Report,
 ) -> Result<(), Error> {
     w.key("messages").begin_array();
     let mut open = None;
     let mut written = 0usize;
-    for (index, turn) in request.turns.iter().enumerate() {
-        let role = match turn.role {
-            Role::Assistant => Role::Assistant,
-            Role::System if profile.mid_system && mid_system_fits(&request.turns, index) => Role::System,
-            _ => Role::User,
+    let order = order(request, profile, target);
+    let last = order.last().map(|(index, _)| *index);
+    for (index, role) in order {
+        let Some(turn) = request.turns.get(index) else {
+            continue;
         };
         let mut content = Vec::new();
-        blocks(&mut Writer::new(&mut content), turn, role, target, report)?;
+        let mut inner = Writer::new(&mut content);
+        let prefilled = last == Some(index) && role == Role::Assistant;
+        blocks(&mut inner, turn, role, prefilled, target, plan, report)?;
+        if content.is_empty() && turn.role == Role::User && !turn.blocks.iter().any(unsayable) {
+            // A question without words is still a question; Anthropic refuses empty ones (conversion.md 5.5).
+            text_block(&mut Writer::new(&mut content), &"(empty)".into(), None);
+        }
         if content.is_empty() {
             continue;
         }
-        if open == Some(role) && role == Role::User {
+        if open == Some(role) && role != Role::Assistant {
             w.bytes().push(b',');
         } else {
             if open.is_some() {
@@ -273,6 +321,22 @@ fn messages(
         open = Some(role);
         written += 1;
     }
+    let extra = closing(request, profile, plan, report)?;
+    if let Some(text) = extra {
+        if open == Some(Role::User) {
+            w.bytes().push(b',');
+        } else {
+            if open.is_some() {
+                w.bytes().extend_from_slice(b"]}");
+            }
+            w.item()
+                .bytes()
+                .extend_from_slice(br#"{"role":"user","content":["#);
+        }
+        text_block(w, &text.into(), None);
+        open = Some(Role::User);
+        written += 1;
+    }
     if open.is_some() {
         w.bytes().extend_from_slice(b"]}");
     }
@@ -282,33 +346,74 @@ fn messages(
         ));
     }
     w.end_array();
-    prefill(request, profile, report)
+    Ok(())
 }
 
-/// System text may stand directly behind a user turn, at the end or in front of the assistant (conversion.md 5.2).
-fn mid_system_fits(turns: &[Turn<'_>], index: usize) -> bool {
-    let before = index
-        .checked_sub(1)
-        .and_then(|before| turns.get(before))
-        .map(|turn| turn.role);
-    let after = turns.get(index + 1).map(|turn| turn.role);
-    matches!(before, Some(Role::User | Role::Tool)) && matches!(after, None | Some(Role::Assistant))
+fn unsayable(block: &Block<'_>) -> bool {
+    !matches!(block, Block::Text(_))
 }
 
-fn prefill(request: &Request<'_>, profile: &Profile, report: &mut Report) -> Result<(), Error> {
-    let ends_with_assistant = request
-        .turns
-        .last()
-        .is_some_and(|turn| turn.role == Role::Assistant);
-    if !ends_with_assistant || profile.prefill || report.client() == Format::Messages {
-        return Ok(());
+/// What must be said at the end: the plea for a tool, or a word behind an assistant turn that the model may not continue.
+fn closing(
+    request: &Request<'_>,
+    profile: &Profile,
+    plan: &Plan,
+    report: &mut Report,
+) -> Result<Option<String>, Error> {
+    let assistant = request.turns.last().filter(|turn| turn.role == Role::Assistant);
+    if let Some(turn) = assistant.filter(|_| !profile.prefill && report.client() != Format::Messages) {
+        report.cannot_carry(turn.path.clone(), Class::Must)?;
+        return Ok(Some("Continue.".to_owned()));
     }
-    let path = request
-        .turns
-        .last()
-        .map(|turn| turn.path.clone())
-        .unwrap_or_default();
-    report.cannot_carry(path, Class::Must)
+    Ok(plan
+        .plea
+        .clone()
+        .filter(|_| assistant.is_none() && !request.tools.is_empty()))
+}
+
+/// The order in which turns are written, and as whom (conversion.md 5.2). System text may stand directly behind a user turn, if
+/// nothing or the assistant follows; in front of a user turn it slides behind it. Everything else of it is said by the user, with
+/// a note. Each run is judged by its neighbours alone, so later turns never move it.
+fn order(request: &Request<'_>, profile: &Profile, target: &Target<'_>) -> Vec<(usize, Role)> {
+    let turns = &request.turns;
+    let says = |index: usize| turns.get(index).map(|turn| turn.role);
+    let mut out: Vec<(usize, Role)> = Vec::with_capacity(turns.len());
+    let mut index = 0;
+    while let Some(turn) = turns.get(index) {
+        if turn.role != Role::System {
+            out.push((
+                index,
+                if turn.role == Role::Assistant {
+                    Role::Assistant
+                } else {
+                    Role::User
+                },
+            ));
+            index += 1;
+            continue;
+        }
+        let mut end = index;
+        while says(end) == Some(Role::System) {
+            end += 1;
+        }
+        let run = index..end;
+        let user = |role: Option<Role>| matches!(role, Some(Role::User | Role::Tool));
+        let free = |role: Option<Role>| matches!(role, None | Some(Role::Assistant));
+        let before = out.last().map(|(_, role)| *role);
+        let able = profile.mid_system && target.dialect != Dialect::AnthropicCompat;
+        if able && before == Some(Role::User) && free(says(end)) {
+            out.extend(run.map(|index| (index, Role::System)));
+        } else if able && before != Some(Role::User) && user(says(end)) && free(says(end + 1)) {
+            out.push((end, Role::User));
+            out.extend(run.map(|index| (index, Role::System)));
+            end += 1;
+        } else {
+            out.extend(run.map(|index| (index, Role::User)));
+        }
+        index = end;
+    }
+    // Adjacent system turns are one message.
+    out
 }
 
 /// Comma-separated blocks of one turn.
@@ -316,16 +421,23 @@ fn blocks(
     w: &mut Writer<'_>,
     turn: &Turn<'_>,
     role: Role,
+    prefilled: bool,
     target: &Target<'_>,
+    plan: &Plan,
     report: &mut Report,
 ) -> Result<(), Error> {
     let noted = turn.role == Role::System && role == Role::User;
-    for block in &turn.blocks {
+    for (index, block) in turn.blocks.iter().enumerate() {
         match block {
             Block::Text(text) if text.text.is_blank() => {}
+            // White space at the end of a beginning is refused (conversion.md 5.6).
+            Block::Text(text) if prefilled && index + 1 == turn.blocks.len() => {
+                let whole = text.text.decode();
+                text_block(next(w), &whole.trim_end().to_owned().into(), text.cache);
+            }
             Block::Text(text) if noted => {
                 let text = format!("{OPERATOR_NOTE}{}", text.text.decode());
-                text_block(next(w), &text.into(), None);
+                text_block(next(w), &text.into(), noted_mark(block));
             }
             Block::Text(text) => text_block(next(w), &text.text, text.cache),
             Block::Refusal(text) if !text.is_blank() => text_block(next(w), text, None),
@@ -334,13 +446,28 @@ fn blocks(
                 report.cannot_carry(turn.path.clone(), Class::Hint)?;
             }
             Block::Media(media) => media_block(w, media, &turn.path, report)?,
-            Block::ToolCall(call) => tool_use(next(w), call, target),
+            Block::ToolCall(call) => {
+                restorable(call.state.as_ref(), target, report);
+                tool_use(next(w), call, &turn.path, target, report);
+            }
             Block::ToolResult(result) => tool_result(w, result, &turn.path, report)?,
+            // Thinking that is switched off takes the earlier thinking along (conversion.md 7.7).
+            Block::Thought(_) if plan.thinking == Form::Disabled => {}
             Block::Thought(thought) => thought_block(w, thought, target, report),
-            Block::Native(native) => native_block(native, report)?,
+            Block::Native(native) => match own_block(native, target) {
+                Some(raw) => next(w).raw(raw),
+                None => native_block(native, report)?,
+            },
         }
     }
     Ok(())
+}
+
+fn noted_mark(block: &Block<'_>) -> Option<CacheMark> {
+    match block {
+        Block::Text(text) => text.cache,
+        _ => None,
+    }
 }
 
 /// A comma in front of every block but the first of this buffer.
@@ -352,7 +479,7 @@ fn next<'w, 'o>(w: &'w mut Writer<'o>) -> &'w mut Writer<'o> {
 }
 
 fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, target: &Target<'_>, report: &mut Report) {
-    match restorable(thought.state.as_ref(), target, report) {
+    match thought_state(thought, target, report) {
         Some(State::Signature(signature)) => next(w).object(|w| {
             w.key("type").str("thinking");
             let texts: Vec<&Text<'_>> = thought.text.iter().collect();
@@ -369,13 +496,20 @@ fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, target: &Target<'_>,
     }
 }
 
-fn tool_use(w: &mut Writer<'_>, call: &ToolCall<'_>, target: &Target<'_>) {
+fn tool_use(w: &mut Writer<'_>, call: &ToolCall<'_>, path: &str, target: &Target<'_>, report: &mut Report) {
+    let own = report.client() == Format::Messages;
     w.object(|w| {
         w.key("type").str("tool_use");
         w.key("id").str(&names::call_id(&call.id, Format::Messages));
-        w.key("name")
-            .str(&upstream_name(&call.name, call.namespace.as_deref(), target));
-        arguments_object(w.key("input"), &call.arguments);
+        w.key("name").str(&upstream_name(
+            &call.name,
+            call.namespace.as_deref().filter(|_| !own),
+            target,
+        ));
+        call_input(w.key("input"), &call.arguments, path, report);
+        if let Some(toolset) = call.namespace.as_ref().filter(|_| own) {
+            w.key("toolset_name").str(toolset);
+        }
         cache(w, call.cache);
     });
 }
@@ -473,8 +607,14 @@ fn source(w: &mut Writer<'_>, media: &Media<'_>) {
             w.key("type").str("content");
             w.key("content").array(|w| {
                 for block in blocks {
-                    if let Block::Text(text) = block {
-                        text_block(w.item(), &text.text, text.cache);
+                    match block {
+                        Block::Text(text) => text_block(w.item(), &text.text, text.cache),
+                        Block::Media(inner) if inner.kind == MediaKind::Image => w.item().object(|w| {
+                            w.key("type").str("image");
+                            w.key("source").object(|w| source(w, inner));
+                            cache(w, inner.cache);
+                        }),
+                        _ => {}
                     }
                 }
             });
@@ -499,16 +639,31 @@ fn tools(
     plan: &Plan,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let tools = client_tools(request, report);
-    if tools.is_empty() {
+    if request.tools.is_empty() {
         undeclared_tools(w, request, target, report);
         return Ok(());
     }
-    w.key("tools").array(|w| {
-        for tool in &tools {
-            tool_entry(w.item(), tool, target, profile, report);
+    let searches = request
+        .tools
+        .iter()
+        .any(|tool| hosted::of(tool) == Some(Capability::ToolSearch));
+    w.key("tools").begin_array();
+    for tool in &request.tools {
+        if let Some(capability) = hosted::of(tool).filter(|_| report.client() != Format::Messages) {
+            hosted::write(w.item(), tool, capability, request, target, report)?;
+            continue;
         }
-    });
+        tool_extras_lost(
+            tool,
+            &[
+                ("output_schema", tool.output_schema.is_some()),
+                ("defer_loading", tool.defer && !searches),
+            ],
+            report,
+        )?;
+        tool_entry(w.item(), tool, target, profile, searches, report);
+    }
+    w.end_array();
     tool_choice(w, request, target, profile, plan, report)
 }
 
@@ -543,8 +698,12 @@ fn tool_entry(
     tool: &Tool<'_>,
     target: &Target<'_>,
     profile: &Profile,
+    searches: bool,
     report: &mut Report,
 ) {
+    if let ToolKind::Hosted { json, .. } = &tool.kind {
+        return w.raw(*json);
+    }
     let name = upstream_name(&tool.name, tool.namespace.as_deref(), target);
     w.object(|w| {
         match &tool.kind {
@@ -561,28 +720,68 @@ fn tool_entry(
                 if let Some(description) = &tool.description {
                     w.key("description").text(description);
                 }
-                let strict = *strict == Some(true) && profile.structured_output;
-                input_schema(w.key("input_schema"), *parameters, *openapi, strict);
+                let asked = *strict == Some(true);
+                let strict = asked && profile.structured_output;
+                if asked && !strict {
+                    report.dropped(format!("{}.strict", tool.path));
+                }
+                input_schema(w.key("input_schema"), tool, *parameters, *openapi, strict, report);
                 if strict {
                     w.key("strict").bool(true);
                 }
             }
             ToolKind::Hosted { .. } => {}
         }
+        if tool.defer && searches {
+            w.key("defer_loading").bool(true);
+        }
+        if let Some(callers) = tool.callers {
+            allowed_callers(w, callers, report);
+        }
         cache(w, tool.cache);
     });
 }
 
-fn input_schema(w: &mut Writer<'_>, parameters: Option<Raw<'_>>, openapi: bool, strict: bool) {
+/// Who may call a tool: OpenAI's `programmatic` is Anthropic's code execution (conversion.md 8.1).
+fn allowed_callers(w: &mut Writer<'_>, callers: Raw<'_>, report: &Report) {
+    if report.client() == Format::Messages {
+        return w.key("allowed_callers").raw(callers);
+    }
+    let list: Vec<std::borrow::Cow<'_, str>> = crate::json::from_str(callers.get()).unwrap_or_default();
+    if list.is_empty() {
+        return;
+    }
+    w.key("allowed_callers").array(|w| {
+        for caller in &list {
+            w.item().str(match caller.as_ref() {
+                "programmatic" => "code_execution_20260521",
+                other => other,
+            });
+        }
+    });
+}
+
+fn input_schema(
+    w: &mut Writer<'_>,
+    tool: &Tool<'_>,
+    parameters: Option<Raw<'_>>,
+    openapi: bool,
+    strict: bool,
+    report: &mut Report,
+) {
     let Some(parameters) = parameters else {
         return w.raw(Raw::of_const(NO_PARAMETERS));
     };
-    let rules = if openapi {
-        schema::Profile::FromOpenApi
+    let plain = if openapi {
+        schema::rewrite(parameters, schema::Profile::FromOpenApi).0
     } else {
-        schema::Profile::AnthropicTool
+        parameters.get().into()
     };
-    let (schema, _) = schema::rewrite(parameters, rules);
+    let (schema, united) = schema::rewrite(Raw(&plain), schema::Profile::AnthropicTool);
+    if united {
+        // A union at the root is refused: its branches became one object (conversion.md 11.6).
+        report.emulated(&format!("{}.parameters", tool.path), "object");
+    }
     if strict {
         let (schema, _) = schema::rewrite(Raw(&schema), schema::Profile::AnthropicOutput);
         w.raw(Raw(&schema));
@@ -606,17 +805,20 @@ fn tool_choice(
         None => return Ok(()),
         Some(ToolChoice::None) => ("none", None),
         Some(ToolChoice::Auto | ToolChoice::Validated) => ("auto", None),
-        Some(ToolChoice::Any | ToolChoice::Tool(_)) if !forcible => {
+        Some(ToolChoice::Any | ToolChoice::Tool(_) | ToolChoice::Hosted(_)) if !forcible => {
             report.cannot_carry(path, Class::Hint)?;
             ("auto", None)
         }
         Some(ToolChoice::Any) => ("any", None),
-        Some(ToolChoice::Tool(name)) => ("tool", Some(upstream_name(name, None, target))),
+        Some(ToolChoice::Tool(name)) => ("tool", Some(declared_name(request, name, target))),
         Some(ToolChoice::Subset { required, .. }) => {
             report.cannot_carry(path, Class::Hint)?;
             (if *required && forcible { "any" } else { "auto" }, None)
         }
-        Some(ToolChoice::Hosted(_)) => return report.cannot_carry(path, Class::Must),
+        Some(ToolChoice::Hosted(word)) => match hosted_name(request, word) {
+            Some(name) => ("tool", Some(name.into())),
+            None => return report.cannot_carry(path, Class::Must),
+        },
     };
     w.key("tool_choice").object(|w| {
         w.key("type").str(kind);
@@ -630,12 +832,61 @@ fn tool_choice(
     Ok(())
 }
 
-fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: &Plan) {
+/// The name of a hosted tool that is forced; tools of the client's own format keep theirs.
+fn hosted_name(request: &Request<'_>, word: &str) -> Option<String> {
+    let tool = request.tools.iter().find(|tool| match &tool.kind {
+        ToolKind::Hosted { format, kind, .. } => {
+            kind == word
+                || tool.name == word
+                || (hosted::of(tool).is_some() && hosted::of(tool) == hosted::capability(*format, word))
+        }
+        _ => false,
+    })?;
+    match (&tool.kind, hosted::of(tool)) {
+        (
+            ToolKind::Hosted {
+                format: Format::Messages,
+                ..
+            },
+            _,
+        ) => Some(tool.name.clone().into_owned()),
+        (_, Some(Capability::WebSearch)) => Some("web_search".to_owned()),
+        (_, Some(Capability::WebFetch)) => Some("web_fetch".to_owned()),
+        (_, Some(Capability::CodeExecution)) => Some("code_execution".to_owned()),
+        _ => None,
+    }
+}
+
+/// Beta of the switch that lets a thinking block go whose prefix changed, instead of refusing the request.
+const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
+
+fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: &Plan, report: &mut Report) {
     let display = match request.reasoning.show {
-        Show::Hidden => "omitted",
-        Show::Summary | Show::Default => "summarized",
+        Show::Hidden => Some("omitted"),
+        Show::Summary => Some("summarized"),
+        Show::Default => (report.client() != Format::Messages).then_some("summarized"),
+    };
+    // Converted history loses its prefix more easily than the vendor's own (conversion.md 7.5).
+    let binding = profile.preserved_thinking
+        && report.client() != Format::Messages
+        && request.turns.iter().flat_map(|turn| &turn.blocks).any(restored);
+    if binding {
+        report.beta(BINDING_BETA);
+    }
+    let bind = |w: &mut Writer<'_>| {
+        if binding {
+            w.key("block_binding")
+                .raw(Raw::of_const(r#"{"prefix_mismatch_behavior":"drop_block"}"#));
+        }
     };
     match plan.thinking {
+        Form::Absent if binding && plan.effort.is_none() => {
+            // The model thinks by default; the switch needs a form to stand in.
+            w.key("thinking").object(|w| {
+                w.key("type").str("adaptive");
+                bind(w);
+            });
+        }
         Form::Absent => {}
         Form::Disabled if profile.thinking == Thinking::No => {}
         Form::Disabled => w.key("thinking").raw(Raw::of_const(r#"{"type":"disabled"}"#)),
@@ -644,13 +895,21 @@ fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: 
             .raw(Raw::of_const(r#"{"type":"between_tools"}"#)),
         Form::Adaptive => w.key("thinking").object(|w| {
             w.key("type").str("adaptive");
-            w.key("display").str(display);
+            if let Some(display) = display {
+                w.key("display").str(display);
+            }
+            bind(w);
         }),
         Form::Budget(budget) => w.key("thinking").object(|w| {
             w.key("type").str("enabled");
             w.key("budget_tokens").u64(budget);
         }),
     }
+}
+
+/// A thinking block of Anthropic that goes back.
+fn restored(block: &Block<'_>) -> bool {
+    matches!(block, Block::Thought(Thought { state: Some(state), .. }) if state.origin == Format::Messages)
 }
 
 fn output_config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: &Plan) {
@@ -671,11 +930,10 @@ fn output_config(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, p
             w.key("format").object(|w| {
                 w.key("type").str("json_schema");
                 let plain = if openapi {
-                    schema::Profile::FromOpenApi
+                    schema::rewrite(schema, schema::Profile::FromOpenApi).0
                 } else {
-                    schema::Profile::Plain
+                    schema.get().into()
                 };
-                let (plain, _) = schema::rewrite(schema, plain);
                 let (schema, _) = schema::rewrite(Raw(&plain), schema::Profile::AnthropicOutput);
                 w.key("schema").raw(Raw(&schema));
             });
@@ -704,9 +962,10 @@ fn sampling(
         }
         value => lose(report, value.is_some(), Member::Temperature, Class::Hint)?,
     }
+    let own = report.client() == Format::Messages;
     match request.top_p {
         // Anthropic's newer models refuse both at once; the temperature wins.
-        Some(value) if takes && request.temperature.is_none() => w.key("top_p").raw(value),
+        Some(value) if takes && (own || request.temperature.is_none()) => w.key("top_p").raw(value),
         value => lose(report, value.is_some(), Member::TopP, Class::Hint)?,
     }
     match request.top_k {
@@ -732,7 +991,8 @@ fn sampling(
         Member::Candidates,
         Class::Must,
     )?;
-    lose(report, request.logprobs, Member::Logprobs, Class::Must)?;
+    let logprobs = request.logprobs || request.top_logprobs.is_some_and(|top| top > 0);
+    lose(report, logprobs, Member::Logprobs, Class::Must)?;
     stop(w, request, report);
     Ok(())
 }
@@ -763,6 +1023,8 @@ fn identity(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> R
     if let Some(user) = request.safety_identifier.as_ref().or(request.user.as_ref()) {
         w.key("metadata").object(|w| w.key("user_id").text(user));
     }
+    let both = request.safety_identifier.is_some() && request.user.is_some();
+    lose(report, both, Member::User, Class::Inert)?;
     match request.service_tier.as_deref() {
         Some("auto") => w.key("service_tier").str("auto"),
         Some("default" | "standard" | "standard_only") => w.key("service_tier").str("standard_only"),
@@ -775,4 +1037,63 @@ fn identity(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> R
         Member::Verbosity,
         Class::Hint,
     )
+}
+
+/// MCP servers and the container stand beside the tools that use them.
+fn servers(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    if report.client() == Format::Messages {
+        if let Some(servers) = request.mcp_servers {
+            w.key("mcp_servers").raw(servers);
+        }
+        if let Some(container) = request.container {
+            w.key("container").raw(container);
+        }
+        return Ok(());
+    }
+    hosted::mcp_servers(w, request, report);
+    Ok(())
+}
+
+/// What Messages has no member for.
+fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    let text_only = request.modalities.iter().all(|kind| kind == "text");
+    lose(report, !text_only, Member::Modalities, Class::Must)?;
+    lose(report, request.speech.is_some(), Member::Speech, Class::Must)?;
+    lose(report, request.metadata.is_some(), Member::Metadata, Class::Inert)?;
+    lose(
+        report,
+        request.cache_key.is_some(),
+        Member::CacheKey,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_options.is_some(),
+        Member::CacheOptions,
+        Class::Inert,
+    )?;
+    match (report.client(), request.store) {
+        // Whoever asks Responses to store an answer wants it back by its id.
+        (Format::Responses, Some(true)) => report.dropped(Member::Store.path(Format::Responses)),
+        (_, store) => lose(report, store.is_some(), Member::Store, Class::Inert)?,
+    }
+    let uses = request
+        .tools
+        .iter()
+        .filter(|tool| matches!(tool.kind, ToolKind::Hosted { .. }))
+        .count();
+    let limited = request.tools.iter().any(|tool| {
+        matches!(
+            hosted::of(tool),
+            Some(Capability::WebSearch | Capability::WebFetch)
+        )
+    });
+    let carried = uses == 1 && limited;
+    lose(
+        report,
+        request.max_tool_calls.is_some() && !carried,
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
+    names_lost(request, report)
 }

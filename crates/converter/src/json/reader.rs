@@ -71,6 +71,12 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// The source text from an offset of [`Reader::offset`] to the end of the value read last.
+    #[must_use]
+    pub fn since(&self, start: usize) -> Raw<'a> {
+        Raw(self.source.get(start..self.at).unwrap_or("null"))
+    }
+
     fn byte(&self) -> Option<u8> {
         self.source.as_bytes().get(self.at).copied()
     }
