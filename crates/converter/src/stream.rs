@@ -7,8 +7,12 @@ mod converter;
 pub mod decode;
 pub mod encode;
 pub mod event;
+mod json_scan;
 mod normalise;
+mod position;
 mod relay;
+mod replay;
+mod surrogates;
 mod unwrap;
 
 pub use converter::Converter;
