@@ -223,7 +223,8 @@ pub(crate) fn context(
     options: &Options,
     body: &str,
 ) -> Context {
-    let hidden = request.reasoning.show == Show::Hidden;
+    // Gemini shows thoughts only to who asks for them.
+    let shown = request.reasoning.show == Show::Summary;
     Context {
         client: source.format,
         upstream: target.format,
@@ -232,7 +233,7 @@ pub(crate) fn context(
         model: request.model.clone().into_owned(),
         stream: request.stream,
         include_usage: request.include_usage,
-        include_thoughts: source.format != Format::Gemini || !hidden,
+        include_thoughts: source.format != Format::Gemini || shown,
         array: source.array,
         include_encrypted: request.include_encrypted_reasoning || request.store == Some(false),
         legacy_functions: request.legacy_functions,

@@ -10,6 +10,8 @@ pub mod event;
 mod json_scan;
 mod normalise;
 mod position;
+#[cfg(test)]
+mod properties;
 mod relay;
 mod replay;
 mod surrogates;

@@ -13,7 +13,20 @@ pub(crate) fn slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
     match &state.state {
         // Plain reasoning text carries itself.
         State::Plain if context.client == Format::Chat => None,
+        state if context.client == context.upstream => native(state),
         _ => Some(seal::seal(state, context.seal_key.as_ref())),
+    }
+}
+
+/// The state as its own vendor spells it.
+fn native(state: &State<'_>) -> Option<String> {
+    match state {
+        State::Signature(text)
+        | State::Redacted(text)
+        | State::CallSignature(text)
+        | State::PartSignature(text)
+        | State::Reasoning { encrypted: text, .. } => Some(text.clone().into_owned()),
+        State::Plain => None,
     }
 }
 

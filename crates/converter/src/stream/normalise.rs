@@ -177,7 +177,7 @@ impl Sink for Normaliser<'_> {
                 text,
                 logprobs,
             } => {
-                if let Some(text) = self.content(block, text) {
+                if let Some(text) = self.content(block, OpenKind::Text, text) {
                     self.emit(Event::Text {
                         block,
                         text,
@@ -187,24 +187,25 @@ impl Sink for Normaliser<'_> {
             }
             Event::Reasoning { block, part, text } => self.reasoning(block, part, text),
             Event::Refusal { block, text } => {
-                if let Some(text) = self.content(block, text) {
+                if let Some(text) = self.content(block, OpenKind::Refusal, text) {
                     self.emit(Event::Refusal { block, text });
                 }
             }
             Event::Arguments { block, fragment } => self.arguments(block, fragment),
             Event::Seal { block, mut state } => {
                 state.domain = Some(self.context.domain);
-                if self.announce(block) {
+                if self.holds_state(block) && self.announce(block) {
                     self.emit(Event::Seal { block, state });
                 }
             }
             Event::Citation { block, citation } => {
-                if self.is_announced(block) {
+                if self.is_text(block) {
                     self.emit(Event::Citation { block, citation });
                 }
             }
             Event::Media { block, mime, data } => {
-                if self.announce(block) {
+                let media = self.find(block).is_some_and(|open| open.kind == OpenKind::Media);
+                if media && self.announce(block) {
                     self.emit(Event::Media { block, mime, data });
                 }
             }
@@ -252,6 +253,9 @@ impl Normaliser<'_> {
             // Only Responses can show a search that the vendor ran.
             return;
         }
+        if self.find(block).is_some() || !self.is_shown(choice) {
+            return;
+        }
         let mut open = Open {
             block,
             choice,
@@ -281,6 +285,11 @@ impl Normaliser<'_> {
         self.state.open.push(open);
     }
 
+    /// Several answers exist only in Chat and Gemini.
+    fn is_shown(&self, choice: u32) -> bool {
+        choice == 0 || matches!(self.context.client, Format::Chat | Format::Gemini)
+    }
+
     fn tool(&mut self, choice: u32, block: BlockId, id: Cow<'_, str>, name: Cow<'_, str>, custom: bool) {
         self.begin();
         self.state.content = true;
@@ -308,8 +317,34 @@ impl Normaliser<'_> {
         self.state.open.iter_mut().find(|open| open.block == block)
     }
 
-    fn is_announced(&mut self, block: BlockId) -> bool {
-        self.find(block).is_some_and(|open| open.announced)
+    fn is_text(&mut self, block: BlockId) -> bool {
+        self.find(block)
+            .is_some_and(|open| open.announced && open.kind == OpenKind::Text)
+    }
+
+    /// Makes sure that a block can hold state. One that says nothing yet holds nothing else: it becomes a block of state.
+    fn holds_state(&mut self, block: BlockId) -> bool {
+        match self.find(block).map(|open| (open.kind, open.announced)) {
+            Some((OpenKind::Text | OpenKind::Refusal, false)) => self.ensure(block, OpenKind::State),
+            Some((OpenKind::Media | OpenKind::Search, _)) | None => return false,
+            Some(_) => {}
+        }
+        true
+    }
+
+    /// The block that a delta of this kind belongs to: one of another kind ends here, one that is not open begins.
+    fn ensure(&mut self, block: BlockId, kind: OpenKind) {
+        let same = std::mem::discriminant(&kind);
+        let choice = match self.find(block) {
+            Some(open) if std::mem::discriminant(&open.kind) == same => return,
+            Some(open) => {
+                let choice = open.choice;
+                self.block_stop(block);
+                choice
+            }
+            None => 0,
+        };
+        self.block_start(choice, block, kind.kind());
     }
 
     /// Passes the start of a lazily opened block on; false if the block is not open.
@@ -336,7 +371,11 @@ impl Normaliser<'_> {
     }
 
     /// The text to pass on, if there is any: empty deltas open nothing.
-    fn content<'t>(&mut self, block: BlockId, text: Text<'t>) -> Option<Text<'t>> {
+    fn content<'t>(&mut self, block: BlockId, kind: OpenKind, text: Text<'t>) -> Option<Text<'t>> {
+        if text.is_empty() {
+            return None;
+        }
+        self.ensure(block, kind);
         let text = self.find(block)?.half.join(text);
         if text.is_empty() || !self.announce(block) {
             return None;
@@ -347,7 +386,8 @@ impl Normaliser<'_> {
 
     /// Parts of one thought are parts only to Responses; elsewhere a line break stands between them.
     fn reasoning(&mut self, block: BlockId, part: u32, text: Text<'_>) {
-        let Some(text) = self.content(block, text) else {
+        let kind = OpenKind::Reasoning { summary: true };
+        let Some(text) = self.content(block, kind, text) else {
             return;
         };
         if self.context.client == Format::Responses {
@@ -374,7 +414,10 @@ impl Normaliser<'_> {
         if self.find(block).is_some_and(|open| open.kind == OpenKind::Search) && !self.announce(block) {
             return;
         }
-        let Some(open) = self.find(block) else { return };
+        let callable = |open: &&mut Open| matches!(open.kind, OpenKind::Tool { .. } | OpenKind::Search);
+        let Some(open) = self.find(block).filter(callable) else {
+            return;
+        };
         let fragment = open.half.join(fragment);
         if fragment.is_empty() {
             return;
@@ -443,6 +486,9 @@ impl Normaliser<'_> {
     }
 
     fn finish(&mut self, choice: u32, stop: Stop<'_>) {
+        if !self.is_shown(choice) {
+            return;
+        }
         let state = self.state.choice(choice);
         if state.finished {
             return;
@@ -462,6 +508,8 @@ impl Normaliser<'_> {
                 category: None,
                 explanation: None,
             },
+            // What was said before stands; the last thing was unreadable.
+            Stop::Malformed(word) => Stop::Unknown(word),
             stop => stop,
         };
         self.begin();

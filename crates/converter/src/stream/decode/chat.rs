@@ -108,12 +108,12 @@ impl Decoder {
         if let Some(reason) = wire.finish_reason.filter(|reason| !reason.is_empty())
             && !std::mem::replace(&mut choice.finished, true)
         {
-            choice.close(sink);
-            choice.tools.close(sink);
-            sink.event(Event::Finish {
-                choice: number,
-                stop: Stop::from_chat(reason),
-            });
+            let stop = Stop::from_chat(reason);
+            if !matches!(stop, Stop::Failed(_)) {
+                choice.close(sink);
+                choice.tools.close(sink);
+            }
+            sink.event(Event::Finish { choice: number, stop });
         }
     }
 }

@@ -35,7 +35,8 @@ struct Waiting {
 struct Active {
     block: BlockId,
     kind: Kind,
-    signed: bool,
+    /// Written at the end of the thought: nothing may follow a signature.
+    seal: Option<String>,
     json: JsonScan,
 }
 
@@ -49,9 +50,13 @@ pub(crate) struct Encoder {
     index: u64,
     active: Option<Active>,
     waiting: Vec<Waiting>,
-    /// State without text: written when another block follows, since an answer must not end with it.
+    /// State without text behind text or calls: written when another block follows, since an answer must not end with it.
     states: Vec<String>,
     usage: Usage,
+    /// A call was written.
+    calls: bool,
+    /// Text or a call was written.
+    spoke: bool,
     stop: Option<Stop<'static>>,
 }
 
@@ -67,6 +72,8 @@ impl Encoder {
             waiting: Vec::new(),
             states: Vec::new(),
             usage: Usage::default(),
+            calls: false,
+            spoke: false,
             stop: None,
         }
     }
@@ -152,21 +159,27 @@ impl Encoder {
             .is_some_and(|active| active.kind == Kind::Tool && active.json.is_complete())
     }
 
+    fn redacted(&mut self, seal: &str, out: &mut Vec<u8>) {
+        let mut block = Vec::new();
+        Writer::line(&mut block).object(|w| {
+            w.key("type").str("redacted_thinking");
+            w.key("data").str(seal);
+        });
+        self.write_start(&block, out);
+        self.write_stop(out);
+    }
+
     fn open(&mut self, block: BlockId, kind: Kind, start: &[u8], out: &mut Vec<u8>) {
         for seal in std::mem::take(&mut self.states) {
-            let mut redacted = Vec::new();
-            Writer::line(&mut redacted).object(|w| {
-                w.key("type").str("redacted_thinking");
-                w.key("data").str(&seal);
-            });
-            self.write_start(&redacted, out);
-            self.write_stop(out);
+            self.redacted(&seal, out);
         }
         self.write_start(start, out);
+        self.calls |= kind == Kind::Tool;
+        self.spoke |= kind != Kind::Thinking;
         self.active = Some(Active {
             block,
             kind,
-            signed: false,
+            seal: None,
             json: JsonScan::default(),
         });
     }
@@ -210,7 +223,7 @@ impl Encoder {
             }
             let (name, member) = delta_names(kind);
             self.delta(name, member, out, |w| w.text(text));
-        } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
+        } else if let Some(waiting) = self.waiting_block(block) {
             Writer::line(&mut waiting.text).text_inside(text);
         }
         self.advance(out);
@@ -239,10 +252,9 @@ impl Encoder {
 
     fn seal(&mut self, block: BlockId, seal: String, out: &mut Vec<u8>) {
         match &mut self.active {
+            None if !self.spoke && self.waiting.is_empty() => self.redacted(&seal, out),
             Some(active) if active.block == block && active.kind == Kind::Thinking => {
-                if !std::mem::replace(&mut active.signed, true) {
-                    self.delta("signature_delta", "signature", out, |w| w.str(&seal));
-                }
+                active.seal = Some(seal);
             }
             // Gemini's signature behind the last text is not needed and would end the answer with thinking.
             Some(active) if active.block == block => {}
@@ -252,18 +264,24 @@ impl Encoder {
 
     fn close(&mut self, out: &mut Vec<u8>) {
         let Some(active) = self.active.take() else { return };
-        if active.kind == Kind::Thinking && !active.signed {
-            let seal = empty_seal(&self.context);
+        if active.kind == Kind::Thinking {
+            let seal = active.seal.unwrap_or_else(|| empty_seal(&self.context));
             self.delta("signature_delta", "signature", out, |w| w.str(&seal));
         }
         self.write_stop(out);
+    }
+
+    fn waiting_block(&mut self, block: BlockId) -> Option<&mut Waiting> {
+        self.waiting
+            .iter_mut()
+            .find(|waiting| waiting.block == block && !waiting.stopped)
     }
 
     fn block_stop(&mut self, block: BlockId, out: &mut Vec<u8>) {
         if self.active.as_ref().is_some_and(|active| active.block == block) {
             self.close(out);
             self.advance(out);
-        } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
+        } else if let Some(waiting) = self.waiting_block(block) {
             waiting.stopped = true;
         }
     }
@@ -304,7 +322,8 @@ impl Encode for Encoder {
 
     fn settle(&mut self, out: &mut Vec<u8>) {
         self.start(out);
-        let stop = self.stop.take().unwrap_or_default();
+        // A call may have come behind the finish.
+        let stop = self.stop.take().unwrap_or_default().corrected(self.calls);
         out.extend_from_slice(b"event: message_delta\ndata: ");
         Writer::line(out).object(|w| {
             w.key("type").str("message_delta");
