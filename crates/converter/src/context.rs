@@ -74,7 +74,7 @@ impl Context {
             domain: 0,
             model: options.model,
             stream: true,
-            include_usage: false,
+            include_usage: !options.hide_usage,
             include_thoughts: true,
             array: options.array,
             include_encrypted: true,

@@ -15,7 +15,6 @@ mod openai;
 pub(crate) mod usage;
 
 pub(crate) use chat_response::{Logprobs as ChatLogprobs, logprobs as chat_logprobs};
-pub(crate) use gemini_response::Answer as GeminiAnswer;
 pub(crate) use messages_response::{StopDetails as MessagesStopDetails, citation as messages_citation};
 pub(crate) use openai::google_signature;
 pub(crate) use responses_response::{Answer as ResponsesAnswer, Item as ResponsesItem};

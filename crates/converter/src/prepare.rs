@@ -290,7 +290,8 @@ pub(crate) fn context(
     options: &Options,
     body: &str,
 ) -> Context {
-    let hidden = request.reasoning.show == Show::Hidden;
+    // Gemini shows thoughts only to who asks for them.
+    let shown = request.reasoning.show == Show::Summary;
     Context {
         client: source.format,
         upstream: target.format,
@@ -299,7 +300,7 @@ pub(crate) fn context(
         model: request.model.clone().into_owned(),
         stream: request.stream,
         include_usage: request.include_usage,
-        include_thoughts: source.format != Format::Gemini || !hidden,
+        include_thoughts: source.format != Format::Gemini || shown,
         array: source.array,
         // The gateway stores nothing: without the sealed state a tool loop would lose its reasoning (conversion.md 4.2).
         include_encrypted: true,

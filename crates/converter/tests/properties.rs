@@ -144,7 +144,7 @@ proptest! {
                 let target = Target { format: to, dialect: Dialect::Compat, model: "claude-haiku-4-5", domain: 1 };
                 let _ = convert_request(&bytes, &source, &target, &options());
             }
-            let relay = RelayOptions { format: from, hide_usage: true, array: false, model: "m".into(), request_id: "r".into(), now: 1 };
+            let relay = RelayOptions { format: from, hide_usage: true, array: false, model: "m".into(), rename: false, request_id: "r".into(), now: 1 };
             let mut stream = Stream::Relay(Box::new(Relay::new(relay)));
             let mut out = Vec::new();
             stream.push(&bytes, &mut out);

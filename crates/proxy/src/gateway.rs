@@ -758,6 +758,7 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
             hide_usage: answered.hide_usage,
             array: exchange.array,
             model: exchange.model.to_owned(),
+            rename: false,
             request_id: exchange.id.bare().to_owned(),
             now: exchange.now,
         }))),

@@ -269,12 +269,8 @@ fn push<'a>(blocks: &mut Vec<Block<'a>>, block: Block<'a>) {
     }
 }
 
-fn part_block<'a>(
-    part: wire::Part<'a>,
-    path: String,
-    role: Role,
-    intake: &Intake,
-) -> Result<Option<Block<'a>>, Error> {
+/// Members beside the data of a part that no other format has.
+fn beside_data(part: &wire::Part<'_>, path: &str, intake: &Intake) {
     let data = part.text.is_some()
         || part.inline_data.is_some()
         || part.file_data.is_some()
@@ -283,9 +279,18 @@ fn part_block<'a>(
     if data {
         for (name, value) in &part.extra {
             let name = camel(name.clone());
-            intake.extra(&path, &vec![(name, *value)], OF_PARTS);
+            intake.extra(path, &vec![(name, *value)], OF_PARTS);
         }
     }
+}
+
+fn part_block<'a>(
+    part: wire::Part<'a>,
+    path: String,
+    role: Role,
+    intake: &Intake,
+) -> Result<Option<Block<'a>>, Error> {
+    beside_data(&part, &path, intake);
     let detail = part_resolution(part.media_resolution);
     let signature = part.thought_signature.filter(|signature| !signature.is_empty());
     let own = |state: fn(Cow<'a, str>) -> State<'a>| {

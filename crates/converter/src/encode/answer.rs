@@ -13,6 +13,7 @@ pub(crate) fn slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
     match &state.state {
         // Plain reasoning text carries itself.
         State::Plain if context.client == Format::Chat => None,
+        state if context.client == context.upstream => native(state),
         // What would not be opened again is not worth its bytes.
         _ => Some(seal::seal(state, context.seal_key.as_ref())).filter(|seal| seal.len() <= seal::MAX_TEXT),
     }
@@ -65,6 +66,20 @@ pub(crate) fn tail<'c, 'a>(candidate: &'c Candidate<'a>) -> Option<&'c Opaque<'a
     let said = before.iter().any(|block| !matches!(block, Block::Thought(_)));
     let empty = matches!(state.state, State::PartSignature(_)) && thought.text.is_empty();
     (said && empty).then_some(state)
+}
+
+/// The state as its own vendor spells it.
+fn native(state: &State<'_>) -> Option<String> {
+    match state {
+        State::Signature(text)
+        | State::Redacted(text)
+        | State::CallSignature(text)
+        | State::PartSignature(text)
+        | State::TextSignature(text)
+        | State::TailSignature(text)
+        | State::Reasoning { encrypted: text, .. } => Some(text.clone().into_owned()),
+        State::Plain | State::Native(_) | State::Sealed(_) => None,
+    }
 }
 
 /// The input of a custom tool that the upstream saw as a function with one string.

@@ -1,6 +1,6 @@
 //! The IR to answers of Responses.
 
-use super::answer::{arguments_string, custom_input, slot, text_slot, thought_slot};
+use super::answer::{arguments_object, arguments_string, custom_input, slot, text_slot, thought_slot};
 use super::hosted::{self, Hosted};
 use super::usage;
 use crate::context::Context;
@@ -8,7 +8,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::ir::{
     Block, Candidate, Citation, Logprob, Media, MediaKind, Response, Source, TextBlock, Thought, ToolCall,
 };
-use crate::json::{Text, Writer};
+use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::span;
 use crate::stop::Stop;
@@ -344,11 +344,19 @@ impl Items<'_> {
     }
 
     fn call(&mut self, w: &mut Writer<'_>, call: &ToolCall<'_>) {
-        let custom = self
-            .context
-            .tools
-            .values()
-            .any(|tool| tool.custom && tool.name == call.name);
+        let declared = self.context.tools.values().find(|tool| tool.name == call.name);
+        let custom = declared.is_some_and(|tool| tool.custom);
+        if let Some(item) = declared.and_then(|tool| tool.item) {
+            // A vendor-trained tool of the client: its call has an item type of its own.
+            let (id, status) = (self.id("call_"), self.status());
+            let mut arguments = Vec::new();
+            arguments_object(&mut Writer::new(&mut arguments), &call.arguments);
+            let arguments = String::from_utf8_lossy(&arguments);
+            return next(w).object(|w| {
+                w.key("id").str(&id);
+                item.write(w, &call.id, Raw(&arguments), status);
+            });
+        }
         let (prefix, kind) = if custom {
             ("ctc_", "custom_tool_call")
         } else {
