@@ -74,7 +74,12 @@ fn relay(
     options: &Options,
     mut report: Report,
 ) -> Result<Converted, Error> {
-    let scrubbed = scrub(text.as_bytes(), target.format, target.domain, options.seal_key.as_ref());
+    let scrubbed = scrub(
+        text.as_bytes(),
+        target.format,
+        target.domain,
+        options.seal_key.as_ref(),
+    );
     let mut body = match scrubbed {
         None => text.as_bytes().to_vec(),
         Some(scrubbed) => {

@@ -46,14 +46,20 @@ fn hoist(request: &mut Request<'_>) {
     for index in 0..request.turns.len() {
         let blocks = request.turns.get(index).map_or(0, |turn| turn.blocks.len());
         for number in 0..blocks {
-            let Some(turn) = request.turns.get_mut(index) else { continue };
+            let Some(turn) = request.turns.get_mut(index) else {
+                continue;
+            };
             let role = turn.role;
-            let Some(block) = turn.blocks.get_mut(number) else { continue };
+            let Some(block) = turn.blocks.get_mut(number) else {
+                continue;
+            };
             if takes(role, block) {
                 last = Some((index, number));
                 continue;
             }
-            let Some(mark) = mark_of(block).and_then(Option::take) else { continue };
+            let Some(mark) = mark_of(block).and_then(Option::take) else {
+                continue;
+            };
             let home = match last {
                 Some((turn, block)) => request
                     .turns
@@ -70,7 +76,11 @@ fn hoist(request: &mut Request<'_>) {
 }
 
 fn stronger(old: Option<CacheMark>, new: CacheMark) -> CacheMark {
-    if old == Some(CacheMark::Long) { CacheMark::Long } else { new }
+    if old == Some(CacheMark::Long) {
+        CacheMark::Long
+    } else {
+        new
+    }
 }
 
 /// Markers of OpenAI's formats in the order of the prompt.
@@ -95,7 +105,11 @@ fn all<'r>(request: &'r mut Request<'_>) -> Vec<&'r mut Option<CacheMark>> {
         .iter_mut()
         .flat_map(|turn| turn.blocks.iter_mut())
         .filter_map(mark_of);
-    tools.chain(system).chain(turns).filter(|mark| mark.is_some()).collect()
+    tools
+        .chain(system)
+        .chain(turns)
+        .filter(|mark| mark.is_some())
+        .collect()
 }
 
 /// Keeps the last four. `descending`: a longer lifetime may not follow a shorter one.
@@ -139,7 +153,9 @@ mod tests {
     fn four_markers_stay_and_a_longer_one_never_follows_a_shorter_one() {
         use CacheMark::{Long, Short};
         let mut request = Request {
-            system: [Some(Long), Some(Long), Some(Short), None, Some(Long), Some(Long)].map(block).to_vec(),
+            system: [Some(Long), Some(Long), Some(Short), None, Some(Long), Some(Long)]
+                .map(block)
+                .to_vec(),
             ..Request::default()
         };
         let mut report = Report::new(Format::Chat, Format::Messages, Mode::Default);

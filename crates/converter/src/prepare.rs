@@ -155,11 +155,17 @@ fn pair<'a>(request: &mut Request<'a>, report: &mut Report) -> Result<(), Error>
             for block in turn.blocks.drain(..) {
                 if let Block::ToolResult(result) = &block {
                     let id = result.call_id.clone().into_owned();
-                    results.entry(id).or_default().push_back((block, turn.path.clone()));
+                    results
+                        .entry(id)
+                        .or_default()
+                        .push_back((block, turn.path.clone()));
                 }
             }
         } else {
-            let calls = turn.blocks.iter().any(|block| matches!(block, Block::ToolCall(_)));
+            let calls = turn
+                .blocks
+                .iter()
+                .any(|block| matches!(block, Block::ToolCall(_)));
             between = if calls || rest.is_empty() {
                 None
             } else {

@@ -259,7 +259,11 @@ impl Work<'_> {
         }
         let slot = item.get(&["encrypted_content"]);
         let Some((slot, text)) = slot.and_then(|slot| Some((slot, slot.text()?))) else {
-            return if self.open.is_none() { Fate::Remove } else { Fate::Keep };
+            return if self.open.is_none() {
+                Fate::Remove
+            } else {
+                Fate::Keep
+            };
         };
         match self.state(&text, Format::Responses) {
             Ok(None) => Fate::Keep,
@@ -356,11 +360,19 @@ fn is_question(turn: &Node<'_>) -> bool {
 
 /// A thought, or a part with nothing in it but its signature.
 fn is_carrier(part: &Node<'_>) -> bool {
-    let thought = part.get(&["thought"]).is_some_and(|node| node.raw.get() == "true");
+    let thought = part
+        .get(&["thought"])
+        .is_some_and(|node| node.raw.get() == "true");
     let empty = part
         .get(&["text"])
         .is_none_or(|text| text.raw.as_text().is_some_and(|text| text.is_empty()));
-    let data = ["inlineData", "inline_data", "fileData", "file_data", "functionResponse"];
+    let data = [
+        "inlineData",
+        "inline_data",
+        "fileData",
+        "file_data",
+        "functionResponse",
+    ];
     thought || (empty && part.get(&data).is_none())
 }
 
@@ -428,33 +440,49 @@ mod tests {
 
     #[test]
     fn foreign_seals_are_cut_out_and_own_ones_unpacked() {
-        let foreign = sealed(Format::Responses, State::Reasoning { id: None, encrypted: "e".into() });
+        let foreign = sealed(
+            Format::Responses,
+            State::Reasoning {
+                id: None,
+                encrypted: "e".into(),
+            },
+        );
         let own = sealed(Format::Messages, State::Signature("sig".into()));
         check(
             Format::Messages,
-            &format!(r#"{{"x":1.10, "messages":[{{"role":"assistant","content":[ {{"type":"thinking","thinking":"","signature":"{foreign}"}} , {{"type":"text","text":"Z3dzZWFs"}}, {{"type":"thinking","thinking":"t","signature":"{own}"}}]}}]}}"#),
+            &format!(
+                r#"{{"x":1.10, "messages":[{{"role":"assistant","content":[ {{"type":"thinking","thinking":"","signature":"{foreign}"}} , {{"type":"text","text":"Z3dzZWFs"}}, {{"type":"thinking","thinking":"t","signature":"{own}"}}]}}]}}"#
+            ),
             r#"{"x":1.10, "messages":[{"role":"assistant","content":[ {"type":"text","text":"Z3dzZWFs"}, {"type":"thinking","thinking":"t","signature":"sig"}]}]}"#,
             1,
             1,
         );
         check(
             Format::Chat,
-            &format!(r#"{{"messages":[{{"tool_calls":[{{"id":"c1__{own}"}}],"reasoning_details":[{{"data":"{own}"}}]}},{{"tool_call_id":"c1__{own}"}}]}}"#),
+            &format!(
+                r#"{{"messages":[{{"tool_calls":[{{"id":"c1__{own}"}}],"reasoning_details":[{{"data":"{own}"}}]}},{{"tool_call_id":"c1__{own}"}}]}}"#
+            ),
             r#"{"messages":[{"tool_calls":[{"id":"c1"}],"reasoning_details":[]},{"tool_call_id":"c1"}]}"#,
             0,
             1,
         );
         check(
             Format::Responses,
-            &format!(r#"{{"input":[{{"type":"message"}}, {{"type":"reasoning","id":"x","encrypted_content":"{own}"}}]}}"#),
+            &format!(
+                r#"{{"input":[{{"type":"message"}}, {{"type":"reasoning","id":"x","encrypted_content":"{own}"}}]}}"#
+            ),
             r#"{"input":[{"type":"message"}]}"#,
             0,
             1,
         );
         check(
             Format::Gemini,
-            &format!(r#"{{"contents":[{{"role":"model","parts":[{{"thought":true,"text":"t","thoughtSignature":"{own}"}},{{"thoughtSignature":"{own}", "functionCall":{{"name":"f"}}}},{{"text":"a","thoughtSignature":"{own}"}}]}}]}}"#),
-            &format!(r#"{{"contents":[{{"role":"model","parts":[{{"thoughtSignature":"{PLACEHOLDER}", "functionCall":{{"name":"f"}}}},{{"text":"a"}}]}}]}}"#),
+            &format!(
+                r#"{{"contents":[{{"role":"model","parts":[{{"thought":true,"text":"t","thoughtSignature":"{own}"}},{{"thoughtSignature":"{own}", "functionCall":{{"name":"f"}}}},{{"text":"a","thoughtSignature":"{own}"}}]}}]}}"#
+            ),
+            &format!(
+                r#"{{"contents":[{{"role":"model","parts":[{{"thoughtSignature":"{PLACEHOLDER}", "functionCall":{{"name":"f"}}}},{{"text":"a"}}]}}]}}"#
+            ),
             0,
             3,
         );
@@ -479,6 +507,9 @@ mod tests {
             strip(r#"{"contents":[{"role":"user","parts":[{"text":"q"}]},{"role":"model","parts":[{"functionCall":{},"thoughtSignature":"s"}]}]}"#, Format::Gemini).unwrap(),
             format!(r#"{{"contents":[{{"role":"user","parts":[{{"text":"q"}}]}},{{"role":"model","parts":[{{"functionCall":{{}},"thoughtSignature":"{PLACEHOLDER}"}}]}}]}}"#)
         );
-        assert_eq!(strip(r#"{"input":[{"type":"message"}]}"#, Format::Responses), None);
+        assert_eq!(
+            strip(r#"{"input":[{"type":"message"}]}"#, Format::Responses),
+            None
+        );
     }
 }

@@ -268,7 +268,12 @@ mod tests {
             assert!(shim.schema.contains(needle), "{kind}");
             assert!(crate::json::from_str::<Raw<'_>>(shim.schema).is_ok(), "{kind}");
         }
-        for kind in ["web_search", "computer_toolset_20260801", "foo", "code_execution_20260521"] {
+        for kind in [
+            "web_search",
+            "computer_toolset_20260801",
+            "foo",
+            "code_execution_20260521",
+        ] {
             assert!(of(kind).is_none(), "{kind}");
         }
     }

@@ -85,7 +85,8 @@ fn forced(request: &Request<'_>) -> Option<usize> {
         ToolKind::Hosted { format, kind, .. } => {
             kind == word
                 || tool.name == *word
-                || hosted::capability(*format, kind).is_some_and(|does| hosted::capability(*format, word) == Some(does))
+                || hosted::capability(*format, kind)
+                    .is_some_and(|does| hosted::capability(*format, word) == Some(does))
         }
         _ => false,
     })

@@ -185,7 +185,7 @@ fn every_vector_holds() {
             failed.push(format!("{}: {why}", path.file_stem().unwrap().to_string_lossy()));
         }
     }
-    assert!(count >= 40, "only {count} vectors were found");
+    assert!(count >= 400, "only {count} vectors were found");
     failed.sort();
     assert!(
         failed.is_empty(),

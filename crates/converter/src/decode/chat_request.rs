@@ -307,7 +307,11 @@ fn thinking_blocks(raw: Raw<'_>) -> Option<Vec<Block<'_>>> {
             (None, None) => return None,
         };
         Some(Block::Thought(Thought {
-            text: block.thinking.into_iter().filter(|text| !text.is_empty()).collect(),
+            text: block
+                .thinking
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect(),
             summary: false,
             state: Some(Opaque {
                 origin: Format::Messages,
@@ -359,7 +363,10 @@ fn push_call<'a>(
     intake.extra(
         path,
         &call.extra,
-        &[("index", Class::Inert), ("provider_specific_fields", Class::Inert)],
+        &[
+            ("index", Class::Inert),
+            ("provider_specific_fields", Class::Inert),
+        ],
     );
     let (id, state) = intake.call_id(call.id.unwrap_or_default());
     if let Some(state) = state {

@@ -9,7 +9,8 @@ use crate::format::Format;
 use crate::ir::block::Native;
 use crate::ir::{
     Arguments, Block, Detail, Effort, Media, Opaque, OutputFormat, Reasoning, ReasoningDepth, Request, Role,
-    Show, Source, Speech, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+    Show, Source, Speech, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind,
+    ToolResult, Turn,
 };
 use crate::json::{Kind, Raw, Reader, from_str};
 use crate::media;
@@ -115,7 +116,8 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake<'_>) -> Result<Request<'
         ..Request::default()
     };
     for (index, content) in contents.0.into_iter().enumerate() {
-        turn(content, index, &mut request, intake).map_err(|error| error.under_index(index).under("contents"))?;
+        turn(content, index, &mut request, intake)
+            .map_err(|error| error.under_index(index).under("contents"))?;
     }
     if let Some(detail) = request.media_detail {
         for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
@@ -219,8 +221,8 @@ fn turn<'a>(
     let mut others = Vec::new();
     for (number, part) in content.parts.unwrap_or_default().into_iter().enumerate() {
         let place = format!("{path}.parts[{number}]");
-        let block =
-            part_block(part, place, role, intake).map_err(|error| error.under_index(number).under("parts"))?;
+        let block = part_block(part, place, role, intake)
+            .map_err(|error| error.under_index(number).under("parts"))?;
         match block {
             Some(block @ Block::ToolResult(_)) => results.push(block),
             Some(block) => push(&mut others, block),
@@ -342,7 +344,9 @@ fn part_block<'a>(
     if let Some(file) = part.file_data {
         return file_block(file, detail).map(Some);
     }
-    let transcript = part.audio_transcription.and_then(|transcription| transcription.text);
+    let transcript = part
+        .audio_transcription
+        .and_then(|transcription| transcription.text);
     let Some(text) = part.text.or(transcript) else {
         let state = own(State::PartSignature);
         if state.is_some() {

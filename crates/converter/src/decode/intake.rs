@@ -119,9 +119,7 @@ impl<'k> Intake<'k> {
         }
         let extra: ExtraContent<'a> = from_str(extra?.get()).ok()?;
         let google = extra.google.and_then(|google| google.thought_signature);
-        let list = extra
-            .thought_signatures
-            .and_then(|list| list.into_iter().next());
+        let list = extra.thought_signatures.and_then(|list| list.into_iter().next());
         let signature = google.or(extra.thought_signature).or(list)?;
         self.opaque(signature, |signature| {
             Some(Opaque {

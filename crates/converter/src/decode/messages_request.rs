@@ -63,7 +63,12 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake<'_>) -> Result<Request<'
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/messages", "`messages` is required"))?;
     let output_config = wire.output_config.unwrap_or_default();
     let tools = tools(wire.tools.unwrap_or_default(), intake)?;
-    members(&output_config, wire.thinking.as_ref(), wire.metadata.as_ref(), intake);
+    members(
+        &output_config,
+        wire.thinking.as_ref(),
+        wire.metadata.as_ref(),
+        intake,
+    );
     let mut natives = natives(wire.extra, CLASSES);
     let musts = [
         // Data residency: nobody else promises a region by this name.
@@ -305,7 +310,8 @@ fn tool_change<'a>(
             if let Some(raw) = part.tool.filter(|raw| raw.is_object()) {
                 let tool = tool(raw, format!("{path}.tool"), intake).map_err(|error| error.under("tool"))?;
                 let known = request.tools.iter().any(|known| known.name == tool.name);
-                if !known && !matches!(&tool.kind, ToolKind::Hosted { kind, .. } if kind == "tool_reference") {
+                if !known && !matches!(&tool.kind, ToolKind::Hosted { kind, .. } if kind == "tool_reference")
+                {
                     request.tools.push(tool);
                 }
             }
@@ -617,11 +623,7 @@ fn tool_choice<'a>(choice: wire::ToolChoice<'a>, tools: &[Tool<'a>]) -> Option<T
     }
 }
 
-fn reasoning(
-    thinking: Option<wire::Thinking<'_>>,
-    word: Option<&str>,
-    intake: &Intake<'_>,
-) -> Reasoning {
+fn reasoning(thinking: Option<wire::Thinking<'_>>, word: Option<&str>, intake: &Intake<'_>) -> Reasoning {
     let effort = word.and_then(Effort::parse);
     if effort.is_none() && word.is_some() {
         intake.lose("output_config.effort".to_owned(), Class::Hint);

@@ -126,13 +126,13 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake<'_>) -> Result<Request<'
 }
 
 /// Members of the small objects that no other format has.
-fn members(
-    controls: &wire::Reasoning<'_>,
-    text: &wire::TextConfig<'_>,
-    intake: &Intake<'_>,
-) {
-    for (name, value) in [("reasoning.context", controls.context), ("reasoning.mode", controls.mode)] {
-        let plain = value.is_none_or(|value| value.is_null() || matches!(value.get(), "\"auto\"" | "\"standard\""));
+fn members(controls: &wire::Reasoning<'_>, text: &wire::TextConfig<'_>, intake: &Intake<'_>) {
+    for (name, value) in [
+        ("reasoning.context", controls.context),
+        ("reasoning.mode", controls.mode),
+    ] {
+        let plain =
+            value.is_none_or(|value| value.is_null() || matches!(value.get(), "\"auto\"" | "\"standard\""));
         if !plain {
             intake.lose(name.to_owned(), Class::Hint);
         }
@@ -231,7 +231,12 @@ fn push_item<'a>(
         "tool_search_output" => {
             // The found tools are declared up front; the search itself stays behind.
             append_tools(item.tools.unwrap_or_default(), &path, request, intake)?;
-            append(request, Role::Assistant, vec![native(kind, path.clone(), false, item.raw)], path);
+            append(
+                request,
+                Role::Assistant,
+                vec![native(kind, path.clone(), false, item.raw)],
+                path,
+            );
             Ok(())
         }
         "" => Err(Error::at(
@@ -240,7 +245,12 @@ fn push_item<'a>(
             "an input item needs a `type`",
         )),
         "item_reference" | "compaction" | "compaction_trigger" | "mcp_approval_response" => {
-            append(request, Role::User, vec![native(kind, path.clone(), true, item.raw)], path);
+            append(
+                request,
+                Role::User,
+                vec![native(kind, path.clone(), true, item.raw)],
+                path,
+            );
             Ok(())
         }
         _ => {
@@ -304,11 +314,7 @@ fn append_tools<'a>(
 }
 
 /// A call of a vendor-trained tool: its action or operation is the input of the shim of that name.
-fn trained_call<'a>(
-    item: wire::Item<'a>,
-    of: CallItem,
-    intake: &Intake<'_>,
-) -> Result<ToolCall<'a>, Error> {
+fn trained_call<'a>(item: wire::Item<'a>, of: CallItem, intake: &Intake<'_>) -> Result<ToolCall<'a>, Error> {
     let missing = |member: &str| {
         let at = format!("/{member}");
         Error::at(ErrorKind::Missing, at, format!("a call item needs `{member}`"))
@@ -331,11 +337,7 @@ fn trained_call<'a>(
 }
 
 /// What a vendor-trained tool gave: a text, a list of outputs as JSON text, or a screenshot.
-fn trained_result<'a>(
-    item: wire::Item<'a>,
-    of: CallItem,
-    intake: &Intake<'_>,
-) -> Result<Block<'a>, Error> {
+fn trained_result<'a>(item: wire::Item<'a>, of: CallItem, intake: &Intake<'_>) -> Result<Block<'a>, Error> {
     let id = item.call_id.or(item.id).unwrap_or_default();
     let call_id = intake.bare_id(id);
     let text = |text: Text<'a>| {
@@ -672,8 +674,14 @@ fn tool<'a>(
         "custom" => ToolKind::Custom { format: tool.format },
         "namespace" => {
             for (index, inner) in tool.tools.unwrap_or_default().into_iter().enumerate() {
-                self::tool(inner, name.clone(), format!("{path}.tools[{index}]"), list, intake)
-                    .map_err(|error| error.under_index(index).under("tools"))?;
+                self::tool(
+                    inner,
+                    name.clone(),
+                    format!("{path}.tools[{index}]"),
+                    list,
+                    intake,
+                )
+                .map_err(|error| error.under_index(index).under("tools"))?;
             }
             return Ok(());
         }

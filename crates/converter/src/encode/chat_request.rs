@@ -1,15 +1,16 @@
 //! The IR to request bodies of Chat Completions.
 
 use super::parts::{
-    ATTACHED, NO_PARAMETERS, arguments_string, declared_name, joined, lose, names_lost, native_block, natives,
-    only_texts, own_block, prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
+    ATTACHED, NO_PARAMETERS, arguments_string, declared_name, joined, lose, names_lost, native_block,
+    natives, only_texts, own_block, prefill, restorable, result_texts, thought_state, tool_extras_lost,
+    upstream_name,
 };
 use crate::error::Error;
+use crate::hosted::{self, Capability};
 use crate::ir::{
     Arguments, Block, CacheMark, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth,
     Request, Role, Source, State, TextBlock, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
-use crate::hosted::{self, Capability};
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::profile::{Profile, Sampling, profile};
@@ -534,9 +535,10 @@ fn tools(
     profile: &Profile,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let (searches, tools): (Vec<&Tool<'_>>, Vec<_>) = request.tools.iter().partition(|tool| {
-        hosted::of(tool) == Some(Capability::WebSearch)
-    });
+    let (searches, tools): (Vec<&Tool<'_>>, Vec<_>) = request
+        .tools
+        .iter()
+        .partition(|tool| hosted::of(tool) == Some(Capability::WebSearch));
     if let Some(tool) = searches.first() {
         match &tool.kind {
             ToolKind::Hosted {
@@ -587,7 +589,9 @@ fn tools(
 
 /// Gemini's VALIDATED means strict tools: where the schema allows it (conversion.md 8.5).
 pub(super) fn validated_strict(parameters: Option<Raw<'_>>, openapi: bool) -> bool {
-    let Some(parameters) = parameters else { return false };
+    let Some(parameters) = parameters else {
+        return false;
+    };
     let rules = if openapi {
         schema::Profile::FromOpenApi
     } else {
@@ -844,7 +848,8 @@ fn spoken(
     }
     match &request.speech {
         Some(speech) if audio && !target.dialect.is_compat() => w.key("audio").object(|w| {
-            w.key("voice").str(&speech.voice.as_ref().map_or("alloy".into(), Text::decode));
+            w.key("voice")
+                .str(&speech.voice.as_ref().map_or("alloy".into(), Text::decode));
             w.key("format").str(speech.format.as_deref().unwrap_or("wav"));
         }),
         Some(_) => lose(report, true, Member::Speech, Class::Must)?,
@@ -863,7 +868,12 @@ fn caching(
     target: &Target<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    lose(report, request.compared_answer.is_some(), Member::Compared, Class::Inert)?;
+    lose(
+        report,
+        request.compared_answer.is_some(),
+        Member::Compared,
+        Class::Inert,
+    )?;
     let knows = knows_breakpoints(target) || report.client() == Format::Chat;
     match request.cache_options {
         Some(options) if knows => {
@@ -901,7 +911,8 @@ fn sampling(
     target: &Target<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let off = matches!(request.reasoning.depth, ReasoningDepth::Off) && profile.efforts.contains(&Effort::None);
+    let off =
+        matches!(request.reasoning.depth, ReasoningDepth::Off) && profile.efforts.contains(&Effort::None);
     let takes = profile.sampling == Sampling::Full || off || report.client() == Format::Chat;
     for (member, name, value) in [
         (Member::Temperature, "temperature", request.temperature),
@@ -1057,7 +1068,12 @@ fn identity(
     }
     match cache_key(request, report) {
         Some(key) if native => w.key("prompt_cache_key").text(&key),
-        _ => lose(report, request.cache_key.is_some(), Member::CacheKey, Class::Inert)?,
+        _ => lose(
+            report,
+            request.cache_key.is_some(),
+            Member::CacheKey,
+            Class::Inert,
+        )?,
     }
     match request.metadata {
         Some(metadata) if native => w.key("metadata").raw(metadata),
@@ -1077,8 +1093,18 @@ fn identity(
         Some(store) if native => w.key("store").bool(store),
         store => lose(report, store.is_some(), Member::Store, Class::Inert)?,
     }
-    lose(report, request.max_tool_calls.is_some(), Member::ToolCalls, Class::Hint)?;
-    lose(report, request.container.is_some(), Member::Container, Class::Must)
+    lose(
+        report,
+        request.max_tool_calls.is_some(),
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        request.container.is_some(),
+        Member::Container,
+        Class::Must,
+    )
 }
 
 /// Tiers of Chat.
@@ -1113,7 +1139,8 @@ pub(super) fn safety_identifier(w: &mut Writer<'_>, id: &Text<'_>, report: &Repo
     if word || report.client() != Format::Messages {
         return w.key("safety_identifier").text(id);
     }
-    w.key("safety_identifier").str(&names::sha256_hex(text.as_bytes()));
+    w.key("safety_identifier")
+        .str(&names::sha256_hex(text.as_bytes()));
 }
 
 /// Anthropic's and Gemini's tiers in OpenAI's words.

@@ -7,11 +7,11 @@ use super::parts::{
     prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::{Error, ErrorKind};
-use crate::ir::{
-    Block, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source,
-    State, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
-};
 use crate::hosted;
+use crate::ir::{
+    Block, Detail, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show,
+    Source, State, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
+};
 use crate::json::{Raw, Text, Writer};
 use crate::media;
 use crate::names;
@@ -324,7 +324,11 @@ fn function_response(
     next(w).begin_object();
     w.key("functionResponse").begin_object();
     call_id(w, &result.call_id, scene);
-    w.key("name").str(&upstream_name(name, scene.namespaces.get(name).copied(), scene.target));
+    w.key("name").str(&upstream_name(
+        name,
+        scene.namespaces.get(name).copied(),
+        scene.target,
+    ));
     response(w.key("response"), result, !media.is_empty() && !inside);
     if inside {
         let mut inner = Vec::new();
@@ -464,7 +468,10 @@ fn tools(
                 &[
                     ("defer_loading", tool.defer),
                     ("allowed_callers", tool.callers.is_some()),
-                    ("strict", matches!(tool.kind, ToolKind::Function { strict: Some(_), .. })),
+                    (
+                        "strict",
+                        matches!(tool.kind, ToolKind::Function { strict: Some(_), .. }),
+                    ),
                 ],
                 report,
             )?;
@@ -670,7 +677,11 @@ fn config(
     output(&mut c, request, profile, report);
     spoken(&mut c, request, report)?;
     thinking(&mut c, request, profile, report);
-    for native in request.natives.iter().filter(|_| report.client() == Format::Gemini) {
+    for native in request
+        .natives
+        .iter()
+        .filter(|_| report.client() == Format::Gemini)
+    {
         if let Some(name) = native.path.strip_prefix("generationConfig.") {
             c.key(name).raw(native.value);
         }
@@ -695,13 +706,19 @@ fn spoken(w: &mut Writer<'_>, request: &Request<'_>, report: &mut Report) -> Res
             }
         });
     }
-    let Some(speech) = &request.speech else { return Ok(()) };
-    let raw = speech.format.as_deref().is_none_or(|format| matches!(format, "wav" | "pcm16"));
+    let Some(speech) = &request.speech else {
+        return Ok(());
+    };
+    let raw = speech
+        .format
+        .as_deref()
+        .is_none_or(|format| matches!(format, "wav" | "pcm16"));
     lose(report, !raw, Member::Speech, Class::Must)?;
     if let Some(voice) = &speech.voice {
         w.key("speechConfig").object(|w| {
             w.key("voiceConfig").object(|w| {
-                w.key("prebuiltVoiceConfig").object(|w| w.key("voiceName").text(voice));
+                w.key("prebuiltVoiceConfig")
+                    .object(|w| w.key("voiceName").text(voice));
             });
         });
     }
@@ -880,11 +897,41 @@ fn identity(
 /// What Gemini has no member for.
 fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
     lose(report, request.user.is_some(), Member::User, Class::Inert)?;
-    lose(report, request.safety_identifier.is_some(), Member::SafetyIdentifier, Class::Inert)?;
-    lose(report, request.cache_key.is_some(), Member::CacheKey, Class::Inert)?;
-    lose(report, request.cache_options.is_some(), Member::CacheOptions, Class::Inert)?;
+    lose(
+        report,
+        request.safety_identifier.is_some(),
+        Member::SafetyIdentifier,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_key.is_some(),
+        Member::CacheKey,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_options.is_some(),
+        Member::CacheOptions,
+        Class::Inert,
+    )?;
     lose(report, request.cache.is_some(), Member::Cache, Class::Inert)?;
-    lose(report, request.compared_answer.is_some(), Member::Compared, Class::Inert)?;
-    lose(report, request.max_tool_calls.is_some(), Member::ToolCalls, Class::Hint)?;
-    lose(report, request.container.is_some(), Member::Container, Class::Must)
+    lose(
+        report,
+        request.compared_answer.is_some(),
+        Member::Compared,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.max_tool_calls.is_some(),
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
+    lose(
+        report,
+        request.container.is_some(),
+        Member::Container,
+        Class::Must,
+    )
 }

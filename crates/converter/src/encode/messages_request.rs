@@ -1,15 +1,16 @@
 //! The IR to request bodies of Messages.
 
+use super::chat_request::validated_strict;
 use super::parts::{
-    NO_PARAMETERS, OPERATOR_NOTE, call_input, declared_name, lose, names_lost, native_block, natives, own_block,
-    restorable, thought_state, tool_extras_lost, upstream_name,
+    NO_PARAMETERS, OPERATOR_NOTE, call_input, declared_name, lose, names_lost, native_block, natives,
+    own_block, restorable, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::error::Error;
+use crate::hosted::{self, Capability};
 use crate::ir::{
     Block, CacheMark, Effort, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show,
     Source, State, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
-use crate::hosted::{self, Capability};
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::profile::{Profile, Sampling, Thinking, profile};
@@ -102,7 +103,10 @@ fn thinking_plan(request: &Request<'_>, profile: &Profile, options: &Options, re
             ReasoningDepth::Budget(budget)
                 if profile.thinking == Thinking::Both && report.client() == Format::Messages =>
             {
-                effort = request.reasoning.effort.and_then(|effort| profile.nearest(effort));
+                effort = request
+                    .reasoning
+                    .effort
+                    .and_then(|effort| profile.nearest(effort));
                 Form::Budget(budget)
             }
             ReasoningDepth::Unset if asked.is_none() => Form::Absent,
@@ -362,7 +366,10 @@ fn closing(
         report.cannot_carry(turn.path.clone(), Class::Must)?;
         return Ok(Some("Continue.".to_owned()));
     }
-    Ok(plan.plea.clone().filter(|_| assistant.is_none() && !request.tools.is_empty()))
+    Ok(plan
+        .plea
+        .clone()
+        .filter(|_| assistant.is_none() && !request.tools.is_empty()))
 }
 
 /// The order in which turns are written, and as whom (conversion.md 5.2). System text may stand directly behind a user turn, if
@@ -375,7 +382,14 @@ fn order(request: &Request<'_>, profile: &Profile, target: &Target<'_>) -> Vec<(
     let mut index = 0;
     while let Some(turn) = turns.get(index) {
         if turn.role != Role::System {
-            out.push((index, if turn.role == Role::Assistant { Role::Assistant } else { Role::User }));
+            out.push((
+                index,
+                if turn.role == Role::Assistant {
+                    Role::Assistant
+                } else {
+                    Role::User
+                },
+            ));
             index += 1;
             continue;
         }
@@ -482,13 +496,7 @@ fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, target: &Target<'_>,
     }
 }
 
-fn tool_use(
-    w: &mut Writer<'_>,
-    call: &ToolCall<'_>,
-    path: &str,
-    target: &Target<'_>,
-    report: &mut Report,
-) {
+fn tool_use(w: &mut Writer<'_>, call: &ToolCall<'_>, path: &str, target: &Target<'_>, report: &mut Report) {
     let own = report.client() == Format::Messages;
     w.object(|w| {
         w.key("type").str("tool_use");
@@ -639,6 +647,10 @@ fn tools(
         .tools
         .iter()
         .any(|tool| hosted::of(tool) == Some(Capability::ToolSearch));
+    let context = ToolContext {
+        searches,
+        validated: matches!(request.tool_choice, Some(ToolChoice::Validated)),
+    };
     w.key("tools").begin_array();
     for tool in &request.tools {
         if let Some(capability) = hosted::of(tool).filter(|_| report.client() != Format::Messages) {
@@ -653,7 +665,7 @@ fn tools(
             ],
             report,
         )?;
-        tool_entry(w.item(), tool, target, profile, searches, report);
+        tool_entry(w.item(), tool, target, profile, &context, report);
     }
     w.end_array();
     tool_choice(w, request, target, profile, plan, report)
@@ -685,12 +697,20 @@ fn undeclared_tools(w: &mut Writer<'_>, request: &Request<'_>, target: &Target<'
     w.key("tool_choice").raw(Raw::of_const(r#"{"type":"none"}"#));
 }
 
+/// What the entry of one tool must know of the others.
+struct ToolContext {
+    /// A tool search is declared: deferred tools may stay deferred.
+    searches: bool,
+    /// Gemini's VALIDATED mode.
+    validated: bool,
+}
+
 fn tool_entry(
     w: &mut Writer<'_>,
     tool: &Tool<'_>,
     target: &Target<'_>,
     profile: &Profile,
-    searches: bool,
+    context: &ToolContext,
     report: &mut Report,
 ) {
     if let ToolKind::Hosted { json, .. } = &tool.kind {
@@ -712,7 +732,12 @@ fn tool_entry(
                 if let Some(description) = &tool.description {
                     w.key("description").text(description);
                 }
-                let asked = *strict == Some(true);
+                // Gemini's VALIDATED means strict tools: where the schema allows it.
+                let validated = context.validated && validated_strict(*parameters, *openapi);
+                if context.validated && !validated {
+                    report.dropped(Member::ToolChoice.path(report.client()));
+                }
+                let asked = *strict == Some(true) || validated;
                 let strict = asked && profile.structured_output;
                 if asked && !strict {
                     report.dropped(format!("{}.strict", tool.path));
@@ -724,7 +749,7 @@ fn tool_entry(
             }
             ToolKind::Hosted { .. } => {}
         }
-        if tool.defer && searches {
+        if tool.defer && context.searches {
             w.key("defer_loading").bool(true);
         }
         if let Some(callers) = tool.callers {
@@ -852,13 +877,7 @@ fn hosted_name(request: &Request<'_>, word: &str) -> Option<String> {
 /// Beta of the switch that lets a thinking block go whose prefix changed, instead of refusing the request.
 const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
 
-fn thinking(
-    w: &mut Writer<'_>,
-    request: &Request<'_>,
-    profile: &Profile,
-    plan: &Plan,
-    report: &mut Report,
-) {
+fn thinking(w: &mut Writer<'_>, request: &Request<'_>, profile: &Profile, plan: &Plan, report: &mut Report) {
     let display = match request.reasoning.show {
         Show::Hidden => Some("omitted"),
         Show::Summary => Some("summarized"),
@@ -1058,8 +1077,18 @@ fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
     lose(report, !text_only, Member::Modalities, Class::Must)?;
     lose(report, request.speech.is_some(), Member::Speech, Class::Must)?;
     lose(report, request.metadata.is_some(), Member::Metadata, Class::Inert)?;
-    lose(report, request.cache_key.is_some(), Member::CacheKey, Class::Inert)?;
-    lose(report, request.cache_options.is_some(), Member::CacheOptions, Class::Inert)?;
+    lose(
+        report,
+        request.cache_key.is_some(),
+        Member::CacheKey,
+        Class::Inert,
+    )?;
+    lose(
+        report,
+        request.cache_options.is_some(),
+        Member::CacheOptions,
+        Class::Inert,
+    )?;
     match (report.client(), request.store) {
         // Whoever asks Responses to store an answer wants it back by its id.
         (Format::Responses, Some(true)) => report.dropped(Member::Store.path(Format::Responses)),
@@ -1071,9 +1100,17 @@ fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
         .filter(|tool| matches!(tool.kind, ToolKind::Hosted { .. }))
         .count();
     let limited = request.tools.iter().any(|tool| {
-        matches!(hosted::of(tool), Some(Capability::WebSearch | Capability::WebFetch))
+        matches!(
+            hosted::of(tool),
+            Some(Capability::WebSearch | Capability::WebFetch)
+        )
     });
     let carried = uses == 1 && limited;
-    lose(report, request.max_tool_calls.is_some() && !carried, Member::ToolCalls, Class::Hint)?;
+    lose(
+        report,
+        request.max_tool_calls.is_some() && !carried,
+        Member::ToolCalls,
+        Class::Hint,
+    )?;
     names_lost(request, report)
 }

@@ -138,7 +138,11 @@ pub(crate) fn upstream_name<'n>(name: &'n str, namespace: Option<&str>, target: 
 }
 
 /// The upstream's name of a tool that is spoken of by its name alone (a forced one, a result's).
-pub(super) fn declared_name<'n>(request: &'n Request<'_>, name: &'n str, target: &Target<'_>) -> Cow<'n, str> {
+pub(super) fn declared_name<'n>(
+    request: &'n Request<'_>,
+    name: &'n str,
+    target: &Target<'_>,
+) -> Cow<'n, str> {
     let namespace = request
         .tools
         .iter()
@@ -255,7 +259,10 @@ pub(super) fn restorable<'s, 'a>(
 }
 
 /// A block that only one format knows: as it came if that is the upstream's, else what the caller makes of it.
-pub(super) fn own_block<'b>(native: &'b crate::ir::block::Native<'_>, target: &Target<'_>) -> Option<Raw<'b>> {
+pub(super) fn own_block<'b>(
+    native: &'b crate::ir::block::Native<'_>,
+    target: &Target<'_>,
+) -> Option<Raw<'b>> {
     (native.format == target.format).then_some(native.json)
 }
 

@@ -5,16 +5,16 @@ use super::chat_request::{
     knows_breakpoints, openai_tier, parameters_of, result_string, safety_identifier, url, validated_strict,
 };
 use super::parts::{
-    arguments_object, arguments_string, declared_name, joined, lose, names_lost, native_block, natives, own_block,
-    prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
+    arguments_object, arguments_string, declared_name, joined, lose, names_lost, native_block, natives,
+    own_block, prefill, restorable, result_texts, thought_state, tool_extras_lost, upstream_name,
 };
 use crate::Format;
 use crate::error::Error;
+use crate::hosted::{self, Capability};
 use crate::ir::{
     Arguments, Block, Media, MediaKind, Member, OutputFormat, ReasoningDepth, Request, Role, Show, Source,
     State, Summary, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
 };
-use crate::hosted::{self, Capability};
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::profile::{Profile, Sampling, profile};
@@ -106,11 +106,7 @@ fn plain_part(w: &mut Writer<'_>, text: Text<'_>, target: &Target<'_>) {
 }
 
 /// Blocks that are items of their own on this format, not parts of a message.
-fn own_items(
-    w: &mut Writer<'_>,
-    blocks: &[Block<'_>],
-    target: &Target<'_>,
-) -> bool {
+fn own_items(w: &mut Writer<'_>, blocks: &[Block<'_>], target: &Target<'_>) -> bool {
     let mut found = false;
     for block in blocks {
         if let Block::Native(native) = block
@@ -132,7 +128,10 @@ fn message(
     if turn.blocks.is_empty() {
         return Ok(());
     }
-    let alone = turn.blocks.iter().all(|block| matches!(block, Block::Native(native) if !native.path.contains(".content[")));
+    let alone = turn
+        .blocks
+        .iter()
+        .all(|block| matches!(block, Block::Native(native) if !native.path.contains(".content[")));
     if alone && own_items(w, &turn.blocks, target) {
         return Ok(());
     }
@@ -420,7 +419,12 @@ fn trained_result(w: &mut Writer<'_>, item: CallItem, result: &ToolResult<'_>) {
     w.object(|w| {
         w.key("type").str(item.output_type());
         let id = names::call_id(&result.call_id, Format::Responses);
-        w.key(if item == CallItem::LocalShell { "id" } else { "call_id" }).str(&id);
+        w.key(if item == CallItem::LocalShell {
+            "id"
+        } else {
+            "call_id"
+        })
+        .str(&id);
         let texts = result_texts(result);
         let screenshot = result.parts.iter().find_map(|part| match part {
             Block::Media(media) => Some(media),
@@ -442,7 +446,8 @@ fn trained_result(w: &mut Writer<'_>, item: CallItem, result: &ToolResult<'_>) {
             _ => {}
         }
         if item == CallItem::ApplyPatch {
-            w.key("status").str(if result.is_error { "failed" } else { "completed" });
+            w.key("status")
+                .str(if result.is_error { "failed" } else { "completed" });
         }
     });
 }
@@ -491,7 +496,11 @@ fn tools(
             hosted::write(w.item(), tool, capability, request, target, report)?;
             continue;
         }
-        if let Some(name) = tool.namespace.as_deref().filter(|_| report.client() == Format::Responses) {
+        if let Some(name) = tool
+            .namespace
+            .as_deref()
+            .filter(|_| report.client() == Format::Responses)
+        {
             if !namespaces.contains(&name) {
                 namespaces.push(name);
                 namespace(w.item(), name, request, target, validated, searches, report)?;
@@ -528,7 +537,11 @@ fn namespace(
     w.key("name").str(name);
     w.key("description").str("");
     w.key("tools").begin_array();
-    for tool in request.tools.iter().filter(|tool| tool.namespace.as_deref() == Some(name)) {
+    for tool in request
+        .tools
+        .iter()
+        .filter(|tool| tool.namespace.as_deref() == Some(name))
+    {
         let inner = Tool {
             namespace: None,
             ..tool.clone()
@@ -703,8 +716,8 @@ fn limits(
         }
         w.key("max_output_tokens").u64(raised);
     }
-    let off = request.reasoning.depth == ReasoningDepth::Off
-        && profile.efforts.contains(&crate::ir::Effort::None);
+    let off =
+        request.reasoning.depth == ReasoningDepth::Off && profile.efforts.contains(&crate::ir::Effort::None);
     let takes = profile.sampling == Sampling::Full || off || report.client() == Format::Responses;
     for (member, name, value) in [
         (Member::Temperature, "temperature", request.temperature),
@@ -858,7 +871,12 @@ fn caching(
     let warm = request.max_output_tokens == Some(0) && report.client() == Format::Messages;
     let implicit = request.cache.is_some() && knows_breakpoints(target);
     let compared = request.compared_answer.as_ref();
-    lose(report, request.cache.is_some() && !implicit, Member::Cache, Class::Inert)?;
+    lose(
+        report,
+        request.cache.is_some() && !implicit,
+        Member::Cache,
+        Class::Inert,
+    )?;
     if !warm && !implicit && compared.is_none() {
         return Ok(());
     }
@@ -887,7 +905,9 @@ fn others(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
         .iter()
         .any(|tool| hosted::of(tool) == Some(Capability::CodeExecution));
     // The container's id goes with the tool that runs in it; an object also names skills.
-    let id = request.container.is_some_and(|container| container.as_text().is_some());
+    let id = request
+        .container
+        .is_some_and(|container| container.as_text().is_some());
     lose(
         report,
         request.container.is_some() && !(id && code),

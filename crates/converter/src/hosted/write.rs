@@ -40,7 +40,9 @@ pub(crate) fn write(
         }
         Capability::ToolSearch => {
             w.raw(Raw::of_const(match target.format {
-                Format::Messages => r#"{"type":"tool_search_tool_bm25_20251119","name":"tool_search_tool_bm25"}"#,
+                Format::Messages => {
+                    r#"{"type":"tool_search_tool_bm25_20251119","name":"tool_search_tool_bm25"}"#
+                }
                 _ => r#"{"type":"tool_search"}"#,
             }));
             Ok(())
@@ -144,11 +146,12 @@ fn search(
             lose(place.is_some(), "user_location");
             lose(search.search_context_size.is_some(), "search_context_size");
             w.object(|w| {
-                w.key(if fetch { "urlContext" } else { "googleSearch" }).object(|w| {
-                    if let Some(blocked) = blocked.filter(|_| vertex) {
-                        w.key("excludeDomains").raw(blocked);
-                    }
-                });
+                w.key(if fetch { "urlContext" } else { "googleSearch" })
+                    .object(|w| {
+                        if let Some(blocked) = blocked.filter(|_| vertex) {
+                            w.key("excludeDomains").raw(blocked);
+                        }
+                    });
             });
         }
         Format::Chat => {

@@ -88,7 +88,9 @@ fn reference(mut node: Node<'_>) -> Node<'_> {
             out.push((name.into(), defs));
         }
     }
-    let Some(target) = node.remove("$ref") else { return node };
+    let Some(target) = node.remove("$ref") else {
+        return node;
+    };
     let notes: Vec<String> = node
         .members()
         .iter()
@@ -112,7 +114,11 @@ fn reference(mut node: Node<'_>) -> Node<'_> {
 
 /// A type that none of the allowed values has is left out.
 fn contradiction(node: &mut Node<'_>) {
-    let Some(kind) = node.get("type").and_then(Node::string).map(|kind| kind.into_owned()) else {
+    let Some(kind) = node
+        .get("type")
+        .and_then(Node::string)
+        .map(|kind| kind.into_owned())
+    else {
         return;
     };
     let values = match (node.get("enum"), node.get("const")) {
@@ -137,7 +143,9 @@ fn contradiction(node: &mut Node<'_>) {
 
 /// Does the root hold a union?
 pub(super) fn has_root_union(node: &Node<'_>) -> bool {
-    ["anyOf", "oneOf", "allOf"].iter().any(|name| node.get(name).is_some())
+    ["anyOf", "oneOf", "allOf"]
+        .iter()
+        .any(|name| node.get(name).is_some())
 }
 
 /// A union at the root of a tool's schema becomes one object with the properties of all branches.

@@ -57,7 +57,11 @@ impl<'a> Inliner<'_, 'a> {
 
     /// Properties were resolved already, one by one.
     fn resolve_other(&mut self, child: Node<'a>) -> Node<'a> {
-        if has_reference(&child) { self.resolve(child) } else { child }
+        if has_reference(&child) {
+            self.resolve(child)
+        } else {
+            child
+        }
     }
 }
 
@@ -109,7 +113,11 @@ fn without_required<'a>(mut node: Node<'a>, names: &[String]) -> Node<'a> {
     if let Some(Node::Array(list)) = node.get("required").cloned() {
         let kept: Vec<Node<'a>> = list
             .into_iter()
-            .filter(|name| !name.string().is_some_and(|name| names.iter().any(|known| *known == name)))
+            .filter(|name| {
+                !name
+                    .string()
+                    .is_some_and(|name| names.iter().any(|known| *known == name))
+            })
             .collect();
         if kept.is_empty() {
             node.remove("required");
@@ -223,7 +231,11 @@ fn bound(node: &mut Node<'_>, exclusive: &str, inclusive: &'static str, step: i6
         return;
     };
     let Node::Leaf(text) = &value else { return };
-    match text.parse::<i64>().ok().and_then(|number| number.checked_add(step)) {
+    match text
+        .parse::<i64>()
+        .ok()
+        .and_then(|number| number.checked_add(step))
+    {
         Some(number) if node.is_type("integer") => {
             // The tighter of two bounds holds.
             let other = match node.get(inclusive) {

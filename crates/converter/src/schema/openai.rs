@@ -61,7 +61,14 @@ pub(super) fn from_openapi(node: Node<'_>) -> Node<'_> {
         node.set("examples", Node::Array(vec![example]));
     }
     node.remove("propertyOrdering");
-    for name in ["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"] {
+    for name in [
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "minProperties",
+        "maxProperties",
+    ] {
         // Google's JSON writes 64-bit numbers as strings.
         if let Some(number) = node.get(name).and_then(Node::string)
             && number.bytes().all(|byte| byte.is_ascii_digit())
