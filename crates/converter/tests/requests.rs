@@ -6,7 +6,7 @@
 //! encoded body, `contains` and `lacks` pieces of its bytes; `dropped`, `altered`, `emulated`, `betas`, `state` are the report
 //! (`emulated`, `betas` and `state` are checked when they are there); `error` is the pointer of a refusal, `message` a piece of it.
 
-#![expect(clippy::unwrap_used, reason = "tests may")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 use std::path::Path;
 
@@ -97,8 +97,10 @@ fn check(case: &Value) -> Result<(), String> {
     };
     let options = Options {
         mode: mode(case),
-        default_max_tokens: case["options"]["default_max_tokens"].as_u64(),
-        mid_conversation: case["options"]["mid_conversation"] == true,
+        default_max_tokens: case
+            .pointer("/options/default_max_tokens")
+            .and_then(Value::as_u64),
+        mid_conversation: case.pointer("/options/mid_conversation").is_some(),
         ..Options::default()
     };
     let converted = convert_request(input(case).as_bytes(), &source, &target, &options);

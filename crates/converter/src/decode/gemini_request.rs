@@ -300,25 +300,8 @@ fn part_block<'a>(
         })
     };
     if let Some(call) = part.function_call {
-        intake.extra(&format!("{path}.functionCall"), &call.extra, &[]);
-        let name = call
-            .name
-            .ok_or_else(|| Error::at(ErrorKind::Missing, "/functionCall/name", "a call needs a name"))?;
-        let arguments = Arguments::Object(
-            call.args
-                .filter(|args| args.is_object())
-                .unwrap_or(Raw::of_const("{}")),
-        );
-        let id = intake.bare_id(call.id.unwrap_or_default());
-        let state = own(State::CallSignature);
-        return Ok(Some(Block::ToolCall(ToolCall {
-            id,
-            name,
-            arguments,
-            namespace: None,
-            state,
-            cache: None,
-        })));
+        return tool_call(call, own(State::CallSignature), &path, intake)
+            .map(|call| Some(Block::ToolCall(call)));
     }
     if let Some(result) = part.function_response {
         return tool_result(result, &path, intake).map(Some);
@@ -355,20 +338,7 @@ fn part_block<'a>(
                 ..Thought::default()
             })));
         }
-        let Some((name, _)) = part.extra.into_iter().next() else {
-            return Ok(None);
-        };
-        let name = camel(name);
-        // Settings of a medium that is not there say nothing to the model.
-        let setting = ["videoMetadata", "mediaProcessing", "partMetadata"].contains(&name.as_ref());
-        let must = role != Role::Assistant && !setting;
-        return Ok(Some(Block::Native(Native {
-            format: Format::Gemini,
-            kind: name,
-            json: part.raw,
-            path,
-            must,
-        })));
+        return Ok(unknown_part(part.extra, part.raw, path, role));
     };
     let state = own(State::PartSignature);
     if part.thought == Some(true) || (text.is_empty() && state.is_some()) {
@@ -384,6 +354,47 @@ fn part_block<'a>(
         state,
         ..TextBlock::default()
     })))
+}
+
+fn tool_call<'a>(
+    call: wire::FunctionCall<'a>,
+    state: Option<Opaque<'a>>,
+    path: &str,
+    intake: &Intake<'_>,
+) -> Result<ToolCall<'a>, Error> {
+    intake.extra(&format!("{path}.functionCall"), &call.extra, &[]);
+    let name = call
+        .name
+        .ok_or_else(|| Error::at(ErrorKind::Missing, "/functionCall/name", "a call needs a name"))?;
+    let args = call.args.filter(|args| args.is_object());
+    Ok(ToolCall {
+        id: intake.bare_id(call.id.unwrap_or_default()),
+        name,
+        arguments: Arguments::Object(args.unwrap_or(Raw::of_const("{}"))),
+        namespace: None,
+        state,
+        cache: None,
+    })
+}
+
+/// A part of which no data member is known.
+fn unknown_part<'a>(
+    extra: crate::wire::Extra<'a>,
+    json: Raw<'a>,
+    path: String,
+    role: Role,
+) -> Option<Block<'a>> {
+    let (name, _) = extra.into_iter().next()?;
+    let kind = camel(name);
+    // Settings of a medium that is not there say nothing to the model.
+    let setting = ["videoMetadata", "mediaProcessing", "partMetadata"].contains(&kind.as_ref());
+    Some(Block::Native(Native {
+        format: Format::Gemini,
+        kind,
+        json,
+        path,
+        must: role != Role::Assistant && !setting,
+    }))
 }
 
 fn file_block(file: wire::FileData<'_>, detail: Option<Detail>) -> Result<Block<'_>, Error> {
