@@ -106,7 +106,8 @@ fn member(format: Format) -> &'static str {
 fn elements(body: &str, name: &str) -> Vec<String> {
     let raw: std::collections::BTreeMap<String, Box<serde_json::value::RawValue>> =
         serde_json::from_str(body).unwrap();
-    let list: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(raw[name].get()).unwrap();
+    let list: Vec<Box<serde_json::value::RawValue>> =
+        serde_json::from_str(raw.get(name).unwrap().get()).unwrap();
     list.iter().map(|element| element.get().to_owned()).collect()
 }
 

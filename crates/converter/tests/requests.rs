@@ -100,7 +100,6 @@ fn check(case: &Value) -> Result<(), String> {
         default_max_tokens: case
             .pointer("/options/default_max_tokens")
             .and_then(Value::as_u64),
-        mid_conversation: case.pointer("/options/mid_conversation").is_some(),
         ..Options::default()
     };
     let converted = convert_request(input(case).as_bytes(), &source, &target, &options);
@@ -172,6 +171,43 @@ fn reported(case: &Value, report: &Report) -> Result<(), String> {
         None if report.states_dropped > 0 => Err(format!("state: {state}")),
         _ => Ok(()),
     }
+}
+
+#[test]
+fn with_a_key_only_signed_seals_are_opened() {
+    let state = Opaque {
+        origin: Format::Messages,
+        domain: Some(7),
+        state: State::Signature("sig".into()),
+    };
+    let key = [3; 32];
+    let run = |sealed: &str| {
+        let body = serde_json::json!({"model": "x", "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a", "reasoning_details": [{"type": "reasoning.encrypted", "data": sealed}]},
+            {"role": "user", "content": "b"},
+        ]});
+        let source = Source {
+            format: Format::Chat,
+            model: None,
+            stream: false,
+            array: false,
+        };
+        let target = Target {
+            format: Format::Messages,
+            dialect: Dialect::Native,
+            model: "claude-opus-5-5",
+            domain: 7,
+        };
+        let options = Options {
+            seal_key: Some(key),
+            ..Options::default()
+        };
+        let converted = convert_request(body.to_string().as_bytes(), &source, &target, &options).unwrap();
+        (converted.report.states_restored, converted.report.state_reason)
+    };
+    assert_eq!(run(&seal::seal(&state, Some(&key))), (1, None));
+    assert_eq!(run(&seal::seal(&state, None)), (0, Some("bad_seal")));
 }
 
 #[test]
