@@ -23,8 +23,6 @@ pub struct Options {
     pub mode: Mode,
     /// Output limit written for Messages upstreams when the client gave none; `None`: the model's maximum.
     pub default_max_tokens: Option<u64>,
-    /// Messages: the channel may use the beta surface for changes in the middle of a conversation (conversion.md 5.8).
-    pub mid_conversation: bool,
     /// Key of the seals; `None`: seals are checked by CRC only.
     pub seal_key: Option<[u8; 32]>,
     /// The gateway's own request id without prefix (base62); makes generated ids unique and reproducible.

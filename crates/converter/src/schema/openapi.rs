@@ -35,7 +35,16 @@ const FORMATS: &[&str] = &["enum", "date-time", "int32", "int64", "float", "doub
 pub(super) fn reduced<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
     let (node, cut) = inlined(node);
     *lost |= cut;
-    reduce(simplify(node), lost)
+    // What is pushed into the branches of a union may itself need a change; a few rounds settle it.
+    let mut node = reduce(simplify(node), lost);
+    for _ in 0..4 {
+        let next = reduce(node.clone(), lost);
+        if next == node {
+            break;
+        }
+        node = next;
+    }
+    node
 }
 
 fn reduce<'a>(node: Node<'a>, lost: &mut bool) -> Node<'a> {
@@ -101,7 +110,14 @@ fn branches(node: &mut Node<'_>) {
     let Some(Node::Array(list)) = node.remove("anyOf") else {
         return;
     };
-    let (nulls, mut list): (Vec<_>, Vec<_>) = list.into_iter().partition(|branch| branch.is_type("null"));
+    // A union inside a union is one union.
+    let list = list
+        .into_iter()
+        .flat_map(|mut branch| match branch.remove("anyOf") {
+            Some(Node::Array(inner)) => inner,
+            _ => vec![branch],
+        });
+    let (nulls, mut list): (Vec<_>, Vec<_>) = list.partition(|branch| branch.is_type("null"));
     let nullable = !nulls.is_empty() || node.get("nullable").is_some();
     let words: Vec<_> = ["title", "description"]
         .into_iter()
