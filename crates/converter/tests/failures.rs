@@ -21,6 +21,7 @@ type Row = (
 
 const INVALID: &str = "invalid_request_error";
 const ARGUMENT: &str = "INVALID_ARGUMENT";
+const EXHAUSTED: &str = "RESOURCE_EXHAUSTED";
 
 const TABLE: &[Row] = &[
     (
@@ -447,102 +448,102 @@ fn google_errors_find_their_class() {
         (limited.class, limited.retry_after),
         (C::RateLimited, Some(Duration::from_secs(34)))
     );
-    let quota = |id: &str| json!([{"violations": [{"quotaId": id}]}]);
-    for (status, kind, message, details, wanted) in [
-        (
-            429,
-            "RESOURCE_EXHAUSTED",
-            "m",
-            quota("GenerateRequestsPerDayPerProject"),
-            C::QuotaExhausted,
-        ),
-        (
-            429,
-            "RESOURCE_EXHAUSTED",
-            "Quota exceeded, limit: 0, model: x",
-            json!([]),
-            C::QuotaExhausted,
-        ),
-        (
-            429,
-            "RESOURCE_EXHAUSTED",
-            "m",
-            quota("GenerateRequestsPerMinute"),
-            C::RateLimited,
-        ),
-        (
-            429,
-            "RESOURCE_EXHAUSTED",
-            "m",
-            json!([{"reason": "QUOTA_EXHAUSTED"}]),
-            C::QuotaExhausted,
-        ),
-        (
-            429,
-            "RESOURCE_EXHAUSTED",
-            "m",
-            json!([{"reason": "MODEL_CAPACITY_EXHAUSTED"}]),
-            C::Overloaded,
-        ),
-        (
-            400,
-            "FAILED_PRECONDITION",
-            "User location is not supported for the API use.",
-            json!([]),
-            C::UpstreamBilling,
-        ),
-        (
-            400,
-            "FAILED_PRECONDITION",
-            "Please enable billing.",
-            json!([]),
-            C::UpstreamBilling,
-        ),
-        (
-            400,
-            "INVALID_ARGUMENT",
-            "API key not valid.",
-            json!([{"reason": "API_KEY_INVALID"}]),
-            C::UpstreamAuth,
-        ),
-        (
-            403,
-            "PERMISSION_DENIED",
-            "m",
-            json!([{"reason": "SERVICE_DISABLED"}]),
-            C::UpstreamAuth,
-        ),
-        (
-            403,
-            "PERMISSION_DENIED",
-            "m",
-            json!([{"reason": "BILLING_DISABLED"}]),
-            C::UpstreamBilling,
-        ),
-        (
-            404,
-            "NOT_FOUND",
-            "models/x is not found",
-            json!([]),
-            C::ModelNotFound,
-        ),
-        (499, "CANCELLED", "m", json!([]), C::Timeout),
-        (503, "UNAVAILABLE", "m", json!([]), C::Overloaded),
-        (504, "DEADLINE_EXCEEDED", "m", json!([]), C::Timeout),
-        (
-            400,
-            "INVALID_ARGUMENT",
-            "The input token count (9) exceeds the maximum number of tokens allowed (8).",
-            json!([]),
-            C::ContextOverflow,
-        ),
-    ] {
+    for (status, kind, message, details, wanted) in google_cases() {
         assert_eq!(
             class(status, &google(kind, message, details)),
             wanted,
             "{status} {kind} {message}"
         );
     }
+}
+
+fn google_cases() -> Vec<(u16, &'static str, &'static str, Value, C)> {
+    let quota = |id: &str| json!([{"violations": [{"quotaId": id}]}]);
+    let reason = |reason: &str| json!([{"reason": reason}]);
+    let none = || json!([]);
+    vec![
+        (
+            429,
+            EXHAUSTED,
+            "m",
+            quota("GenerateRequestsPerDayPerProject"),
+            C::QuotaExhausted,
+        ),
+        (
+            429,
+            EXHAUSTED,
+            "Quota exceeded, limit: 0, model: x",
+            none(),
+            C::QuotaExhausted,
+        ),
+        (
+            429,
+            EXHAUSTED,
+            "m",
+            quota("GenerateRequestsPerMinute"),
+            C::RateLimited,
+        ),
+        (429, EXHAUSTED, "m", reason("QUOTA_EXHAUSTED"), C::QuotaExhausted),
+        (
+            429,
+            EXHAUSTED,
+            "m",
+            reason("MODEL_CAPACITY_EXHAUSTED"),
+            C::Overloaded,
+        ),
+        (
+            400,
+            "FAILED_PRECONDITION",
+            "User location is not supported for the API use.",
+            none(),
+            C::UpstreamBilling,
+        ),
+        (
+            400,
+            "FAILED_PRECONDITION",
+            "Please enable billing.",
+            none(),
+            C::UpstreamBilling,
+        ),
+        (
+            400,
+            ARGUMENT,
+            "API key not valid.",
+            reason("API_KEY_INVALID"),
+            C::UpstreamAuth,
+        ),
+        (
+            403,
+            "PERMISSION_DENIED",
+            "m",
+            reason("SERVICE_DISABLED"),
+            C::UpstreamAuth,
+        ),
+        (
+            403,
+            "PERMISSION_DENIED",
+            "m",
+            reason("BILLING_DISABLED"),
+            C::UpstreamBilling,
+        ),
+        (
+            404,
+            "NOT_FOUND",
+            "models/x is not found",
+            none(),
+            C::ModelNotFound,
+        ),
+        (499, "CANCELLED", "m", none(), C::Timeout),
+        (503, "UNAVAILABLE", "m", none(), C::Overloaded),
+        (504, "DEADLINE_EXCEEDED", "m", none(), C::Timeout),
+        (
+            400,
+            ARGUMENT,
+            "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+            none(),
+            C::ContextOverflow,
+        ),
+    ]
 }
 
 #[test]

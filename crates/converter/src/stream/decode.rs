@@ -8,7 +8,7 @@ mod responses;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::format::Format;
-use crate::json::{Read, Reader};
+use crate::json::{Kind, Read, Reader};
 use crate::stream::event::Sink;
 
 /// Turns the events of one upstream stream into hub events.
@@ -142,7 +142,11 @@ struct Whole(Option<u64>);
 
 impl<'a> Read<'a> for Whole {
     fn read(reader: &mut Reader<'a>) -> Result<Self, crate::Error> {
-        let raw = reader.raw()?.get();
+        if reader.kind() != Kind::Number {
+            let text = reader.raw()?.get();
+            return Ok(Whole(text.trim_matches('"').parse().ok()));
+        }
+        let raw = reader.number()?.get();
         let digits = raw.split(['.', 'e', 'E']).next().unwrap_or_default();
         Ok(Whole(digits.parse().ok().filter(|_| !raw.contains(['e', 'E']))))
     }

@@ -100,7 +100,7 @@ impl Decoder {
         let Some(choice) = choices.get_mut(at) else { return };
         choice.delta(
             wire.delta.unwrap_or_default(),
-            chat_logprobs(wire.logprobs),
+            chat_logprobs(wire.logprobs.map(|logprobs| *logprobs)),
             next,
             sink,
         );
@@ -156,7 +156,7 @@ impl ChoiceState {
         if let Some(function) = delta.function_call {
             let call = ToolCall {
                 index: Some(super::Whole(Some(0))),
-                function: Some(function),
+                function: Some(*function),
                 ..ToolCall::default()
             };
             self.call(call, next, sink);

@@ -37,7 +37,7 @@ event! {
         /// Why it ended.
         pub(super) finish_reason: Cow<'a, str> = "finish_reason",
         /// Log probabilities.
-        pub(super) logprobs: ChatLogprobs<'a> = "logprobs",
+        pub(super) logprobs: Box<ChatLogprobs<'a>> = "logprobs",
         /// Usage, where some servers put it.
         pub(super) usage: Raw<'a> = "usage",
     }
@@ -53,9 +53,9 @@ event! {
         /// Reasoning in pieces, with state.
         pub(super) reasoning_details: Vec<Detail<'a>> = "reasoning_details",
         /// Calls.
-        pub(super) tool_calls: Few<ToolCall<'a>> = "tool_calls",
+        pub(super) tool_calls: Vec<ToolCall<'a>> = "tool_calls",
         /// Call, old form.
-        pub(super) function_call: Function<'a> = "function_call",
+        pub(super) function_call: Box<Function<'a>> = "function_call",
         /// Citations.
         pub(super) annotations: Vec<Annotation<'a>> = "annotations",
         /// Google's signature.
