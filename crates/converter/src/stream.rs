@@ -7,8 +7,14 @@ mod converter;
 pub mod decode;
 pub mod encode;
 pub mod event;
+mod json_scan;
 mod normalise;
+mod position;
+#[cfg(test)]
+mod properties;
 mod relay;
+mod replay;
+mod surrogates;
 mod unwrap;
 
 pub use converter::Converter;

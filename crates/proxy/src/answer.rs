@@ -150,6 +150,7 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
         None => Stream::Relay(Box::new(Relay::new(RelayOptions {
             format: exchange.format,
             hide_usage: answered.hide_usage,
+            rename: false,
             array: exchange.array,
             model: exchange.model.to_owned(),
             request_id: exchange.id.bare().to_owned(),

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use ai_api_converter::failure::from_upstream;
-use ai_api_converter::scan::Scan;
+use ai_api_converter::scan::{Scan, scan};
 use ai_api_converter::{
-    Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request,
+    Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request, scrub,
 };
 use bytes::Bytes;
+use http::HeaderValue;
 use opm_config::Channel;
 use opm_core::RequestId;
 use opm_routing::{Candidate, Stage};
@@ -130,7 +131,13 @@ impl Exchange<'_> {
             endpoint: endpoint.as_deref(),
             credential,
         };
-        let request = outgoing.request(Some(client), body);
+        let mut request = outgoing.request(Some(client), body);
+        let betas = conversion.iter().flat_map(|(_, report)| &report.betas);
+        for beta in betas {
+            request
+                .headers
+                .append("anthropic-beta", HeaderValue::from_static(beta));
+        }
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
         let deadline = self.deadline(channel);
         let sent = Instant::now();
@@ -193,16 +200,24 @@ impl Exchange<'_> {
         candidate: &Candidate,
         same: bool,
     ) -> Result<(Bytes, Option<(Context, Report)>), Missed> {
-        let sealed = same
-            && self.endpoint.is_none()
-            && memchr::memmem::find(self.body, ai_api_converter::seal::MARK.as_bytes()).is_some();
-        if same && !sealed {
+        if same {
             let ask = self.stream && self.format == Format::Chat && self.endpoint.is_none();
             let model = if self.path_model {
                 self.scan.model.as_deref().unwrap_or_default()
             } else {
                 &candidate.model
             };
+            // State of another vendor that the client still carries is cut out; the rest of the bytes stay.
+            let scrubbed = match self.endpoint {
+                None => scrub(self.body, self.format, channel.domain(), None),
+                Some(_) => None,
+            };
+            if let Some(scrubbed) = scrubbed {
+                let body = Bytes::from(scrubbed.body);
+                if let Ok(scan) = scan(&body) {
+                    return Ok((body::relayed(&body, &scan, model, ask), None));
+                }
+            }
             return Ok((body::relayed(self.body, self.scan, model, ask), None));
         }
         let source = Source {
@@ -226,8 +241,7 @@ impl Exchange<'_> {
         // What this channel's format cannot carry, a channel of the client's own format could.
         let converted = convert_request(self.body, &source, &target, &options)
             .map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
-        let conversion = (!same).then_some((converted.context, converted.report));
-        Ok((converted.body.into(), conversion))
+        Ok((converted.body.into(), Some((converted.context, converted.report))))
     }
 }
 
