@@ -81,7 +81,7 @@ impl Control for Controls {
                 .and_then(|format| format.parse().ok())
                 .unwrap_or(Format::Chat),
             key: found,
-            same_format: false,
+            offer: opm_routing::Offer::Generation,
             header: &header,
             sticky: None,
             domain: None,

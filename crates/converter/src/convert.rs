@@ -95,11 +95,11 @@ fn relay(
             scrubbed.body
         }
     };
-    let place = scan(&body)?.model_at;
-    if let Some(place) = place {
-        let mut name = Vec::with_capacity(target.model.len() + 2);
-        Writer::new(&mut name).str(target.model);
-        body.splice(place, name);
+    let mut name = Vec::with_capacity(target.model.len() + 2);
+    Writer::new(&mut name).str(target.model);
+    // From behind, so that the places in front keep theirs.
+    for place in scan(&body)?.model_at.into_iter().rev() {
+        body.splice(place, name.iter().copied());
     }
     // What no decoder knows is not our business here; the way back needs little of it.
     let request = decode::request(text, source).unwrap_or_default();

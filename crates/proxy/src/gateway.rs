@@ -9,7 +9,7 @@ use ai_api_converter::{Failure, FailureClass, Format};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
-use opm_routing::{Live, Millis, NoRoute, Plan, UnderWay, Wanted, World, plan};
+use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
 use opm_telemetry::Metrics;
 use rand::Rng as _;
 
@@ -150,7 +150,10 @@ impl Gateway {
             Err(Unrecognized::NotFound(hint)) if client.method() == "POST" => {
                 return self.by_shape(client, id, snapshot, hint, record).await;
             }
-            Err(error) => return Err(Some(unrecognized(&error))),
+            Err(error) => {
+                record.format = Some(list_shape(client, error.hint()));
+                return Err(Some(unrecognized(&error)));
+            }
         };
         record.api = api.name();
         let shape = match &api {
@@ -284,19 +287,15 @@ impl Gateway {
         );
         let found = self.plan(client, snapshot, &wish, &model, caller, talk, bytes, record);
         self.metrics.stage("route", started.elapsed());
-        if let (Err(NoRoute::OtherApi), true) = (&found, wish.endpoint.is_some_and(is_counting)) {
+        if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
             return own(client, id, wish.format, record).count(bytes).await;
         }
-        let (mut plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
-        if wish.endpoint.is_some() {
-            let candidates = plan.candidates.iter_mut();
-            candidates.for_each(|candidate| candidate.format = wish.format);
-        }
+        let (plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
         let exchange = Exchange {
             id,
             format: wish.format,
             model: &model,
-            path_model: wish.model.is_some(),
+            path_model: wish.format == Format::Gemini && wish.model.is_some(),
             stream: wish.endpoint.is_none()
                 && (wish.stream || (wish.format != Format::Gemini && scan.stream)),
             array: wish.array,
@@ -343,7 +342,7 @@ impl Gateway {
             model,
             format: wish.format,
             key: caller.key,
-            same_format: wish.endpoint.is_some(),
+            offer: wish.endpoint.map_or(Offer::Generation, offer),
             header: &|name| client.header(name),
             sticky: known.as_deref(),
             domain: ai_api_converter::seal::first_domain(body),
@@ -417,12 +416,13 @@ fn asks_for_sse(client: &Client) -> bool {
     alt.as_deref() == Some("sse")
 }
 
-/// The public model name: from the path, else from the body.
+/// The public model name. Gemini's stands in the path; elsewhere (Azure) the path only speaks where the body does not.
 fn model_of(wish: &Wish, scan: &ai_api_converter::scan::Scan<'_>) -> Result<String, Refused> {
-    let model = wish
-        .model
-        .clone()
-        .or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
+    let body = scan.model.clone().map(std::borrow::Cow::into_owned);
+    let model = match wish.format {
+        Format::Gemini => wish.model.clone().or(body),
+        Format::Chat | Format::Responses | Format::Messages => body.or_else(|| wish.model.clone()),
+    };
     model.filter(|model| !model.is_empty()).ok_or_else(|| {
         let failure = Failure::new(FailureClass::InvalidRequest, "/model: `model` is required");
         Some(Failure {
@@ -432,12 +432,15 @@ fn model_of(wish: &Wish, scan: &ai_api_converter::scan::Scan<'_>) -> Result<Stri
     })
 }
 
-/// Is this one of the three counting endpoints?
-fn is_counting(endpoint: &str) -> bool {
-    matches!(
-        endpoint,
-        "messages/count_tokens" | "responses/input_tokens" | "models/{model}:countTokens"
-    )
+/// What an endpoint needs of a channel.
+pub(crate) fn offer(endpoint: &str) -> Offer {
+    match endpoint {
+        "messages/count_tokens" | "responses/input_tokens" | "models/{model}:countTokens" => Offer::Counting,
+        "embeddings" | "models/{model}:embedContent" | "models/{model}:batchEmbedContents" => {
+            Offer::Embeddings
+        }
+        _ => Offer::SameFormat,
+    }
 }
 
 /// The upstream path of a pass-through endpoint.
