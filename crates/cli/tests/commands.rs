@@ -154,6 +154,13 @@ fn key_commands_say_what_is_wrong_and_what_to_do() {
         err(&broken)
     );
     let place = Place::stored();
+    let output = place.run(&["keys", "list"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        err(&output).contains("there is no store at /"),
+        "{}",
+        err(&output)
+    );
     place.json(&["keys", "create", "--name", "team-a"]);
     for (args, text) in [
         (
