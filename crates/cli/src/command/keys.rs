@@ -119,8 +119,9 @@ impl Opened {
             return Ok(key);
         }
         let keys = self.store.keys().await?;
-        let by_name = |key: &&StoredKey| key.name == given && key.revoked_at.is_none();
-        if let Some(key) = keys.iter().find(by_name) {
+        // Of several keys of this name the last one, but one that is not revoked before all others.
+        let by_name = keys.iter().filter(|key| key.name == given);
+        if let Some(key) = by_name.max_by_key(|key| key.revoked_at.is_none()) {
             return Ok(key.clone());
         }
         let known: Vec<&str> = keys
