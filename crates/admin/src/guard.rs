@@ -197,11 +197,7 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 fn dress(response: Response) -> Response {
-    let mut response = if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        method_not_allowed(&response)
-    } else {
-        response
-    };
+    let mut response = worded(response);
     for (name, value) in HEADERS {
         let name = HeaderName::from_static(name);
         response
@@ -211,20 +207,25 @@ fn dress(response: Response) -> Response {
     response
 }
 
-fn method_not_allowed(bare: &Response) -> Response {
-    let refusal = Refusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "this path does not know this method",
-    );
-    let allowed = bare.headers().get(header::ALLOW).cloned();
-    let known = allowed
-        .as_ref()
-        .and_then(|allowed| allowed.to_str().ok())
-        .unwrap_or_default();
-    let mut response = refusal.help(format!("use {known}")).into_response();
-    if let Some(allowed) = allowed {
-        response.headers_mut().insert(header::ALLOW, allowed);
+/// Errors of the framework in our own form: theirs are bare texts that may repeat what was sent.
+fn worded(bare: Response) -> Response {
+    let status = bare.status();
+    let ours =
+        bare.headers().get(header::CONTENT_TYPE) == Some(&HeaderValue::from_static("application/json"));
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return bare;
     }
-    response
+    // The router adds the header `allow` to a 405 after this.
+    let refusal = if status == StatusCode::METHOD_NOT_ALLOWED {
+        Refusal::new(
+            status,
+            "method_not_allowed",
+            "this path does not know this method",
+        )
+        .help("the header `allow` names those it knows")
+    } else {
+        Refusal::new(status, "unreadable", "the path or the query cannot be read")
+            .help("GET /api/v1/openapi.json describes what there is")
+    };
+    refusal.into_response()
 }

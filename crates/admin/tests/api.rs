@@ -1,6 +1,11 @@
 //! The admin API, driven through its router with a fake gateway and a store in memory.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may"
+)]
 
 #[path = "api/access.rs"]
 mod access;

@@ -42,7 +42,8 @@ struct Opened {
     location: Location,
 }
 
-async fn open(named: Option<&Path>) -> anyhow::Result<Opened> {
+/// Opens it; only where a key is to be made may it be a new one.
+async fn open(named: Option<&Path>, may_make: bool) -> anyhow::Result<Opened> {
     let (config, file) = configuration(named)?;
     let Some(url) = &config.storage else {
         let text = format!(
@@ -56,12 +57,30 @@ async fn open(named: Option<&Path>) -> anyhow::Result<Opened> {
         let text = "the store lives in the memory of the gateway: use its admin API, or name a file: `storage: { url: \"sqlite:./opm.db\" }`";
         return Err(NotConfigured(text.to_owned()).into());
     }
+    check_file(&location, may_make)?;
     let store = opm_store::open(url).await?;
     Ok(Opened {
         config,
         store,
         location,
     })
+}
+
+/// A store that is not there is mostly the gateway's, looked for in another folder.
+fn check_file(location: &Location, may_make: bool) -> anyhow::Result<()> {
+    let missing = |path: &&Path| !path.try_exists().unwrap_or(true);
+    let Some(path) = location.file().filter(missing) else {
+        return Ok(());
+    };
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = shown.display();
+    if !may_make {
+        bail!(
+            "there is no store at {shown}: call this in the folder where the gateway runs, or name the file by its whole path"
+        );
+    }
+    eprintln!("opm: making a new store at {shown}");
+    Ok(())
 }
 
 impl Opened {
@@ -100,8 +119,9 @@ impl Opened {
             return Ok(key);
         }
         let keys = self.store.keys().await?;
-        let by_name = |key: &&StoredKey| key.name == given && key.revoked_at.is_none();
-        if let Some(key) = keys.iter().find(by_name) {
+        // Of several keys of this name the last one, but one that is not revoked before all others.
+        let by_name = keys.iter().filter(|key| key.name == given);
+        if let Some(key) = by_name.max_by_key(|key| key.revoked_at.is_none()) {
             return Ok(key.clone());
         }
         let known: Vec<&str> = keys
@@ -122,7 +142,7 @@ fn now() -> i64 {
 }
 
 async fn create(args: &Create) -> anyhow::Result<()> {
-    let opened = open(args.scope.config.as_deref()).await?;
+    let opened = open(args.scope.config.as_deref(), true).await?;
     let wish = KeyWish {
         name: args.name.clone(),
         channels: (!args.channels.is_empty()).then(|| args.channels.clone()),
@@ -161,7 +181,7 @@ fn show_issued(issued: &IssuedKey, format: Output) -> anyhow::Result<()> {
 }
 
 async fn list(scope: &Scope) -> anyhow::Result<()> {
-    let opened = open(scope.config.as_deref()).await?;
+    let opened = open(scope.config.as_deref(), false).await?;
     let (keys, now) = (opened.store.keys().await?, now());
     opened.store.close().await;
     let keys: Vec<ClientKeyView> = keys.into_iter().map(|key| ClientKeyView::new(key, now)).collect();
@@ -202,7 +222,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
 }
 
 async fn show(args: &One) -> anyhow::Result<()> {
-    let opened = open(args.scope.config.as_deref()).await?;
+    let opened = open(args.scope.config.as_deref(), false).await?;
     let key = opened.find(&args.id).await?;
     opened.store.close().await;
     show_key(ClientKeyView::new(key, now()), args.scope.format)
@@ -237,7 +257,7 @@ fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
 }
 
 async fn revoke(args: &One) -> anyhow::Result<()> {
-    let opened = open(args.scope.config.as_deref()).await?;
+    let opened = open(args.scope.config.as_deref(), false).await?;
     let key = opened.find(&args.id).await?;
     let key = desk(&opened).revoke(&key.id).await?;
     opened.store.close().await;
@@ -252,7 +272,7 @@ async fn revoke(args: &One) -> anyhow::Result<()> {
 }
 
 async fn rotate(args: &One) -> anyhow::Result<()> {
-    let opened = open(args.scope.config.as_deref()).await?;
+    let opened = open(args.scope.config.as_deref(), false).await?;
     let key = opened.find(&args.id).await?;
     let secrets = opened.secrets().await?;
     let issued = desk(&opened).rotate(&secrets.pepper, &key.id).await?;
