@@ -321,8 +321,11 @@ impl<'d> Dispatch<'d> {
     }
 }
 
-/// Notes a key as tried; true if the channel has one that was not.
+/// Notes a key as tried, if the channel has another one; the only key may be tried again.
 fn has_other(channel: &Channel, tried: &mut Vec<usize>, key: usize) -> bool {
-    tried.push(key);
-    tried.len() < channel.keys.len()
+    let other = tried.len() + 1 < channel.keys.len();
+    if other {
+        tried.push(key);
+    }
+    other
 }

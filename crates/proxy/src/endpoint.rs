@@ -158,14 +158,7 @@ async fn give(
     answer: &Answer,
     record: &mut Record,
 ) {
-    report.dropped.extend(
-        answer
-            .dropped
-            .iter()
-            .cloned()
-            .map(Cow::into_owned)
-            .map(Cow::Owned),
-    );
+    report.dropped.extend(answer.dropped.iter().cloned());
     let id = exchange.id.as_str();
     let mut headers = vec![
         (reply::id_header(exchange.format), id.to_owned()),

@@ -154,7 +154,8 @@ pub struct RoutesDefinition {
 pub struct PastRequest {
     /// Id of the request, as in the header `x-request-id`.
     pub request_id: String,
-    /// Its way.
+    /// Its way, in the members of a planned one.
+    #[serde(flatten)]
     pub explanation: Explanation,
 }
 
