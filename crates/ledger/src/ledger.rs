@@ -1,0 +1,96 @@
+//! The ledger as the gateway sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::directory::{Directory, OpenError};
+use crate::entry::{Entry, Start};
+use crate::feeder::Feeder;
+use crate::keeper::Keeper;
+use crate::log::{Health, Log, Ticket};
+use crate::options::{Options, Sync};
+use crate::record::{Kind, encode};
+use crate::recovery::{Recovered, read_all};
+use crate::writer::Writer;
+
+/// The durable record of requests. Cheap to clone; when the last clone goes, the last records are synced.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    log: Arc<Log>,
+    _keeper: Arc<Keeper>,
+}
+
+impl Ledger {
+    /// Opens the ledger in a directory, makes it if it is not there, and recovers what a crash left behind.
+    ///
+    /// Reads the whole log, which takes seconds per GiB: not to be called on a thread of an async runtime.
+    ///
+    /// # Errors
+    /// Another process uses the directory, or the file system refuses.
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<(Ledger, Recovered), OpenError> {
+        let path = directory.as_ref();
+        let directory = Directory::lock(path)?;
+        let failed = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let (recovered, bytes) = read_all(&directory).map_err(failed)?;
+        let (writer, added) = first_segment(&directory, &options, &recovered).map_err(failed)?;
+        let log = Arc::new(Log::new(directory, options, writer, bytes + added));
+        let keeper = Keeper::start(log.clone()).map_err(failed)?;
+        let ledger = Ledger {
+            log,
+            _keeper: Arc::new(keeper),
+        };
+        Ok((ledger, recovered))
+    }
+
+    /// A request begins: to be called before it is sent to a channel.
+    pub fn start(&self, start: Start) -> Entry {
+        Entry::new(self.log.clone(), start)
+    }
+
+    /// Brings settled rows to the store. One feeder per ledger.
+    #[must_use]
+    pub fn feeder(&self) -> Feeder {
+        Feeder::new(self.log.clone())
+    }
+
+    /// Waits until a record is safe against a power loss, if the ledger promises that for each record
+    /// ([`Sync::Always`]); else returns at once. False if the record is not as safe as promised.
+    pub async fn durable(&self, ticket: Ticket) -> bool {
+        match self.log.options.sync {
+            Sync::Every(_) => ticket.is_written(),
+            Sync::Always => self.log.durable(ticket).await,
+        }
+    }
+
+    /// False if requests should be refused, because they could not be recorded and the options say so.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        self.log.is_accepting()
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.log.health()
+    }
+}
+
+/// Every opening begins a new segment, with the ends of what crashed.
+fn first_segment(
+    directory: &Directory,
+    options: &Options,
+    recovered: &Recovered,
+) -> std::io::Result<(Writer, u64)> {
+    let newest = directory.segments()?.last().map_or(0, |(number, _)| *number);
+    let number = newest.max(directory.cursor().segment) + 1;
+    let mut writer = Writer::new(options.io.create(&directory.segment(number))?, number);
+    for row in &recovered.crashed {
+        writer.append(&encode(Kind::End, row))?;
+    }
+    writer.file.sync()?;
+    let added = writer.at.offset;
+    Ok((writer, added))
+}
