@@ -6,13 +6,15 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::directory::Position;
 use crate::log::Log;
 use crate::reader::SegmentReader;
 use crate::record::{Event, Kind, encode};
+use crate::recovery::Recovered;
 use crate::row::Settled;
+use crate::slot;
 
 /// Rows in one batch: more per transaction make SQLite no faster (measured: product.md 2e of the design).
 const BATCH: usize = 100;
@@ -20,6 +22,8 @@ const BATCH: usize = 100;
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Longest pause while the store is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// How often the slots of processes that have gone are looked for.
+const TAKE_OVER: Duration = Duration::from_secs(10);
 /// How long the last batches may take when the gateway stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -80,9 +84,28 @@ impl Feeder {
     }
 
     async fn feed_for_ever(&mut self, sink: &impl Sink) {
+        let mut taken_over = Instant::now();
         loop {
             self.feed_all(sink).await;
             sleep(INTERVAL).await;
+            if taken_over.elapsed() >= TAKE_OVER {
+                taken_over = Instant::now();
+                self.take_over().await;
+            }
+        }
+    }
+
+    /// What a process that has gone since left behind.
+    async fn take_over(&self) {
+        let log = self.log.clone();
+        let taken = tokio::task::spawn_blocking(move || slot::take_over(&log)).await;
+        match taken.map_err(io::Error::other).flatten() {
+            Ok(recovered) if recovered == Recovered::default() => {}
+            Ok(recovered) => {
+                let (rows, crashed) = (recovered.unfed, recovered.crashed.len());
+                tracing::info!(rows, crashed, "took over the ledger of a process that has gone");
+            }
+            Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::log::{Health, Log, Ticket};
 use crate::options::{Options, Sync};
 use crate::record::{Kind, encode};
 use crate::recovery::{Recovered, read_all};
+use crate::slot;
 use crate::writer::Writer;
 
 /// The durable record of requests. Cheap to clone; when the last clone goes, the last records are synced.
@@ -21,22 +22,28 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in a directory, makes it if it is not there, and recovers what a crash left behind.
+    /// Opens the ledger under a directory, makes it if it is not there, and recovers what a crash left behind. Processes
+    /// that use the same directory at the same time, as in an upgrade, each have a subdirectory of their own in it.
     ///
     /// Reads the whole log, which takes seconds per GiB: not to be called on a thread of an async runtime.
     ///
     /// # Errors
-    /// Another process uses the directory, or the file system refuses.
+    /// Too many processes use the directory, or the file system refuses.
     pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<(Ledger, Recovered), OpenError> {
-        let path = directory.as_ref();
-        let directory = Directory::lock(path)?;
+        let directory = slot::take(directory.as_ref())?;
+        let path = directory.path().to_owned();
         let failed = |source| OpenError::Io {
-            path: path.to_owned(),
+            path: path.clone(),
             source,
         };
-        let (recovered, bytes) = read_all(&directory).map_err(failed)?;
+        let (mut recovered, bytes) = read_all(&directory).map_err(failed)?;
         let (writer, added) = first_segment(&directory, &options, &recovered).map_err(failed)?;
         let log = Arc::new(Log::new(directory, options, writer, bytes + added));
+        match slot::take_over(&log) {
+            Ok(more) => recovered.add(more),
+            // The feeder tries again; it is no reason not to serve.
+            Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
+        }
         let keeper = Keeper::start(log.clone()).map_err(failed)?;
         let ledger = Ledger {
             log,

@@ -13,7 +13,8 @@
 //! engine: the store is.
 //!
 //! Where to start reading: [`Entry`] is what a request holds; `record.rs` is the format of the log; `log.rs` appends,
-//! `keeper.rs` syncs, `recovery.rs` reads it back, `feeder.rs` brings it to the store. [`Prices`] turns usage into money.
+//! `keeper.rs` syncs, `recovery.rs` reads it back, `slot.rs` lets several
+//! processes share a directory, `feeder.rs` brings it to the store. [`Prices`] turns usage into money.
 
 mod directory;
 mod entry;
@@ -30,6 +31,7 @@ mod reader;
 pub mod record;
 mod recovery;
 mod row;
+mod slot;
 mod varint;
 mod writer;
 

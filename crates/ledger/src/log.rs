@@ -154,6 +154,16 @@ impl Log {
         Ticket(0)
     }
 
+    /// Records a row, or says why not: for what can be done again later.
+    pub(crate) fn append_surely(&self, kind: Kind, row: &Row) -> io::Result<()> {
+        let used = self.bytes.load(Relaxed);
+        if self.failing.load(Relaxed) || !has_room(Kind::Start, used, self.options.max_bytes) {
+            return Err(io::Error::other("the ledger has no room or its disk fails"));
+        }
+        let mut writer = self.writer.lock();
+        self.write(&mut writer, &encode(kind, row)).map(|_| ())
+    }
+
     /// The file, unless the disk refuses records or hangs in one.
     fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
         if self.failing.load(Relaxed) {
@@ -293,6 +303,12 @@ impl Log {
             }
             Err(error) => self.sync_failed(&error, appended),
         }
+    }
+
+    /// As [`Log::sync`], with the result.
+    pub(crate) fn sync_now(&self) -> io::Result<()> {
+        let file = self.writer.lock().file.clone();
+        file.sync()
     }
 
     /// The kernel reports a failed sync once and may have given up the pages: what was written until now stays unsure,

@@ -24,6 +24,17 @@ pub struct Recovered {
     pub unreadable: u64,
 }
 
+impl Recovered {
+    /// Adds what was found elsewhere.
+    pub(crate) fn add(&mut self, other: Recovered) {
+        self.crashed.extend(other.crashed);
+        self.unfed += other.unfed;
+        self.torn_bytes += other.torn_bytes;
+        self.corrupt_bytes += other.corrupt_bytes;
+        self.unreadable += other.unreadable;
+    }
+}
+
 /// Reads all segments; `crashed` is yet to be written. Returns also their size.
 pub(crate) fn read_all(directory: &Directory) -> io::Result<(Recovered, u64)> {
     let mut recovered = Recovered::default();

@@ -5,7 +5,7 @@ use opm_ledger::{Ledger, Options, Outcome, SinkError};
 use tempfile::tempdir;
 use tokio::sync::oneshot;
 
-use crate::fixture::{Store, block_on, ending, fed, open, request, segments, until};
+use crate::fixture::{Store, block_on, ending, fed, open, request, segments, slot, until};
 
 fn finish(ledger: &Ledger, from: usize, to: usize) {
     for number in from..to {
@@ -45,7 +45,7 @@ fn a_lost_cursor_means_that_rows_are_fed_again_and_none_is_missing() {
     let (ledger, _) = open(dir.path());
     finish(&ledger, 0, 10);
     assert_eq!(fed(&ledger).len(), 10);
-    std::fs::remove_file(dir.path().join("cursor")).unwrap();
+    std::fs::remove_file(slot(dir.path()).join("cursor")).unwrap();
     assert_eq!(fed(&ledger).len(), 10);
 }
 
@@ -79,7 +79,7 @@ fn one_refused_row_does_not_hold_up_the_others_and_is_kept() {
     block_on(async { ledger.feeder().feed_all(&&store).await });
     assert_eq!(store.len(), 9);
     assert!(store.request("r4").is_none());
-    let kept = std::fs::read(dir.path().join("refused")).unwrap();
+    let kept = std::fs::read(slot(dir.path()).join("refused")).unwrap();
     assert!(kept.windows(2).any(|bytes| bytes == b"r4"));
     assert_eq!(fed(&ledger).len(), 0);
 }
@@ -96,7 +96,7 @@ fn segments_are_deleted_when_they_are_fed_but_not_while_a_request_needs_them() {
     let mut long = ledger.start(request("long"));
     let mut number = 0;
     let fill = |number: &mut usize, count: usize| {
-        while segments(dir.path()).last().unwrap().0 < dir.path().join(format!("{count:016}.segment")) {
+        while segments(dir.path()).last().unwrap().0 < slot(dir.path()).join(format!("{count:016}.segment")) {
             finish(&ledger, *number, *number + 10);
             *number += 10;
         }
@@ -104,7 +104,7 @@ fn segments_are_deleted_when_they_are_fed_but_not_while_a_request_needs_them() {
     fill(&mut number, 4);
     let store = fed(&ledger);
     assert!(store.request("long").is_none());
-    let first = dir.path().join(format!("{:016}.segment", 1));
+    let first = slot(dir.path()).join(format!("{:016}.segment", 1));
     assert!(
         first.exists(),
         "recovery would need the start of the long request"

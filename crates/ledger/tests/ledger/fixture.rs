@@ -1,14 +1,14 @@
 //! What the tests share: requests, endings, a store in memory, and waiting with a deadline.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use opm_core::{Format, Usage};
 use opm_ledger::{
-    Ending, Ledger, Metered, OpenError, Options, Outcome, PicoUsd, Recovered, Row, Settled, Sink, SinkError,
-    Start, Target,
+    Ending, Ledger, Metered, Options, Outcome, PicoUsd, Recovered, Row, Settled, Sink, SinkError, Start,
+    Target,
 };
 
 pub(crate) fn target(channel: &str) -> Target {
@@ -50,15 +50,8 @@ pub(crate) fn ending(outcome: Outcome) -> Ending {
     }
 }
 
-/// Opens a ledger again. Tests run beside one that starts processes: between fork and exec these hold all locks.
 pub(crate) fn open(dir: &Path) -> (Ledger, Recovered) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match Ledger::open(dir, Options::default()) {
-            Err(OpenError::Locked(_)) if Instant::now() < deadline => std::thread::yield_now(),
-            opened => return opened.unwrap(),
-        }
-    }
+    Ledger::open(dir, Options::default()).unwrap()
 }
 
 /// A store: rows by their key, and how often it was asked.
@@ -137,9 +130,14 @@ pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Names and sizes of the segments.
-pub(crate) fn segments(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
-    let files = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+/// Where the first process of a directory has its files.
+pub(crate) fn slot(dir: &Path) -> PathBuf {
+    dir.join("0")
+}
+
+/// Names and sizes of the segments of the first process.
+pub(crate) fn segments(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let files = std::fs::read_dir(slot(dir)).unwrap().map(Result::unwrap);
     let mut found: Vec<_> = files
         .filter(|file| {
             file.path()

@@ -3,10 +3,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use opm_ledger::record::{Kind, encode};
-use opm_ledger::{Billed, Ending, Ledger, OpenError, Options, Outcome, Row};
+use opm_ledger::{Billed, Ending, Ledger, Options, Outcome, Row};
 use tempfile::tempdir;
 
-use crate::fixture::{ending, fed, open, request, segments, target, usage};
+use crate::fixture::{ending, fed, open, request, segments, slot, target, usage};
 
 /// The ledger of a process that dies: entries are neither ended nor dropped.
 fn crash(dir: &Path, work: impl FnOnce(&Ledger)) {
@@ -186,13 +186,49 @@ fn records_of_a_later_version_are_kept() {
 }
 
 #[test]
-fn two_processes_never_share_a_ledger() {
+fn processes_never_share_a_log_and_their_number_is_bounded() {
     let dir = tempdir().unwrap();
-    let (_ledger, _) = open(dir.path());
-    let second = Ledger::open(dir.path(), Options::default());
-    let error = second.unwrap_err();
-    assert!(matches!(error, OpenError::Locked(_)));
+    let ledgers: Vec<Ledger> = (0..16).map(|_| open(dir.path()).0).collect();
+    for (number, ledger) in ledgers.iter().enumerate() {
+        ledger
+            .start(request(&format!("r{number}")))
+            .end(ending(Outcome::Finished));
+    }
+    for (number, ledger) in ledgers.iter().enumerate() {
+        let store = fed(ledger);
+        assert!(store.len() == 1 && store.request_exists(number));
+    }
+    let error = Ledger::open(dir.path(), Options::default()).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
+}
+
+#[test]
+fn the_next_process_takes_over_what_another_left_behind() {
+    let dir = tempdir().unwrap();
+    let (old, _) = open(dir.path());
+    old.start(request("fed")).end(ending(Outcome::Finished));
+    assert_eq!(fed(&old).len(), 1);
+    let mut entry = old.start(request("finished"));
+    entry.attempt(ending(Outcome::Failed));
+    entry.end(ending(Outcome::Finished));
+    forget_running(dir.path(), old.start(request("running")));
+    let (new, recovered) = open(dir.path());
+    assert_eq!(recovered.unfed, 0, "the old process lives");
+    drop(old);
+    // The slot of the old one is free, the new one has another: as after an upgrade that went wrong.
+    let (third, recovered) = open(dir.path());
+    assert_eq!((recovered.unfed, recovered.crashed.len()), (3, 1), "its own slot");
+    drop((new, third));
+    std::fs::rename(slot(dir.path()), dir.path().join("7")).unwrap();
+    let (last, recovered) = open(dir.path());
+    assert_eq!((recovered.unfed, recovered.crashed.len()), (3, 0));
+    let store = fed(&last);
+    assert_eq!(store.len(), 3);
+    assert_eq!(store.request("finished").unwrap().attempt, 2);
+    assert_eq!(store.request("running").unwrap().outcome, Outcome::Crashed);
+    drop(last);
+    let (_, recovered) = open(dir.path());
+    assert_eq!(recovered.unfed, 0);
 }
 
 #[test]
@@ -209,10 +245,6 @@ fn an_entry_that_outlives_its_ledger_still_ends() {
     let (ledger, _) = open(dir.path());
     let entry = ledger.start(request("a"));
     drop(ledger);
-    assert!(matches!(
-        Ledger::open(dir.path(), Options::default()),
-        Err(OpenError::Locked(_))
-    ));
     entry.end(Ending {
         outcome: Outcome::Finished,
         ..Ending::default()

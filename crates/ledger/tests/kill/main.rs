@@ -1,4 +1,18 @@
 //! The process is killed at random moments under load; what it acknowledged is compared with what the next one finds.
+//!
+//! A test program of its own: a process that is being started holds, for a moment, the locks of all ledgers of the one
+//! that starts it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
+
+#[expect(dead_code, reason = "shared with the other tests, which need more of it")]
+#[path = "../ledger/fixture.rs"]
+mod fixture;
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
@@ -89,12 +103,12 @@ fn append_for_ever(directory: &str, round: &str) -> ! {
 }
 
 fn spawn(directory: &Path, round: u32) -> Child {
-    let this = format!(
-        "{}::nothing_acknowledged_is_lost_or_doubled_by_kill_9",
-        module_path!().rsplit("::").next().unwrap()
-    );
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &this, "--nocapture"])
+        .args([
+            "--exact",
+            "nothing_acknowledged_is_lost_or_doubled_by_kill_9",
+            "--nocapture",
+        ])
         .env(DIRECTORY, directory)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
