@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use opm_core::Format;
 
-use crate::log::{Log, Ticket};
+use crate::log::Log;
 use crate::metered::Metered;
 use crate::price::PicoUsd;
 use crate::record::Kind;
 use crate::row::{Billed, Outcome, Row};
+use crate::ticket::Ticket;
 
 /// A checkpoint is due after this time, milliseconds (promise P3).
 const CHECKPOINT_MS: u64 = 1000;
@@ -109,7 +110,7 @@ impl Entry {
         }
     }
 
-    /// The record of the start.
+    /// The record of the start, or of the last try: to be waited for before a channel is asked.
     #[must_use]
     pub fn started(&self) -> Ticket {
         self.start
@@ -121,14 +122,14 @@ impl Entry {
         &self.row
     }
 
-    /// Another try begins: to be called before it is sent.
+    /// Another try begins: to be called before it is sent. [`Entry::started`] has its record then.
     pub fn dispatch(&mut self, target: Target) {
         self.row.attempt += 1;
         self.row.channel = target.channel;
         self.row.upstream_model = target.upstream_model;
         self.row.upstream_format = target.format;
         self.attempt_closed = false;
-        self.write_checkpoint();
+        self.start = self.write_checkpoint();
     }
 
     /// The current try failed and another one may follow. Its cost is the provider's claim, not the client's.

@@ -7,11 +7,12 @@ use crate::directory::{Directory, OpenError};
 use crate::entry::{Entry, Start};
 use crate::feeder::Feeder;
 use crate::keeper::Keeper;
-use crate::log::{Health, Log, Ticket};
-use crate::options::{Options, Sync};
+use crate::log::{Health, Log};
+use crate::options::Options;
 use crate::record::{Kind, encode};
 use crate::recovery::{Recovered, read_all};
 use crate::slot;
+use crate::ticket::Ticket;
 use crate::writer::Writer;
 
 /// The durable record of requests. Cheap to clone; when the last clone goes, the last records are synced.
@@ -63,13 +64,12 @@ impl Ledger {
         Feeder::new(self.log.clone())
     }
 
-    /// Waits until a record is safe against a power loss, if the ledger promises that for each record
-    /// ([`Sync::Always`]); else returns at once. False if the record is not as safe as promised.
+    /// Waits, at most for a second, until a record is as safe as promised: in the log, and synced with [`Sync::Always`](crate::Sync::Always).
+    /// Without that it returns at once, unless another thread hangs in the disk. False if the record is not safe (yet): the
+    /// disk refuses it, or takes too long. To be asked for the start before a channel is, and for the end before the last
+    /// byte goes to the client; the answer may be ignored, where serving matters more than recording.
     pub async fn durable(&self, ticket: Ticket) -> bool {
-        match self.log.options.sync {
-            Sync::Every(_) => ticket.is_written(),
-            Sync::Always => self.log.durable(ticket).await,
-        }
+        self.log.durable(ticket).await
     }
 
     /// False if requests should be refused, because they could not be recorded and the options say so.

@@ -6,8 +6,8 @@
 //! - START is in the log before a channel is asked, END before the last byte goes to the client, CHECKPOINT every second
 //!   or 256 output tokens. They survive `kill -9`; against a power loss they are synced together every 100 ms, or each
 //!   ([`Sync::Always`]). What was running at a crash is settled as `crashed` at the next start.
-//! - The store gets every row at least once, in its own time. A request never waits for the store, and never longer than
-//!   100 ms for the file while another thread writes. What cannot be recorded is counted in [`Health`], never blocked on.
+//! - The store gets every row at least once, in its own time. A request never waits for the store. A thread never
+//!   waits longer than 10 ms for the file; a request that wants to be sure waits for its [`Ticket`], at most a second. What cannot be recorded is counted in [`Health`], never blocked on.
 //!
 //! What it is not: it does not decide prices for clients or limits, it holds no prompt and no secret, and it is no query
 //! engine: the store is.
@@ -32,6 +32,7 @@ pub mod record;
 mod recovery;
 mod row;
 mod slot;
+mod ticket;
 mod varint;
 mod writer;
 
@@ -40,10 +41,11 @@ pub use entry::{Ending, Entry, Start, Target};
 pub use feeder::{Feeder, Sink, SinkError};
 pub use io::{Disk, Io, Segment};
 pub use ledger::Ledger;
-pub use log::{Health, Ticket};
+pub use log::Health;
 pub use metered::{Metered, Source};
 pub use options::{Options, Sync, WhenFull, unix_ms};
 pub use price::{Class, Cost, Line, PicoUsd, Rate, Tier, Tokens};
 pub use prices::{Day, PriceError, Prices, Rule};
 pub use recovery::Recovered;
 pub use row::{Billed, Outcome, Row, Settled};
+pub use ticket::Ticket;

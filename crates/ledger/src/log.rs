@@ -2,7 +2,7 @@
 //!
 //! A record goes into the file by the thread that has it, one `write(2)`, so it survives the death of the process as
 //! soon as `append` returns. If the disk refuses it or another thread hangs in it, the record goes to a bounded backlog in
-//! memory: [`Ticket::is_written`] says so, and no request waits for more than [`PATIENCE`]. The backlog is written before
+//! memory: its ticket says so, and no thread waits for more than [`PATIENCE`]. The backlog is written before
 //! anything else, by the keeper thread while the disk refuses, by whoever comes next otherwise.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,31 +12,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
 
 use crate::directory::{Directory, Position};
 use crate::options::{Options, Sync, WhenFull};
 use crate::record::{Kind, encode};
 use crate::row::Row;
+use crate::ticket::{Place, Progress, Ticket};
 use crate::writer::Writer;
 
-/// How long a request waits for the file while another thread writes. A write takes microseconds, but its thread may have
-/// to wait for a processor. If the disk hangs, the first waits this long and the others then do not wait at all.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a thread waits for the file while another one writes. A write takes microseconds; its thread may have to wait
+/// for a processor or for the disk, and then this one has other requests to serve.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Records of the backlog that one request writes before its own; beyond that its own joins the backlog.
 const CATCH_UP: usize = 64;
-
-/// A record that was appended. Its number, in the order of the log; 0 if it is not in the log (yet).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub(crate) u64);
-
-impl Ticket {
-    /// True if the record is in the log: it survives the death of the process.
-    #[must_use]
-    pub fn is_written(self) -> bool {
-        self.0 > 0
-    }
-}
 
 /// How the ledger is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +59,8 @@ struct Counts {
 struct Backlog {
     records: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// Records that have ever waited.
+    taken: u64,
 }
 
 #[derive(Debug)]
@@ -93,9 +83,7 @@ pub(crate) struct Log {
     stalled: AtomicBool,
     /// The last sync failed.
     unsynced: AtomicBool,
-    /// Records up to this ticket met a failed sync.
-    unsure_until: AtomicU64,
-    synced: watch::Sender<u64>,
+    progress: Progress,
     keeper: Mutex<Option<std::thread::Thread>>,
 }
 
@@ -130,8 +118,7 @@ impl Log {
             failing: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
-            unsure_until: AtomicU64::new(0),
-            synced: watch::Sender::new(0),
+            progress: Progress::default(),
             keeper: Mutex::default(),
         }
     }
@@ -140,7 +127,7 @@ impl Log {
     pub(crate) fn append(&self, kind: Kind, row: &Row) -> Ticket {
         if !has_room(kind, self.bytes.load(Relaxed), self.options.max_bytes) {
             self.counts.dropped.fetch_add(1, Relaxed);
-            return Ticket(0);
+            return Ticket(Place::Dropped);
         }
         let record = encode(kind, row);
         if let Some(mut writer) = self.writer() {
@@ -150,8 +137,7 @@ impl Log {
                 Err(error) => self.write_failed(&error),
             }
         }
-        self.put_back(kind, record);
-        Ticket(0)
+        self.put_back(kind, record)
     }
 
     /// Records a row, or says why not: for what can be done again later.
@@ -208,6 +194,7 @@ impl Log {
             }
             backlog.bytes = backlog.bytes.saturating_sub(record.len());
             self.waiting.fetch_sub(1, Ordering::Release);
+            self.progress.set_worked_off(writer.appended);
         }
         Ok(false)
     }
@@ -216,7 +203,7 @@ impl Log {
         writer.append(record)?;
         self.end.store(pack(writer.at), Ordering::Release);
         self.bytes.fetch_add(record.len() as u64, Relaxed);
-        let ticket = Ticket(writer.appended);
+        let ticket = Ticket(Place::Written(writer.appended));
         if self.options.sync == Sync::Always {
             self.wake();
         }
@@ -231,19 +218,22 @@ impl Log {
         }
     }
 
-    fn put_back(&self, kind: Kind, record: Vec<u8>) {
+    fn put_back(&self, kind: Kind, record: Vec<u8>) -> Ticket {
         let mut backlog = self.backlog.lock();
         if !has_room(kind, backlog.bytes as u64, self.options.max_backlog_bytes as u64) {
             self.counts.dropped.fetch_add(1, Relaxed);
-            return;
+            return Ticket(Place::Dropped);
         }
         backlog.bytes += record.len();
         backlog.records.push_back(record);
+        backlog.taken += 1;
+        let place = Place::Waiting(backlog.taken);
         self.waiting.fetch_add(1, Ordering::Release);
         drop(backlog);
         if !self.failing.load(Relaxed) {
             self.wake();
         }
+        Ticket(place)
     }
 
     /// Writes the backlog as far as the disk takes it.
@@ -293,13 +283,13 @@ impl Log {
             let writer = self.writer.lock();
             (writer.file.clone(), writer.appended)
         };
-        if appended == *self.synced.borrow() {
+        if appended == self.progress.synced() {
             return;
         }
         match file.sync() {
             Ok(()) => {
                 self.unsynced.store(false, Relaxed);
-                self.synced.send_replace(appended);
+                self.progress.set_synced(appended);
             }
             Err(error) => self.sync_failed(&error, appended),
         }
@@ -311,25 +301,22 @@ impl Log {
         file.sync()
     }
 
-    /// The kernel reports a failed sync once and may have given up the pages: what was written until now stays unsure,
-    /// also after a later sync that works.
     fn sync_failed(&self, error: &io::Error, appended: u64) {
         self.counts.sync_errors.fetch_add(1, Relaxed);
-        self.unsure_until.fetch_max(appended, Relaxed);
+        self.progress.set_unsure(appended);
         if !self.unsynced.swap(true, Relaxed) {
             tracing::error!(%error, "the ledger cannot be synced; a power loss would lose its newest records");
         }
     }
 
-    /// Waits, at most for a second, until a record is safe against a power loss.
+    /// Waits until a record is as safe as promised; not while the disk refuses everything.
     pub(crate) async fn durable(&self, ticket: Ticket) -> bool {
-        let mut synced = self.synced.subscribe();
-        let reached = synced.wait_for(|synced| *synced >= ticket.0);
-        let in_time = matches!(
-            tokio::time::timeout(Duration::from_secs(1), reached).await,
-            Ok(Ok(_))
-        );
-        in_time && ticket.0 > self.unsure_until.load(Relaxed)
+        if !ticket.is_written() && self.failing.load(Relaxed) {
+            return false;
+        }
+        self.progress
+            .reach(ticket, self.options.sync == Sync::Always)
+            .await
     }
 
     /// Where the last whole record ends.

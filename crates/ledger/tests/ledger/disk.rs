@@ -177,9 +177,15 @@ fn a_disk_that_hangs_holds_up_one_request_and_no_other() {
     ledger.start(request("another")).end(ending(Outcome::Finished));
     assert!(began.elapsed() < Duration::from_millis(500));
     assert!(!stuck.is_finished());
+    let ticket = ledger.start(request("patient")).end(ending(Outcome::Finished));
+    assert!(
+        !ticket.is_written() && !block_on(ledger.durable(ticket)),
+        "after a second it gives up"
+    );
     *faults.hang.lock().unwrap() = false;
     faults.resumed.notify_all();
     stuck.join().unwrap();
+    assert!(block_on(ledger.durable(ticket)), "what waited is in the log now");
     until("the backlog is written", || ledger.health().backlog == 0);
     let store = fed(&ledger);
     assert!(store.request("stuck").is_some() && store.request("another").is_some());
