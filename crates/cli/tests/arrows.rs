@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("opm-config", &["ai-api-converter", "opm-core"]),
     ("opm-routing", &["ai-api-converter", "opm-config", "opm-core"]),
     ("opm-store", &["opm-core"]),
+    ("opm-ledger", &["opm-core"]),
     ("opm-telemetry", &["ai-api-converter", "opm-core"]),
     (
         "opm-proxy",

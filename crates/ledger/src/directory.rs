@@ -1,0 +1,157 @@
+//! The directory of a ledger: its lock, its segments, the cursor of the feeder.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+/// Why a ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the ledger in {0} is used by another process; give every instance a directory of its own")]
+    Locked(PathBuf),
+    /// The file system says no.
+    #[error("opening the ledger in {path}")]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// A place in the log: everything before it is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// A locked directory. The lock goes with the process, however it ends.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    _lock: File,
+    cursor: Mutex<()>,
+}
+
+const EXTENSION: &str = "segment";
+
+impl Directory {
+    pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false);
+        let lock = lock.open(path.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Directory {
+                path: path.to_owned(),
+                _lock: lock,
+                cursor: Mutex::new(()),
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn segment(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:016}.{EXTENSION}"))
+    }
+
+    /// Records that the store refused for good, in the format of a segment.
+    pub(crate) fn refused(&self) -> PathBuf {
+        self.path.join("refused")
+    }
+
+    /// Numbers and sizes of the segments, oldest first.
+    pub(crate) fn segments(&self) -> io::Result<Vec<(u64, u64)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = PathBuf::from(entry.file_name());
+            let is_segment = name.extension().is_some_and(|extension| extension == EXTENSION);
+            let number = name.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            if let Some(number) = number.filter(|_| is_segment) {
+                found.push((number, entry.metadata()?.len()));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Where the feeder is; the beginning if it never ran or its file cannot be read: feeding twice does no harm.
+    pub(crate) fn cursor(&self) -> Position {
+        let text = fs::read_to_string(self.path.join("cursor")).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(segment)), Some(Ok(offset))) => Position { segment, offset },
+            _ => Position::default(),
+        }
+    }
+
+    /// Moves the cursor forward, whole or not at all.
+    pub(crate) fn set_cursor(&self, at: Position) -> io::Result<()> {
+        let _alone = self.cursor.lock();
+        if at <= self.cursor() {
+            return Ok(());
+        }
+        let draft = self.path.join("cursor.new");
+        fs::write(&draft, format!("{} {}\n", at.segment, at.offset))?;
+        fs::rename(draft, self.path.join("cursor"))
+    }
+
+    /// Deletes segments before `first`, oldest first; returns the bytes. Stops at the first that cannot be deleted, so
+    /// that never the end of a request goes before its start.
+    pub(crate) fn delete_before(&self, first: u64) -> io::Result<u64> {
+        let mut freed = 0;
+        for (number, bytes) in self.segments()? {
+            if number >= first {
+                break;
+            }
+            match fs::remove_file(self.segment(number)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => freed += bytes,
+            }
+        }
+        Ok(freed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Directory::lock(dir.path()).unwrap();
+        assert!(matches!(Directory::lock(dir.path()), Err(OpenError::Locked(_))));
+        drop(first);
+        Directory::lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_cursor_comes_back_and_a_broken_one_is_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::lock(dir.path()).unwrap();
+        assert_eq!(directory.cursor(), Position::default());
+        let at = Position {
+            segment: 3,
+            offset: 77,
+        };
+        directory.set_cursor(at).unwrap();
+        assert_eq!(directory.cursor(), at);
+        fs::write(dir.path().join("cursor"), "3 x").unwrap();
+        assert_eq!(directory.cursor(), Position::default());
+    }
+}

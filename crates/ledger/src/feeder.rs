@@ -1,0 +1,267 @@
+//! Brings settled rows from the log to the store, at least once each. Requests never wait for it.
+
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::directory::Position;
+use crate::log::Log;
+use crate::reader::SegmentReader;
+use crate::record::{Event, Kind, encode};
+use crate::recovery::Recovered;
+use crate::row::Settled;
+use crate::slot;
+
+/// Rows in one batch: more per transaction make SQLite no faster (measured: product.md 2e of the design).
+const BATCH: usize = 100;
+/// How long a row waits for company.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// Longest pause while the store is away.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// How often the slots of processes that have gone are looked for.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+/// How long the last batches may take when the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Where settled rows go.
+pub trait Sink: Send + Sync {
+    /// Stores rows. A row that is there already, by `(request_id, attempt)`, changes nothing.
+    ///
+    /// # Errors
+    /// None of the rows are stored.
+    fn feed(&self, batch: &[Settled]) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// Why a sink took nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store is away; later it may work.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The store will never take these rows.
+    #[error("the store refuses the rows: {0}")]
+    Refused(String),
+}
+
+/// The task that feeds a sink.
+#[derive(Debug)]
+pub struct Feeder {
+    log: Arc<Log>,
+    reader: Option<SegmentReader>,
+    /// Up to where the log has been read.
+    at: Position,
+    backoff: Duration,
+}
+
+impl Feeder {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Feeder {
+            at: log.directory.cursor(),
+            log,
+            reader: None,
+            backoff: INTERVAL,
+        }
+    }
+
+    /// Feeds until `stop` is ready, then once more what is left, for at most five seconds.
+    pub async fn run(mut self, sink: impl Sink, stop: impl Future<Output = ()>) {
+        {
+            let feeding = self.feed_for_ever(&sink);
+            tokio::select! {
+                () = feeding => {}
+                () = stop => {}
+            }
+        }
+        // The interrupted batch was not marked as fed: begin again at the cursor.
+        let mut last = Feeder::new(self.log);
+        if timeout(FAREWELL, last.feed_all(&sink)).await.is_err() {
+            tracing::warn!("the store did not take the last rows in time; they stay in the ledger");
+        }
+    }
+
+    async fn feed_for_ever(&mut self, sink: &impl Sink) {
+        let mut taken_over = Instant::now();
+        loop {
+            self.feed_all(sink).await;
+            sleep(INTERVAL).await;
+            if taken_over.elapsed() >= TAKE_OVER {
+                taken_over = Instant::now();
+                self.take_over().await;
+            }
+        }
+    }
+
+    /// What a process that has gone since left behind.
+    async fn take_over(&self) {
+        let log = self.log.clone();
+        let taken = tokio::task::spawn_blocking(move || slot::take_over(&log)).await;
+        match taken.map_err(io::Error::other).flatten() {
+            Ok(recovered) if recovered == Recovered::default() => {}
+            Ok(recovered) => {
+                let (rows, crashed) = (recovered.unfed, recovered.crashed.len());
+                tracing::info!(rows, crashed, "took over the ledger of a process that has gone");
+            }
+            Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
+        }
+    }
+
+    /// Feeds all that is settled now.
+    pub async fn feed_all(&mut self, sink: &impl Sink) {
+        loop {
+            let batch = match self.read().await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(%error, "the ledger cannot be read");
+                    return;
+                }
+            };
+            let full = batch.len() == BATCH;
+            if !batch.is_empty() {
+                self.deliver(sink, &batch).await;
+            }
+            if let Err(error) = self.mark().await {
+                tracing::error!(%error, "the ledger cannot mark rows as stored; they will be stored again");
+            }
+            if !full {
+                return;
+            }
+        }
+    }
+
+    /// Tries until the sink has the rows or has refused them for good.
+    async fn deliver(&mut self, sink: &impl Sink, batch: &[Settled]) {
+        let mut whole = true;
+        loop {
+            let result = if whole {
+                sink.feed(batch).await
+            } else {
+                self.one_by_one(sink, batch).await
+            };
+            match result {
+                Ok(()) => {
+                    self.backoff = INTERVAL;
+                    return;
+                }
+                Err(SinkError::Refused(_)) if whole => whole = false,
+                Err(error) => {
+                    tracing::warn!(%error, rows = batch.len(), wait = ?self.backoff, "usage is not stored yet");
+                    sleep(self.backoff).await;
+                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+
+    /// One bad row must not hold up the others: it goes to the file `refused`, and on.
+    async fn one_by_one(&self, sink: &impl Sink, batch: &[Settled]) -> Result<(), SinkError> {
+        for settled in batch {
+            match sink.feed(std::slice::from_ref(settled)).await {
+                Err(SinkError::Refused(reason)) => {
+                    let request = &settled.row.request_id;
+                    tracing::error!(%reason, %request, "the store refuses a row; it is kept in the file `refused`");
+                    let kept = keep_refused(&self.log, settled);
+                    kept.map_err(|error| SinkError::Unavailable(error.to_string()))?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The next settled rows, at most [`BATCH`].
+    async fn read(&mut self) -> io::Result<Vec<Settled>> {
+        let (log, at, reader) = (self.log.clone(), self.at, self.reader.take());
+        let task = tokio::task::spawn_blocking(move || read_batch(&log, at, reader));
+        let (batch, at, reader) = task.await.map_err(io::Error::other)??;
+        (self.at, self.reader) = (at, reader);
+        Ok(batch)
+    }
+
+    /// Marks all that was read as stored and deletes the segments nobody needs.
+    async fn mark(&mut self) -> io::Result<()> {
+        let (log, at) = (self.log.clone(), self.at);
+        let task = tokio::task::spawn_blocking(move || {
+            log.directory.set_cursor(at)?;
+            log.forget_before(at)
+        });
+        task.await.map_err(io::Error::other)?
+    }
+}
+
+type Batch = (Vec<Settled>, Position, Option<SegmentReader>);
+
+fn read_batch(log: &Log, mut at: Position, mut reader: Option<SegmentReader>) -> io::Result<Batch> {
+    let mut batch = Vec::new();
+    let end = log.end();
+    while batch.len() < BATCH && at < end {
+        let mut open = match reader.take() {
+            Some(open) => open,
+            None => {
+                at = first_from(log, at)?;
+                SegmentReader::open(&log.directory.segment(at.segment), at.offset)?
+            }
+        };
+        let limit = if at.segment == end.segment {
+            end.offset
+        } else {
+            u64::MAX
+        };
+        let event = open.next(limit)?;
+        at.offset = open.whole();
+        match event {
+            Some(Event::Attempt(row)) => batch.push(Settled {
+                is_request: false,
+                row,
+            }),
+            Some(Event::End(row)) => batch.push(Settled {
+                is_request: true,
+                row,
+            }),
+            Some(Event::Start(_) | Event::Checkpoint(_)) => {}
+            None if at.segment < end.segment => {
+                at = Position {
+                    segment: at.segment + 1,
+                    offset: 0,
+                };
+                continue;
+            }
+            None => return Ok((batch, at, Some(open))),
+        }
+        reader = Some(open);
+    }
+    Ok((batch, at, reader))
+}
+
+/// `at`, or the beginning of the first segment after it if that segment is not there.
+fn first_from(log: &Log, at: Position) -> io::Result<Position> {
+    let segments = log.directory.segments()?;
+    let first = segments
+        .into_iter()
+        .map(|(number, _)| number)
+        .find(|number| *number >= at.segment);
+    Ok(match first {
+        Some(number) if number > at.segment => Position {
+            segment: number,
+            offset: 0,
+        },
+        _ => at,
+    })
+}
+
+fn keep_refused(log: &Log, settled: &Settled) -> io::Result<()> {
+    let kind = if settled.is_request {
+        Kind::End
+    } else {
+        Kind::Attempt
+    };
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log.directory.refused())?;
+    file.write_all(&encode(kind, &settled.row))?;
+    file.sync_data()
+}

@@ -1,0 +1,103 @@
+//! The ledger as the gateway sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::directory::{Directory, OpenError};
+use crate::entry::{Entry, Start};
+use crate::feeder::Feeder;
+use crate::keeper::Keeper;
+use crate::log::{Health, Log};
+use crate::options::Options;
+use crate::record::{Kind, encode};
+use crate::recovery::{Recovered, read_all};
+use crate::slot;
+use crate::ticket::Ticket;
+use crate::writer::Writer;
+
+/// The durable record of requests. Cheap to clone; when the last clone goes, the last records are synced.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    log: Arc<Log>,
+    _keeper: Arc<Keeper>,
+}
+
+impl Ledger {
+    /// Opens the ledger under a directory, makes it if it is not there, and recovers what a crash left behind. Processes
+    /// that use the same directory at the same time, as in an upgrade, each have a subdirectory of their own in it.
+    ///
+    /// Reads the whole log, which takes seconds per GiB: not to be called on a thread of an async runtime.
+    ///
+    /// # Errors
+    /// Too many processes use the directory, or the file system refuses.
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<(Ledger, Recovered), OpenError> {
+        let directory = slot::take(directory.as_ref())?;
+        let path = directory.path().to_owned();
+        let failed = |source| OpenError::Io {
+            path: path.clone(),
+            source,
+        };
+        let (mut recovered, bytes) = read_all(&directory).map_err(failed)?;
+        let (writer, added) = first_segment(&directory, &options, &recovered).map_err(failed)?;
+        let log = Arc::new(Log::new(directory, options, writer, bytes + added));
+        match slot::take_over(&log) {
+            Ok(more) => recovered.add(more),
+            // The feeder tries again; it is no reason not to serve.
+            Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
+        }
+        let keeper = Keeper::start(log.clone()).map_err(failed)?;
+        let ledger = Ledger {
+            log,
+            _keeper: Arc::new(keeper),
+        };
+        Ok((ledger, recovered))
+    }
+
+    /// A request begins: to be called before it is sent to a channel.
+    pub fn start(&self, start: Start) -> Entry {
+        Entry::new(self.log.clone(), start)
+    }
+
+    /// Brings settled rows to the store. One feeder per ledger.
+    #[must_use]
+    pub fn feeder(&self) -> Feeder {
+        Feeder::new(self.log.clone())
+    }
+
+    /// Waits, at most for a second, until a record is as safe as promised: in the log, and synced with [`Sync::Always`](crate::Sync::Always).
+    /// Without that it returns at once, unless another thread hangs in the disk. False if the record is not safe (yet): the
+    /// disk refuses it, or takes too long. To be asked for the start before a channel is, and for the end before the last
+    /// byte goes to the client; the answer may be ignored, where serving matters more than recording.
+    pub async fn durable(&self, ticket: Ticket) -> bool {
+        self.log.durable(ticket).await
+    }
+
+    /// False if requests should be refused, because they could not be recorded and the options say so.
+    #[must_use]
+    pub fn is_accepting(&self) -> bool {
+        self.log.is_accepting()
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.log.health()
+    }
+}
+
+/// Every opening begins a new segment, with the ends of what crashed.
+fn first_segment(
+    directory: &Directory,
+    options: &Options,
+    recovered: &Recovered,
+) -> std::io::Result<(Writer, u64)> {
+    let newest = directory.segments()?.last().map_or(0, |(number, _)| *number);
+    let number = newest.max(directory.cursor().segment) + 1;
+    let mut writer = Writer::new(options.io.create(&directory.segment(number))?, number);
+    for row in &recovered.crashed {
+        writer.append(&encode(Kind::End, row))?;
+    }
+    writer.file.sync()?;
+    let added = writer.at.offset;
+    Ok((writer, added))
+}

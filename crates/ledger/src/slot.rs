@@ -1,0 +1,75 @@
+//! Several processes under one root: each has a slot of its own. During an upgrade the old process still writes while the
+//! new one begins; whatever a process leaves behind in its slot is taken over by one that lives.
+
+use std::io;
+use std::path::Path;
+
+use crate::directory::{Directory, OpenError, Position};
+use crate::log::Log;
+use crate::reader::SegmentReader;
+use crate::record::{Event, Kind};
+use crate::recovery::{Recovered, read_all};
+
+/// More processes than an upgrade ever needs at once.
+const SLOTS: u32 = 16;
+
+/// Takes the first slot that nobody has.
+pub(crate) fn take(root: &Path) -> Result<Directory, OpenError> {
+    let mut taken = OpenError::Locked(root.to_owned());
+    for slot in 0..SLOTS {
+        match Directory::lock(&root.join(slot.to_string())) {
+            Err(error @ OpenError::Locked(_)) => taken = error,
+            other => return other,
+        }
+    }
+    Err(taken)
+}
+
+/// Takes over what processes that are gone left in their slots: their rows go to the end of our log, `crashed` for what
+/// was running. If this is interrupted it is done again; the store knows rows by their key.
+pub(crate) fn take_over(log: &Log) -> io::Result<Recovered> {
+    let mut sum = Recovered::default();
+    let own = log.directory.path();
+    let Some(root) = own.parent() else {
+        return Ok(sum);
+    };
+    for path in (0..SLOTS).map(|slot| root.join(slot.to_string())) {
+        if path == own || !path.is_dir() {
+            continue;
+        }
+        // A slot that is locked belongs to a process that lives.
+        if let Ok(directory) = Directory::lock(&path)
+            && !directory.segments()?.is_empty()
+        {
+            sum.add(import(log, &directory)?);
+        }
+    }
+    Ok(sum)
+}
+
+fn import(log: &Log, from: &Directory) -> io::Result<Recovered> {
+    let (recovered, _) = read_all(from)?;
+    let cursor = from.cursor();
+    for (segment, _) in from
+        .segments()?
+        .into_iter()
+        .filter(|(segment, _)| *segment >= cursor.segment)
+    {
+        let mut reader = SegmentReader::open(&from.segment(segment), 0)?;
+        while let Some(event) = reader.next(u64::MAX)? {
+            let offset = reader.whole();
+            let is_new = Position { segment, offset } > cursor;
+            match event {
+                Event::Attempt(row) if is_new => log.append_surely(Kind::Attempt, &row)?,
+                Event::End(row) if is_new => log.append_surely(Kind::End, &row)?,
+                _ => {}
+            }
+        }
+    }
+    for row in &recovered.crashed {
+        log.append_surely(Kind::End, row)?;
+    }
+    log.sync_now()?;
+    from.delete_before(u64::MAX)?;
+    Ok(recovered)
+}

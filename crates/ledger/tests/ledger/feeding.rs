@@ -1,0 +1,195 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use opm_ledger::{Ledger, Options, Outcome, SinkError};
+use tempfile::tempdir;
+use tokio::sync::oneshot;
+
+use crate::fixture::{Store, block_on, ending, fed, open, request, segments, slot, until};
+
+fn finish(ledger: &Ledger, from: usize, to: usize) {
+    for number in from..to {
+        ledger
+            .start(request(&format!("r{number}")))
+            .end(ending(Outcome::Finished));
+    }
+}
+
+#[test]
+fn rows_come_in_batches_of_a_hundred() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 250);
+    let store = fed(&ledger);
+    assert_eq!(*store.batches.lock().unwrap(), [100, 100, 50]);
+    assert_eq!(store.len(), 250);
+}
+
+#[test]
+fn what_is_stored_is_not_fed_again_also_after_a_restart() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 10);
+    assert_eq!(fed(&ledger).len(), 10);
+    finish(&ledger, 10, 13);
+    drop(ledger);
+    let (ledger, recovered) = open(dir.path());
+    assert_eq!(recovered.unfed, 3);
+    assert_eq!(fed(&ledger).len(), 3);
+    assert_eq!(fed(&ledger).len(), 0);
+}
+
+#[test]
+fn a_lost_cursor_means_that_rows_are_fed_again_and_none_is_missing() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 10);
+    assert_eq!(fed(&ledger).len(), 10);
+    std::fs::remove_file(slot(dir.path()).join("cursor")).unwrap();
+    assert_eq!(fed(&ledger).len(), 10);
+}
+
+#[test]
+fn a_store_that_is_down_is_tried_again_until_it_has_everything() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 150);
+    let store = Store::default();
+    let down = || SinkError::Unavailable("connection refused".into());
+    store.failures.lock().unwrap().extend([down(), down(), down()]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async { ledger.feeder().feed_all(&&store).await });
+    assert_eq!(*store.batches.lock().unwrap(), [100, 100, 100, 100, 50]);
+    assert_eq!(store.len(), 150);
+}
+
+#[test]
+fn one_refused_row_does_not_hold_up_the_others_and_is_kept() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 10);
+    let store = Store {
+        poison: Some("r4".into()),
+        ..Store::default()
+    };
+    block_on(async { ledger.feeder().feed_all(&&store).await });
+    assert_eq!(store.len(), 9);
+    assert!(store.request("r4").is_none());
+    let kept = std::fs::read(slot(dir.path()).join("refused")).unwrap();
+    assert!(kept.windows(2).any(|bytes| bytes == b"r4"));
+    assert_eq!(fed(&ledger).len(), 0);
+}
+
+#[test]
+fn segments_are_deleted_when_they_are_fed_but_not_while_a_request_needs_them() {
+    let dir = tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 4096,
+        sync: opm_ledger::Sync::Every(Duration::from_millis(1)),
+        ..Options::default()
+    };
+    let (ledger, _) = Ledger::open(dir.path(), options).unwrap();
+    let mut long = ledger.start(request("long"));
+    let mut number = 0;
+    let fill = |number: &mut usize, count: usize| {
+        while segments(dir.path()).last().unwrap().0 < slot(dir.path()).join(format!("{count:016}.segment")) {
+            finish(&ledger, *number, *number + 10);
+            *number += 10;
+        }
+    };
+    fill(&mut number, 4);
+    let store = fed(&ledger);
+    assert!(store.request("long").is_none());
+    let first = slot(dir.path()).join(format!("{:016}.segment", 1));
+    assert!(
+        first.exists(),
+        "recovery would need the start of the long request"
+    );
+    let before = ledger.health().bytes;
+    // A checkpoint says all that recovery needs: older segments can go.
+    long.checkpoint(&crate::fixture::usage(1, 1), None);
+    assert_eq!(fed(&ledger).len(), 0);
+    assert!(!first.exists() && segments(dir.path()).len() == 1);
+    assert!(ledger.health().bytes < before);
+    assert_eq!(ledger.health().bytes, segments(dir.path())[0].1);
+    long.end(ending(Outcome::Finished));
+    fill(&mut number, 6);
+    assert!(fed(&ledger).request("long").is_some());
+}
+
+#[test]
+fn the_task_feeds_while_requests_run_and_once_more_when_it_is_stopped() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    let store: &'static Store = Box::leak(Box::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let task = runtime.spawn(ledger.feeder().run(store, async move { _ = stopped.await }));
+    finish(&ledger, 0, 30);
+    until("the first rows", || store.len() == 30);
+    finish(&ledger, 30, 60);
+    stop.send(()).unwrap();
+    runtime.block_on(task).unwrap();
+    assert_eq!(store.len(), 60);
+}
+
+#[test]
+fn a_store_that_stays_away_does_not_hold_up_the_stop_and_its_rows_stay() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 0, 5);
+    let store: &'static Store = Box::leak(Box::default());
+    let away = (0..1000).map(|_| SinkError::Unavailable("connection refused".into()));
+    store.failures.lock().unwrap().extend(away);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let minute = async { tokio::time::sleep(Duration::from_secs(60)).await };
+    runtime.block_on(ledger.feeder().run(store, minute));
+    assert_eq!(store.len(), 0);
+    assert_eq!(fed(&ledger).len(), 5);
+}
+
+#[test]
+fn many_threads_append_and_nothing_is_lost_or_doubled() {
+    let dir = tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 64 << 10,
+        sync: opm_ledger::Sync::Every(Duration::from_millis(1)),
+        ..Options::default()
+    };
+    let (ledger, _) = Ledger::open(dir.path(), options).unwrap();
+    let store = Arc::new(Store::default());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let ledger = &ledger;
+            scope.spawn(move || finish(ledger, thread * 1000, thread * 1000 + 1000));
+        }
+        let (ledger, store) = (&ledger, &store);
+        scope.spawn(move || {
+            until("all rows", || {
+                block_on(async { ledger.feeder().feed_all(&store.as_ref()).await });
+                store.len() == 8000
+            })
+        });
+    });
+    for number in 0..8000 {
+        assert!(store.request_exists(number), "r{number}");
+    }
+    drop(ledger);
+    let (_, recovered) = open(dir.path());
+    assert_eq!(
+        (recovered.crashed.len(), recovered.unfed, recovered.corrupt_bytes),
+        (0, 0, 0)
+    );
+}
