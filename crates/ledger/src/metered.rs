@@ -5,13 +5,13 @@ use opm_core::Usage;
 use crate::row::Billed;
 
 /// How many counters [`Usage`] has; `prediction` counts as two.
-pub(crate) const COUNTERS: usize = 13;
+pub(crate) const COUNTERS: usize = 18;
 
 /// Token counters with one bit each: reported by the upstream, or estimated here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metered {
     usage: Usage,
-    estimated: u16,
+    estimated: u32,
 }
 
 /// Where the counters of a record come from.
@@ -98,11 +98,11 @@ impl Metered {
         }
     }
 
-    pub(crate) fn bits(&self) -> u16 {
+    pub(crate) fn bits(&self) -> u32 {
         self.estimated
     }
 
-    pub(crate) fn from_parts(values: [Option<u64>; COUNTERS], estimated: u16) -> Self {
+    pub(crate) fn from_parts(values: [Option<u64>; COUNTERS], estimated: u32) -> Self {
         Metered {
             usage: usage(values),
             estimated,
@@ -111,11 +111,11 @@ impl Metered {
 }
 
 /// One bit per counter that is known.
-pub(crate) fn present(counters: &[Option<u64>; COUNTERS]) -> u16 {
+pub(crate) fn present(counters: &[Option<u64>; COUNTERS]) -> u32 {
     counters
         .iter()
         .rev()
-        .fold(0, |bits, counter| bits << 1 | u16::from(counter.is_some()))
+        .fold(0, |bits, counter| bits << 1 | u32::from(counter.is_some()))
 }
 
 /// The counters in the order of the record format. New ones go to the end.
@@ -134,6 +134,11 @@ pub(crate) fn counters(usage: &Usage) -> [Option<u64>; COUNTERS] {
         output_audio,
         web_searches,
         prediction,
+        input_text,
+        input_image,
+        output_text,
+        output_image,
+        web_fetches,
     } = *usage;
     [
         input,
@@ -149,6 +154,11 @@ pub(crate) fn counters(usage: &Usage) -> [Option<u64>; COUNTERS] {
         web_searches,
         prediction.map(|both| both.0),
         prediction.map(|both| both.1),
+        input_text,
+        input_image,
+        output_text,
+        output_image,
+        web_fetches,
     ]
 }
 
@@ -167,6 +177,11 @@ fn usage(counters: [Option<u64>; COUNTERS]) -> Usage {
         web_searches,
         accepted,
         rejected,
+        input_text,
+        input_image,
+        output_text,
+        output_image,
+        web_fetches,
     ] = counters;
     Usage {
         input,
@@ -181,6 +196,11 @@ fn usage(counters: [Option<u64>; COUNTERS]) -> Usage {
         output_audio,
         web_searches,
         prediction: accepted.zip(rejected),
+        input_text,
+        input_image,
+        output_text,
+        output_image,
+        web_fetches,
     }
 }
 

@@ -231,8 +231,8 @@ fn optional(input: &mut Input<'_>) -> Option<Option<u64>> {
 }
 
 fn usage(input: &mut Input<'_>) -> Option<Metered> {
-    let known: u16 = input.small()?;
-    let estimated: u16 = input.small()?;
+    let known: u32 = input.small()?;
+    let estimated: u32 = input.small()?;
     if known >> COUNTERS != 0 || estimated & !known != 0 {
         return None;
     }

@@ -14,7 +14,7 @@ fn counter() -> impl Strategy<Value = Option<u64>> {
 
 prop_compose! {
     fn counters()(
-        values in collection::vec(counter(), 11),
+        values in collection::vec(counter(), 16),
         prediction in option::of(any::<(u64, u64)>()),
     ) -> Usage {
         Usage {
@@ -30,6 +30,11 @@ prop_compose! {
             output_audio: values[9],
             web_searches: values[10],
             prediction,
+            input_text: values[11],
+            input_image: values[12],
+            output_text: values[13],
+            output_image: values[14],
+            web_fetches: values[15],
         }
     }
 }
