@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("opm-core", &["ai-api-converter"]),
     ("opm-config", &["ai-api-converter", "opm-core"]),
     ("opm-routing", &["ai-api-converter", "opm-config", "opm-core"]),
+    ("opm-limits", &["opm-core"]),
     ("opm-telemetry", &["ai-api-converter", "opm-core"]),
     (
         "opm-proxy",

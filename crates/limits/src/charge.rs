@@ -110,10 +110,11 @@ pub(crate) struct Ask {
 impl Ask {
     fn new(charge: &Charge<'_>, secret: &[u8; 16]) -> Self {
         let rule = charge.rule;
-        let most = if rule.blocks() {
-            rule.units()
-        } else {
-            crate::rule::UNITS_MAX
+        let most = match rule.dimension() {
+            // A request runs once.
+            Dimension::Concurrency => 1,
+            _ if rule.blocks() => rule.units(),
+            Dimension::Tokens | Dimension::Requests | Dimension::Money => crate::rule::UNITS_MAX,
         };
         Ask {
             rule: Arc::clone(rule),

@@ -32,6 +32,7 @@ mod period;
 mod reservation;
 mod ring;
 mod rule;
+mod shard;
 mod share;
 mod shared;
 mod subject;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::charge::{Ask, Charge, Refused};
 use crate::reservation::Reservation;
+use crate::shard::Held;
 use crate::shared::{Shared, SharedProblem, SharedSettings, keeper};
-use crate::table::{Held, Table};
+use crate::table::Table;
 
 /// Subjects kept at most; with all of them busy in every slot this is 200 MB, usually a tenth.
 pub const SUBJECTS_MAX: usize = 200_000;

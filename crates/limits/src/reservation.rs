@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::charge::{PerCharge, Standing};
 use crate::limiter::Core;
 use crate::rule::Dimension;
-use crate::table::{Granted, Held};
+use crate::shard::Held;
+use crate::table::Granted;
 
 /// What a request really cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -27,7 +27,8 @@ use crate::charge::{Ask, PerCharge, Refused};
 use crate::limiter::Core;
 use crate::meter::Kept;
 use crate::reservation::Reservation;
-use crate::table::{Granted, Held};
+use crate::shard::Held;
+use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
 
@@ -222,6 +223,9 @@ impl Shared {
 
     /// Notes a cost that the store does not know yet.
     fn remember(&self, backlog: &mut Backlog, held: &mut Held) {
+        if held.amount == 0 {
+            return;
+        }
         if held.kept == Kept::Open {
             held.place = self.ids.fetch_add(1, Ordering::Relaxed);
             backlog.hold(held.key, held.place);

@@ -132,7 +132,7 @@ for _, charge in ipairs(charges) do
   elseif charge.kind == 'p' then
     redis.call('INCRBY', charge.key, int(amount))
     redis.call('PEXPIREAT', charge.key, int(charge.b + 86400000))
-  else
+  elseif amount > 0 then
     redis.call('ZADD', charge.key, int(now + charge.b), charge.a)
     redis.call('PEXPIRE', charge.key, int(charge.b))
   end

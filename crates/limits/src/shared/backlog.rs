@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::meter::Kept;
 use crate::outage::Outage;
+use crate::shard::Held;
 use crate::share::Alone;
 use crate::subject::Key;
-use crate::table::Held;
 
 /// Corrections kept at most. More is dropped and counted: costs then stay as they were reserved.
 const CORRECTIONS_MAX: usize = 1 << 18;

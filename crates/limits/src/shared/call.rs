@@ -12,7 +12,8 @@ use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::reservation::Reservation;
 use crate::rule::{Over, Rule};
-use crate::table::{Granted, Held};
+use crate::shard::Held;
+use crate::table::Granted;
 
 /// What the store says.
 pub(super) enum Answer {
@@ -117,14 +118,17 @@ pub(super) async fn reserve(core: Arc<Core>, asks: PerCharge<Ask>, generation: A
     shared.learn(*now, asked);
     let rest = numbers.get(2..).unwrap_or_default();
     match status {
-        0 => refused(&asks, rest).map_or(Answer::Away, |refused| Answer::Refused(Box::new(refused))),
+        0 => refused(&core, &asks, rest).map_or(Answer::Away, |refused| Answer::Refused(Box::new(refused))),
         1 => granted(&core, shared, &asks, &counted, rest, &generation),
         _ => Answer::Lost,
     }
 }
 
-fn refused(asks: &[Ask], rest: &[u64]) -> Option<Refused> {
+fn refused(core: &Core, asks: &[Ask], rest: &[u64]) -> Option<Refused> {
     let entries = rest.as_chunks::<3>().0;
+    for (ask, [used, ..]) in asks.iter().zip(entries) {
+        core.table.sight(ask, ask.rule.units().saturating_sub(*used));
+    }
     let refusing = asks
         .iter()
         .zip(entries)
@@ -165,6 +169,7 @@ fn granted(
         };
         let held: Held = core.table.record(ask, place, *amount, free, now);
         match held.kept {
+            _ if *amount == 0 => {}
             Kept::Open if stale => backlog.hold(held.key, held.place),
             Kept::Open => backlog.known(held.key, held.place),
             Kept::Ring { .. } | Kept::Spent { .. } if stale => backlog.add(&held, signed(*amount), true),
