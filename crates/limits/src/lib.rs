@@ -17,6 +17,7 @@
 //! - Emptied (`FLUSHALL`, a restart without persistence): the next call of each instance notices by the *generation*
 //!   key. For a second all decide alone, each tells its own part again, nobody starts from zero. Lost are the parts of
 //!   instances that have ended meanwhile. Redis must not evict (`maxmemory-policy noeviction`).
+//! - Thawed after a freeze: calls it had received are charged late and given back; those older than 30 s age out.
 //! - An instance that dies: its windows age out, its running requests after 60 s, its unsettled budgets stay charged.
 //!
 //! The decision part ([`Window`], [`Ring`], [`Rule`], [`Period`]) is pure: time is an argument, milliseconds since the

@@ -74,7 +74,7 @@ fn run(load: Load, length: u64, seed: u64) -> (Vec<(u64, u64)>, u64) {
             Ok(mut reservation) => {
                 reservation.sent();
                 // It reaches the upstream a little later, and not always by the same delay.
-                let delay = luck.below((window.life_ms() - length).min(window.width_ms()));
+                let delay = luck.below(window.width_ms().min(1_000));
                 seen.push((now + delay, actual));
                 running.push((now + luck.below(length / 10), reservation, actual));
             }

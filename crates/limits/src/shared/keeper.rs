@@ -109,6 +109,7 @@ impl Keeper {
             reply = self.ask(shared, line.clone()).await;
             if reply.is_some() {
                 *shared.line.lock() = Some(line);
+                self.give_up_old_line(shared);
             }
         }
         let Some((instances, generation)) = reply else {
@@ -119,6 +120,14 @@ impl Keeper {
         self.failed = 0;
         shared.answered(core, instances, &generation);
         true
+    }
+
+    /// What is still on its way there may never be answered: it is told again on the new connection.
+    fn give_up_old_line(&mut self, shared: &Shared) {
+        if let Some((task, batch)) = self.sent.take() {
+            task.abort();
+            shared.untold(batch);
+        }
     }
 
     async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<(u64, String)> {
