@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("opm-routing", &["ai-api-converter", "opm-config", "opm-core"]),
     ("opm-store", &["opm-core"]),
     ("opm-ledger", &["opm-core"]),
+    ("opm-limits", &["opm-core"]),
     ("opm-telemetry", &["ai-api-converter", "opm-core"]),
     (
         "opm-proxy",

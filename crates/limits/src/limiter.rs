@@ -1,0 +1,134 @@
+//! The limiter: what the gateway holds.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crate::charge::{Ask, Charge, Refused};
+use crate::reservation::Reservation;
+use crate::shard::Held;
+use crate::shared::{Shared, SharedProblem, SharedSettings, keeper};
+use crate::table::Table;
+
+/// Subjects kept at most; with all of them busy in every slot this is 200 MB, usually a tenth.
+pub const SUBJECTS_MAX: usize = 200_000;
+
+/// Reserves and settles, in this process or together with others. Cheap to clone.
+#[derive(Clone)]
+pub struct Limiter {
+    core: Arc<Core>,
+}
+
+pub(crate) struct Core {
+    pub(crate) table: Table,
+    secret: [u8; 16],
+    shared: Option<Shared>,
+}
+
+/// How a limiter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The shared store decides; without one always true.
+    pub together: bool,
+    /// How often the store was away since the start.
+    pub outages: u32,
+    /// Instances that lived when it answered last.
+    pub instances: u64,
+    /// Corrections that could not be told: their costs stayed as reserved.
+    pub dropped: u64,
+    /// Subjects that this process keeps.
+    pub subjects: usize,
+}
+
+impl Limiter {
+    /// Counts in this process, for at most `subjects` subjects ([`SUBJECTS_MAX`]).
+    #[must_use]
+    pub fn memory(subjects: usize) -> Self {
+        let secret = u128::from(random()) << 64 | u128::from(random());
+        Limiter {
+            core: Arc::new(Core {
+                table: Table::new(subjects),
+                secret: secret.to_le_bytes(),
+                shared: None,
+            }),
+        }
+    }
+
+    /// Counts in a Redis, together with all instances of the same namespace. `now` (milliseconds since the epoch) is
+    /// used until the store has told its time. A store that does not answer is no error: the rules' policies decide
+    /// until it does. Must be called in a Tokio runtime.
+    ///
+    /// # Errors
+    /// Settings that cannot work.
+    pub async fn shared(settings: &SharedSettings, subjects: usize, now: u64) -> Result<Self, SharedProblem> {
+        let instance = random();
+        let shared = Shared::new(settings, instance, now)?;
+        let core = Arc::new(Core {
+            table: Table::new(subjects),
+            secret: settings.subject_secret(),
+            shared: Some(shared),
+        });
+        keeper::join(&core, instance).await;
+        tokio::spawn(keeper::keep(Arc::downgrade(&core), instance));
+        Ok(Limiter { core })
+    }
+
+    /// Reserves all charges or none. `now`: milliseconds since the epoch; with a shared store the store's clock counts.
+    ///
+    /// # Errors
+    /// A limit that is reached, or a store that is away under a rule that then denies.
+    pub async fn reserve(&self, charges: &[Charge<'_>], now: u64) -> Result<Reservation, Refused> {
+        let asks = Ask::all(charges, &self.core.secret);
+        match &self.core.shared {
+            None => self
+                .core
+                .table
+                .reserve(&asks, now, None)
+                .map(|granted| Reservation::new(&self.core, granted)),
+            Some(shared) => shared.reserve(&self.core, asks).await,
+        }
+    }
+
+    /// Raises what is spent in the current period to at least `charge`'s amount: at the start, from the ledger.
+    pub fn raise(&self, charge: &Charge<'_>, now: u64) {
+        for ask in Ask::all(&[*charge], &self.core.secret) {
+            match &self.core.shared {
+                None => {
+                    self.core.table.raise(&ask, now);
+                }
+                Some(shared) => shared.raise(&self.core, &ask),
+            }
+        }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let (together, outages, instances, dropped) =
+            self.core.shared.as_ref().map_or((true, 0, 1, 0), Shared::health);
+        Health {
+            together,
+            outages,
+            instances,
+            dropped,
+            subjects: self.core.table.subjects(),
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
+    }
+
+    pub(crate) fn adjust(&self, held: &Held, delta: i64) {
+        match &self.shared {
+            None => self.table.adjust(held, delta),
+            Some(shared) => shared.adjust(self, held, delta),
+        }
+    }
+}
+
+/// The standard library's own random keys: 64 bits without another dependency.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}

@@ -1,0 +1,144 @@
+-- Charges all meters of one request or none, by the clock of this server.
+-- KEYS: the generation, then one meter per charge.
+-- ARGV: the generation the caller knows, then per charge:
+--   kind (w window, p period, o open), amount, least, limit (-1: none), dimension, a, b
+--   w: a = slot width in ms, b = life in ms     p: a = nothing, b = end of the period in ms
+--   o: a = id of the request, b = lease in ms
+-- Reply: {0, now, used, retry_ms (-1: fits), reset_ms, ...}   refused, nothing charged
+--        {1, now, granted, used, reset_ms, place, ...}         charged
+--        {2, now}                                              data was lost: another generation
+local PER_CHARGE = 7
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return { 2, now }
+end
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function gone_at(charge, slot)
+  return (slot + 1) * charge.a - 1 + charge.b
+end
+
+local function amounts(key, first, last)
+  local names = {}
+  for slot = first, last do
+    names[#names + 1] = int(slot)
+  end
+  return names, redis.call('HMGET', key, unpack(names))
+end
+
+-- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum.
+local function look_window(charge)
+  local head = redis.call('HMGET', charge.key, 'f', 'l', 's')
+  charge.first, charge.last = tonumber(head[1]), tonumber(head[2])
+  charge.used = tonumber(head[3]) or 0
+  local live = math.floor((now + 1 - charge.b) / charge.a)
+  if not charge.last or charge.last < live then
+    if charge.last then redis.call('DEL', charge.key) end
+    charge.first, charge.last, charge.used = nil, nil, 0
+  elseif charge.first < live then
+    local names, values = amounts(charge.key, charge.first, live - 1)
+    for at = 1, #names do
+      charge.used = charge.used - (tonumber(values[at]) or 0)
+    end
+    redis.call('HDEL', charge.key, unpack(names))
+    charge.first = live
+    redis.call('HSET', charge.key, 'f', int(live), 's', int(charge.used))
+  end
+  charge.reset = charge.last and gone_at(charge, charge.last) - now or 0
+end
+
+local function window_frees(charge, needed)
+  local names, values = amounts(charge.key, charge.first or 0, charge.last or -1)
+  for at = 1, #names do
+    needed = needed - (tonumber(values[at]) or 0)
+    if needed <= 0 then return gone_at(charge, charge.first + at - 1) - now end
+  end
+  return charge.reset
+end
+
+local charges = {}
+for at = 2, #KEYS do
+  local base = 1 + (at - 2) * PER_CHARGE
+  local charge = {
+    key = KEYS[at], kind = ARGV[base + 1], amount = tonumber(ARGV[base + 2]), least = tonumber(ARGV[base + 3]),
+    limit = tonumber(ARGV[base + 4]), dimension = ARGV[base + 5], a = ARGV[base + 6], b = tonumber(ARGV[base + 7]),
+  }
+  if charge.kind == 'w' then
+    charge.a = tonumber(charge.a)
+    look_window(charge)
+  elseif charge.kind == 'p' then
+    charge.used = tonumber(redis.call('GET', charge.key)) or 0
+    charge.reset = math.max(charge.b - now, 0)
+  else
+    redis.call('ZREMRANGEBYSCORE', charge.key, '-inf', int(now))
+    charge.used = redis.call('ZCARD', charge.key)
+    charge.reset = 0
+  end
+  charge.free = charge.limit < 0 and math.huge or math.max(charge.limit - charge.used, 0)
+  charges[at - 1] = charge
+end
+
+local refused = false
+local common = {}
+for _, charge in ipairs(charges) do
+  if charge.least > charge.free then refused = true end
+  local fits = math.min(charge.amount, charge.free)
+  common[charge.dimension] = math.min(common[charge.dimension] or fits, fits)
+end
+
+if refused then
+  local reply = { 0, now }
+  for _, charge in ipairs(charges) do
+    local retry = -1
+    if charge.least > charge.free then
+      local needed = charge.least - charge.free
+      if charge.kind == 'w' then
+        retry = window_frees(charge, needed)
+      elseif charge.kind == 'p' then
+        retry = charge.reset
+      else
+        retry = 1000
+      end
+    end
+    reply[#reply + 1] = charge.used
+    reply[#reply + 1] = retry
+    reply[#reply + 1] = charge.reset
+  end
+  return reply
+end
+
+local function charge_window(charge, amount)
+  local slot = math.max(math.floor(now / charge.a), charge.last or 0)
+  redis.call('HINCRBY', charge.key, int(slot), int(amount))
+  redis.call('HINCRBY', charge.key, 's', int(amount))
+  if slot ~= charge.last then
+    redis.call('HSET', charge.key, 'f', int(charge.first or slot), 'l', int(slot))
+    redis.call('PEXPIRE', charge.key, int(gone_at(charge, slot) - now + 1000))
+  end
+  charge.reset = gone_at(charge, slot) - now
+  return slot
+end
+
+local reply = { 1, now }
+for _, charge in ipairs(charges) do
+  local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension]))
+  local place = 0
+  if charge.kind == 'w' then
+    place = charge_window(charge, amount)
+  elseif charge.kind == 'p' then
+    redis.call('INCRBY', charge.key, int(amount))
+    redis.call('PEXPIREAT', charge.key, int(charge.b + 86400000))
+  elseif amount > 0 then
+    redis.call('ZADD', charge.key, int(now + charge.b), charge.a)
+    redis.call('PEXPIRE', charge.key, int(charge.b))
+  end
+  reply[#reply + 1] = amount
+  reply[#reply + 1] = charge.used + amount
+  reply[#reply + 1] = charge.reset
+  reply[#reply + 1] = place
+end
+return reply

@@ -1,0 +1,117 @@
+//! Together or alone: whether the shared store decides, as a pure state machine.
+
+use crate::share::Alone;
+
+/// The longest an instance stays on its own after the store answers again, in milliseconds. In this time every other
+/// instance notices too and tells the store what it admitted meanwhile.
+pub(crate) const REJOIN_MS: u64 = 1_000;
+
+/// One instance's view of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Outage {
+    alone: Option<Alone>,
+    count: u32,
+    instances: u64,
+    /// The first of the unbroken good answers since the outage began.
+    answered: Option<u64>,
+    /// The store came back without its data.
+    lost: bool,
+}
+
+impl Outage {
+    /// `instances` is believed until the store says otherwise.
+    pub(crate) fn new(instances: u64) -> Self {
+        Outage {
+            alone: None,
+            count: 0,
+            instances: instances.max(1),
+            answered: None,
+            lost: false,
+        }
+    }
+
+    /// The terms of an instance on its own; `None`: the store decides.
+    pub(crate) fn alone(&self) -> Option<&Alone> {
+        self.alone.as_ref()
+    }
+
+    /// How often the store was away, and how many instances lived when it answered last.
+    pub(crate) fn history(&self) -> (u32, u64) {
+        (self.count, self.instances)
+    }
+
+    /// The store did not answer, or has `lost` its data. Returns true if this begins an outage.
+    pub(crate) fn trip(&mut self, now: u64, lost: bool) -> bool {
+        self.lost |= lost;
+        self.answered = None;
+        if self.alone.is_some() {
+            return false;
+        }
+        self.count = self.count.saturating_add(1);
+        self.alone = Some(Alone {
+            outage: self.count,
+            since: now,
+            instances: self.instances,
+        });
+        true
+    }
+
+    /// The store answered and all that it missed is on its way.
+    pub(crate) fn answer(&mut self, now: u64, instances: u64) {
+        match &self.alone {
+            None => self.instances = instances.max(1),
+            Some(_) => self.answered = self.answered.or(Some(now)),
+        }
+    }
+
+    /// True if it is time to let the store decide again: after as long as the outage lasted, at most [`REJOIN_MS`].
+    pub(crate) fn may_rejoin(&self, now: u64) -> bool {
+        let (Some(alone), Some(answered)) = (&self.alone, self.answered) else {
+            return false;
+        };
+        let lasted = answered.saturating_sub(alone.since);
+        let wait = if self.lost {
+            REJOIN_MS
+        } else {
+            lasted.min(REJOIN_MS)
+        };
+        now >= answered.saturating_add(wait)
+    }
+
+    /// Lets the store decide again.
+    pub(crate) fn rejoin(&mut self) {
+        self.alone = None;
+        self.lost = false;
+        self.answered = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_stays_alone_as_long_as_the_outage_lasted_but_at_most_a_second() {
+        let mut outage = Outage::new(3);
+        assert!(outage.trip(1_000, false) && !outage.trip(1_001, false));
+        assert_eq!(outage.alone().unwrap().instances, 3);
+        assert!(!outage.may_rejoin(9_000), "not before the store answers");
+        outage.answer(1_020, 2);
+        assert!(!outage.may_rejoin(1_039) && outage.may_rejoin(1_040));
+        outage.trip(1_030, false);
+        outage.answer(5_000, 2);
+        assert!(!outage.may_rejoin(5_999) && outage.may_rejoin(6_000));
+        outage.rejoin();
+        assert_eq!((outage.alone().is_none(), outage.history()), (true, (1, 3)));
+        outage.answer(6_100, 2);
+        assert_eq!(outage.history(), (1, 2));
+    }
+
+    #[test]
+    fn after_lost_data_everybody_gets_the_whole_second() {
+        let mut outage = Outage::new(1);
+        outage.trip(1_000, true);
+        outage.answer(1_001, 1);
+        assert!(!outage.may_rejoin(2_000) && outage.may_rejoin(2_001));
+    }
+}

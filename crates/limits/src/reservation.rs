@@ -1,0 +1,130 @@
+//! What a request holds until it ends.
+
+use std::sync::Arc;
+
+use crate::charge::{PerCharge, Standing};
+use crate::limiter::Core;
+use crate::rule::Dimension;
+use crate::shard::Held;
+use crate::table::Granted;
+
+/// What a request really cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// Input and output tokens.
+    pub tokens: u64,
+    /// Pico-USD.
+    pub money: u64,
+}
+
+/// The costs of a running request. It ends in exactly one way: [`Reservation::settle`], [`Reservation::release`], or by
+/// being dropped. Dropped before [`Reservation::sent`] everything is given back; after it the upstream may have billed,
+/// and all but the concurrency stays reserved.
+#[must_use = "a dropped reservation is given back"]
+pub struct Reservation {
+    core: Arc<Core>,
+    held: PerCharge<Held>,
+    standings: PerCharge<Standing>,
+    sent: bool,
+    ended: bool,
+}
+
+impl Reservation {
+    pub(crate) fn new(core: &Arc<Core>, granted: Granted) -> Self {
+        Reservation {
+            core: Arc::clone(core),
+            held: granted.held,
+            standings: granted.standings,
+            sent: false,
+            ended: false,
+        }
+    }
+
+    /// The numbers of every rule, in the order of the charges.
+    #[must_use]
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// The most that strict rules of this dimension let the request cost (tokens, pico-USD); `None`: no such rule.
+    /// The caller bounds the upstream request by it.
+    #[must_use]
+    pub fn allowance(&self, dimension: Dimension) -> Option<u64> {
+        let strict = self
+            .held
+            .iter()
+            .filter(|held| held.strict && held.dimension == dimension);
+        strict.map(|held| dimension.amount(held.amount)).min()
+    }
+
+    /// From here on the upstream may bill.
+    pub fn sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// Raises the costs to what is known so far, while an answer streams (every 256 output tokens). Never lowers.
+    pub fn top_up(&mut self, so_far: Actual) {
+        self.correct(so_far, |amount, known| amount.max(known));
+    }
+
+    /// Ends it with the true cost.
+    pub fn settle(mut self, actual: Actual) {
+        self.correct(actual, |_, known| known);
+        self.end();
+    }
+
+    /// Ends it without a cost: the upstream did not bill.
+    pub fn release(mut self) {
+        self.sent = false;
+        self.end();
+    }
+
+    fn correct(&mut self, actual: Actual, choose: fn(u64, u64) -> u64) {
+        for held in &mut self.held {
+            let known = match held.dimension {
+                Dimension::Tokens => actual.tokens,
+                Dimension::Money => actual.money,
+                Dimension::Requests | Dimension::Concurrency => continue,
+            };
+            let to = choose(held.amount, held.dimension.units(known));
+            set(&self.core, held, to);
+        }
+        // The caller settles because the upstream has worked: requests stay counted.
+        self.sent = true;
+    }
+
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        for held in &mut self.held {
+            if !self.sent || held.dimension == Dimension::Concurrency {
+                set(&self.core, held, 0);
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reservation")
+            .field("held", &self.held)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
+    }
+}
+
+fn set(core: &Core, held: &mut Held, to: u64) {
+    let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+    let delta = signed(to).saturating_sub(signed(held.amount));
+    if delta != 0 {
+        core.adjust(held, delta);
+        held.amount = to;
+    }
+}

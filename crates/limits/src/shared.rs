@@ -1,0 +1,297 @@
+//! The shared store: one Redis decides for all instances, by its own clock.
+//!
+//! One script call per request charges all its meters or none. All keys carry one hash tag (`{opm}`), so every request
+//! stays in one slot of a cluster: rules join subjects (a model's limit spans all client keys), so any finer tag would
+//! tear some request apart and need two steps that are not all-or-nothing. Deployments that share a Redis use
+//! different namespaces.
+//!
+//! This process keeps a *shadow*: its own part of every meter. Alone, it decides by the shadow and its share; what it
+//! admits and settles meanwhile waits in the [`Backlog`] and is told to the store before the store decides again.
+
+mod backlog;
+mod call;
+pub(crate) mod keeper;
+
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Script};
+use siphasher::sip128::{Hasher128, SipHasher24};
+use tokio::sync::Notify;
+
+use crate::charge::{Ask, PerCharge, Refused};
+use crate::limiter::Core;
+use crate::meter::Kept;
+use crate::reservation::Reservation;
+use crate::shard::Held;
+use crate::table::Granted;
+use backlog::Backlog;
+use call::Answer;
+
+/// How a limiter reaches its Redis.
+#[derive(Clone)]
+pub struct SharedSettings {
+    /// `redis://host:port/db`, with credentials if needed.
+    pub url: String,
+    /// What all keys begin with, as the hash tag of a cluster. The same on all instances that share limits.
+    pub namespace: String,
+    /// How long a request waits for the store before the policies decide.
+    pub timeout: Duration,
+    /// How many instances there are, believed until the store tells.
+    pub instances: u64,
+    /// Any text that all instances know and nobody else: it keys the names of the subjects in the store, so that
+    /// nobody can choose a value that shares another one's counters.
+    pub secret: String,
+}
+
+impl SharedSettings {
+    /// The defaults: namespace `opm`, 50 ms, one instance.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        SharedSettings {
+            url: url.to_owned(),
+            namespace: "opm".to_owned(),
+            timeout: Duration::from_millis(50),
+            instances: 1,
+            secret: String::new(),
+        }
+    }
+
+    pub(crate) fn subject_secret(&self) -> [u8; 16] {
+        let mut hasher = SipHasher24::new();
+        hasher.write(self.namespace.as_bytes());
+        hasher.write(&[0xff]);
+        hasher.write(self.secret.as_bytes());
+        hasher.finish128().as_bytes()
+    }
+}
+
+/// Why a shared limiter cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedProblem {
+    /// Not a Redis address. The text does not repeat it: it may hold a password.
+    #[error("the Redis URL cannot be read; it looks like redis://host:6379/0")]
+    Url,
+    /// A namespace that would break the hash tag.
+    #[error("the namespace of limits must be 1 to 64 letters, digits, '-', '_' or '.'")]
+    Namespace,
+}
+
+struct Scripts {
+    reserve: Script,
+    settle: Script,
+    beat: Script,
+}
+
+pub(crate) struct Shared {
+    client: Client,
+    namespace: String,
+    timeout: Duration,
+    /// Names this process among the instances and its open requests.
+    instance: String,
+    scripts: Scripts,
+    line: Mutex<Option<MultiplexedConnection>>,
+    backlog: Mutex<Backlog>,
+    /// Wakes the keeper.
+    wake: Notify,
+    /// An outage has just begun: ask at once.
+    probe: AtomicBool,
+    start: Instant,
+    /// The store's clock minus `start`, in milliseconds.
+    offset: AtomicI64,
+    ids: AtomicU64,
+}
+
+/// An answer that took longer says nothing about the store's clock, in milliseconds.
+const CLOCK_TRIP_MS: u64 = 20;
+
+impl Shared {
+    pub(crate) fn new(settings: &SharedSettings, random: u64, now: u64) -> Result<Self, SharedProblem> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name = &settings.namespace;
+        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+            return Err(SharedProblem::Namespace);
+        }
+        Ok(Shared {
+            client: Client::open(settings.url.as_str()).map_err(|_| SharedProblem::Url)?,
+            namespace: name.clone(),
+            timeout: settings.timeout,
+            instance: format!("{random:016x}"),
+            scripts: Scripts {
+                reserve: Script::new(include_str!("lua/reserve.lua")),
+                settle: Script::new(include_str!("lua/settle.lua")),
+                beat: Script::new(include_str!("lua/beat.lua")),
+            },
+            line: Mutex::new(None),
+            backlog: Mutex::new(Backlog::new(settings.instances)),
+            wake: Notify::new(),
+            probe: AtomicBool::new(false),
+            start: Instant::now(),
+            offset: AtomicI64::new(i64::try_from(now).unwrap_or(i64::MAX)),
+            ids: AtomicU64::new(1),
+        })
+    }
+
+    /// The store's time in milliseconds since the epoch, as well as it is known.
+    pub(crate) fn now(&self) -> u64 {
+        self.elapsed()
+            .saturating_add_signed(self.offset.load(Ordering::Relaxed))
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Learns the store's clock from an answer.
+    fn learn(&self, server_now: u64, asked: u64) {
+        let answered = self.elapsed();
+        if answered.saturating_sub(asked) <= CLOCK_TRIP_MS {
+            let offset = i64::try_from(server_now)
+                .unwrap_or(i64::MAX)
+                .saturating_sub_unsigned(asked);
+            self.offset.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the store decides, how many outages there were, living instances, corrections that were dropped.
+    pub(crate) fn health(&self) -> (bool, u32, u64, u64) {
+        let backlog = self.backlog.lock();
+        let (outages, instances) = backlog.outage.history();
+        (
+            backlog.outage.alone().is_none(),
+            outages,
+            instances,
+            backlog.dropped,
+        )
+    }
+
+    /// Decides together with the others, or alone if the store is away.
+    pub(crate) async fn reserve(
+        &self,
+        core: &Arc<Core>,
+        asks: PerCharge<Ask>,
+    ) -> Result<Reservation, Refused> {
+        // A second try only if the store came back, or was found empty, in between.
+        for _ in 0..2 {
+            let generation = {
+                let backlog = self.backlog.lock();
+                if backlog.outage.alone().is_some() {
+                    break;
+                }
+                Arc::clone(&backlog.generation)
+            };
+            match self.ask(core, &asks, Arc::clone(&generation)).await {
+                Answer::Granted(reservation) => return Ok(*reservation),
+                Answer::Refused(refused) => return Err(*refused),
+                Answer::Away => self.trip(false),
+                Answer::Lost => self.lost(&generation),
+            }
+        }
+        self.reserve_alone(core, &asks)
+    }
+
+    /// Asks the store in a task of its own: if the caller leaves or the answer comes too late, the reservation that
+    /// the store has made is dropped there, and with that given back.
+    async fn ask(&self, core: &Arc<Core>, asks: &PerCharge<Ask>, generation: Arc<str>) -> Answer {
+        /// For an answer that is here already while the runtime was busy.
+        const GRACE: Duration = Duration::from_millis(5);
+        let mut task = tokio::spawn(call::reserve(Arc::clone(core), asks.clone(), generation));
+        for wait in [self.timeout, GRACE] {
+            if let Ok(answer) = tokio::time::timeout(wait, &mut task).await {
+                return answer.unwrap_or(Answer::Away);
+            }
+        }
+        Answer::Away
+    }
+
+    fn reserve_alone(&self, core: &Arc<Core>, asks: &PerCharge<Ask>) -> Result<Reservation, Refused> {
+        let now = self.now();
+        let mut backlog = self.backlog.lock();
+        let alone = backlog.terms();
+        let mut granted: Granted = core.table.reserve(asks, now, Some(&alone))?;
+        for held in &mut granted.held {
+            self.remember(&mut backlog, held);
+        }
+        drop(backlog);
+        self.wake.notify_one();
+        Ok(Reservation::new(core, granted))
+    }
+
+    /// Notes a cost that the store does not know yet.
+    fn remember(&self, backlog: &mut Backlog, held: &mut Held) {
+        if held.amount == 0 {
+            return;
+        }
+        if held.kept == Kept::Open {
+            held.place = self.ids.fetch_add(1, Ordering::Relaxed);
+            backlog.hold(held.key, held.place);
+        } else {
+            backlog.add(held, signed(held.amount), true);
+        }
+    }
+
+    /// Corrects a cost in the shadow and, soon, in the store. Both under one lock, so that a restore never sees one
+    /// without the other.
+    pub(crate) fn adjust(&self, core: &Core, held: &Held, delta: i64) {
+        let mut backlog = self.backlog.lock();
+        core.table.adjust(held, delta);
+        if held.kept == Kept::Open {
+            backlog.release(held.key, held.place);
+        } else {
+            backlog.add(held, delta, false);
+        }
+        drop(backlog);
+        self.wake.notify_one();
+    }
+
+    /// Raises what is spent to what the ledger knows.
+    pub(crate) fn raise(&self, core: &Core, ask: &Ask) {
+        let now = self.now();
+        let mut backlog = self.backlog.lock();
+        if let Some((held, missing)) = core.table.raise(ask, now) {
+            backlog.add(&held, signed(missing), true);
+        }
+        drop(backlog);
+        self.wake.notify_one();
+    }
+
+    fn trip(&self, lost: bool) {
+        let now = self.now();
+        let began = self.backlog.lock().outage.trip(now, lost);
+        if began {
+            self.probe.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                lost,
+                "the shared store of limits does not answer: the rules' on_failure decides"
+            );
+        }
+        self.wake.notify_one();
+    }
+
+    /// The store has another generation than the one the call knew.
+    fn lost(&self, generation: &Arc<str>) {
+        let stale = self.backlog.lock().generation == *generation;
+        if stale {
+            self.trip(true);
+        }
+    }
+
+    fn key_name(&self, key: crate::subject::Key, place: Option<u64>) -> String {
+        match place {
+            Some(period) => format!("{{{}}}:{:032x}:{period:x}", self.namespace, key.0),
+            None => format!("{{{}}}:{:032x}", self.namespace, key.0),
+        }
+    }
+
+    fn request_name(&self, id: u64) -> String {
+        format!("{}:{id:x}", self.instance)
+    }
+}
+
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}

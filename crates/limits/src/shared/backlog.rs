@@ -1,0 +1,125 @@
+//! What the store has yet to be told.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::meter::Kept;
+use crate::outage::Outage;
+use crate::shard::Held;
+use crate::share::Alone;
+use crate::subject::Key;
+
+/// Corrections kept at most. More is dropped and counted: costs then stay as they were reserved.
+const CORRECTIONS_MAX: usize = 1 << 18;
+
+/// The sum of all corrections of one place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Correction {
+    pub(super) kept: Kept,
+    pub(super) delta: i64,
+    /// The store may not know this place yet.
+    pub(super) create: bool,
+}
+
+pub(super) struct Backlog {
+    pub(super) outage: Outage,
+    /// Names the data of the store: another one means that it was lost.
+    pub(super) generation: Arc<str>,
+    pub(super) corrections: HashMap<(Key, u64), Correction>,
+    /// Requests that run now, by the subject they count for.
+    pub(super) held: HashMap<Key, HashSet<u64>>,
+    pub(super) entered: Vec<(Key, u64)>,
+    pub(super) released: Vec<(Key, u64)>,
+    pub(super) dropped: u64,
+}
+
+impl Backlog {
+    pub(super) fn new(instances: u64) -> Self {
+        Backlog {
+            outage: Outage::new(instances),
+            generation: "".into(),
+            corrections: HashMap::new(),
+            held: HashMap::new(),
+            entered: Vec::new(),
+            released: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// The terms on which this instance decides alone now.
+    pub(super) fn terms(&self) -> Alone {
+        let (outage, instances) = self.outage.history();
+        self.outage.alone().copied().unwrap_or(Alone {
+            outage,
+            since: 0,
+            instances,
+        })
+    }
+
+    pub(super) fn add(&mut self, held: &Held, delta: i64, create: bool) {
+        self.merge(
+            (held.key, held.place),
+            Correction {
+                kept: held.kept,
+                delta,
+                create,
+            },
+        );
+    }
+
+    pub(super) fn merge(&mut self, at: (Key, u64), correction: Correction) {
+        if self.corrections.len() >= CORRECTIONS_MAX && !self.corrections.contains_key(&at) {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        self.corrections
+            .entry(at)
+            .and_modify(|known| {
+                known.delta = known.delta.saturating_add(correction.delta);
+                known.create |= correction.create;
+            })
+            .or_insert(correction);
+    }
+
+    /// Notes a running request that the store does not know.
+    pub(super) fn hold(&mut self, key: Key, id: u64) {
+        self.known(key, id);
+        self.entered.push((key, id));
+    }
+
+    /// Notes a running request that the store has registered.
+    pub(super) fn known(&mut self, key: Key, id: u64) {
+        self.held.entry(key).or_default().insert(id);
+    }
+
+    pub(super) fn release(&mut self, key: Key, id: u64) {
+        let empty = self.held.get_mut(&key).is_some_and(|ids| {
+            ids.remove(&id);
+            ids.is_empty()
+        });
+        if empty {
+            self.held.remove(&key);
+        }
+        self.released.push((key, id));
+    }
+
+    /// Registers all running requests anew: their lease, or after lost data.
+    pub(super) fn renew(&mut self) {
+        let all = self
+            .held
+            .iter()
+            .flat_map(|(key, ids)| ids.iter().map(|id| (*key, *id)));
+        self.entered = all.collect();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.corrections.is_empty() && self.entered.is_empty() && self.released.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.corrections
+            .len()
+            .saturating_add(self.entered.len())
+            .saturating_add(self.released.len())
+    }
+}

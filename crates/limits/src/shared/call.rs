@@ -1,0 +1,194 @@
+//! One request's call to the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::ScriptInvocation;
+
+use super::{Shared, signed};
+use crate::charge::{Ask, Cause, PerCharge, Refused, Standing};
+use crate::limiter::Core;
+use crate::meter::{Kept, LEASE_MS};
+use crate::reservation::Reservation;
+use crate::rule::{Over, Rule};
+use crate::shard::Held;
+use crate::table::Granted;
+
+/// What the store says.
+pub(super) enum Answer {
+    Granted(Box<Reservation>),
+    Refused(Box<Refused>),
+    /// It did not answer, or not in words we know.
+    Away,
+    /// It has lost its data.
+    Lost,
+}
+
+/// How the store counts an ask: the arguments `kind`, `a`, `b` of the script, and the place it would charge.
+struct Counted {
+    kind: &'static str,
+    place: u64,
+    a: String,
+    b: u64,
+}
+
+impl Shared {
+    fn counted(&self, rule: &Rule, now: u64) -> Counted {
+        match rule.over() {
+            Over::Window(window) => Counted {
+                kind: "w",
+                place: 0,
+                a: window.width_ms().to_string(),
+                b: window.life_ms(),
+            },
+            Over::Period(period) => {
+                let bounds = period.bounds(now);
+                Counted {
+                    kind: "p",
+                    place: bounds.start,
+                    a: String::new(),
+                    // A period without end must still be a time that the store can hold.
+                    b: bounds.end.min(1 << 52),
+                }
+            }
+            Over::Open => {
+                let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                Counted {
+                    kind: "o",
+                    place: id,
+                    a: self.request_name(id),
+                    b: LEASE_MS,
+                }
+            }
+        }
+    }
+
+    fn prepare<'s>(&'s self, asks: &[Ask], counted: &[Counted], generation: &str) -> ScriptInvocation<'s> {
+        let mut call = self.scripts.reserve.prepare_invoke();
+        call.key(format!("{{{}}}:generation", self.namespace))
+            .arg(generation);
+        for (ask, counted) in asks.iter().zip(counted) {
+            let period = (counted.kind == "p").then_some(counted.place);
+            let limit = if ask.rule.blocks() {
+                signed(ask.rule.units())
+            } else {
+                -1
+            };
+            call.key(self.key_name(ask.key, period))
+                .arg(counted.kind)
+                .arg(ask.amount)
+                .arg(ask.least)
+                .arg(limit)
+                .arg(ask.rule.dimension() as u8)
+                .arg(&counted.a)
+                .arg(counted.b);
+        }
+        call
+    }
+}
+
+/// Reserves in the store. Runs to its end even if nobody waits any more.
+pub(super) async fn reserve(core: Arc<Core>, asks: PerCharge<Ask>, generation: Arc<str>) -> Answer {
+    let Some(shared) = core.shared() else {
+        return Answer::Away;
+    };
+    let line = shared.line.lock().clone();
+    let Some(mut line) = line else { return Answer::Away };
+    let counted: PerCharge<Counted> = asks
+        .iter()
+        .map(|ask| shared.counted(&ask.rule, shared.now()))
+        .collect();
+    let call = shared.prepare(&asks, &counted, &generation);
+    let asked = shared.elapsed();
+    let reply: Vec<i64> = match call.invoke_async(&mut line).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::debug!(kind = ?error.kind(), "the shared store of limits answers with an error");
+            return Answer::Away;
+        }
+    };
+    let numbers: Vec<u64> = reply
+        .iter()
+        .map(|number| u64::try_from(*number).unwrap_or(u64::MAX))
+        .collect();
+    let (Some(status), Some(now)) = (numbers.first(), numbers.get(1)) else {
+        return Answer::Away;
+    };
+    shared.learn(*now, asked);
+    let rest = numbers.get(2..).unwrap_or_default();
+    match status {
+        0 => refused(&core, &asks, rest).map_or(Answer::Away, |refused| Answer::Refused(Box::new(refused))),
+        1 => granted(&core, shared, &asks, &counted, rest, &generation),
+        _ => Answer::Lost,
+    }
+}
+
+fn refused(core: &Core, asks: &[Ask], rest: &[u64]) -> Option<Refused> {
+    let entries = rest.as_chunks::<3>().0;
+    for (ask, [used, ..]) in asks.iter().zip(entries) {
+        core.table.sight(ask, ask.rule.units().saturating_sub(*used));
+    }
+    let refusing = asks
+        .iter()
+        .zip(entries)
+        .filter(|(_, [_, retry, _])| *retry != u64::MAX);
+    let (ask, [used, retry, reset]) = refusing.max_by_key(|(_, [_, retry, _])| *retry)?;
+    Some(Refused {
+        rule: ask.rule.name().clone(),
+        cause: Cause::Limit,
+        retry_after: Duration::from_millis(*retry),
+        standing: standing(&ask.rule, *used, *used, *reset),
+    })
+}
+
+fn granted(
+    core: &Arc<Core>,
+    shared: &Shared,
+    asks: &[Ask],
+    counted: &[Counted],
+    rest: &[u64],
+    generation: &Arc<str>,
+) -> Answer {
+    let now = shared.now();
+    let mut all = Granted {
+        held: PerCharge::new(),
+        standings: PerCharge::new(),
+    };
+    let mut backlog = shared.backlog.lock();
+    // Charged in data that was lost since: the store has to be told again.
+    let stale = backlog.generation != *generation;
+    for ((ask, counted), [amount, used, reset, place]) in
+        asks.iter().zip(counted).zip(rest.as_chunks::<4>().0)
+    {
+        let free = ask.rule.units().saturating_sub(*used);
+        let place = if counted.kind == "w" {
+            *place
+        } else {
+            counted.place
+        };
+        let held: Held = core.table.record(ask, place, *amount, free, now);
+        match held.kept {
+            _ if *amount == 0 => {}
+            Kept::Open if stale => backlog.hold(held.key, held.place),
+            Kept::Open => backlog.known(held.key, held.place),
+            Kept::Ring { .. } | Kept::Spent { .. } if stale => backlog.add(&held, signed(*amount), true),
+            Kept::Ring { .. } | Kept::Spent { .. } => {}
+        }
+        all.held.push(held);
+        all.standings
+            .push(standing(&ask.rule, used.saturating_sub(*amount), *used, *reset));
+    }
+    drop(backlog);
+    Answer::Granted(Box::new(Reservation::new(core, all)))
+}
+
+fn standing(rule: &Rule, before: u64, used: u64, reset_ms: u64) -> Standing {
+    Standing {
+        dimension: rule.dimension(),
+        limit: rule.limit(),
+        remaining: rule.dimension().amount(rule.units().saturating_sub(used)),
+        reset: Duration::from_millis(reset_ms),
+        crossed: rule.crossed(before, used),
+    }
+}

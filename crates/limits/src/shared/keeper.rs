@@ -1,0 +1,324 @@
+//! The one background task of a shared limiter: heartbeat, connection, backlog, recovery.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::backlog::Correction;
+use super::{Shared, signed};
+use crate::limiter::Core;
+use crate::meter::{Kept, LEASE_MS};
+use crate::subject::Key;
+
+/// How often an instance tells that it lives.
+const BEAT: Duration = Duration::from_millis(500);
+/// How often it asks while the store is away.
+const PROBE: Duration = Duration::from_millis(100);
+/// After this time without a heartbeat an instance counts as dead, in milliseconds.
+const LIFETIME_MS: u64 = 10_000;
+/// How often running requests renew their lease.
+const RENEW: Duration = Duration::from_millis(LEASE_MS / 4);
+/// How long a new connection may take.
+const CONNECT: Duration = Duration::from_millis(500);
+/// Probes on the old connection before a new one is tried beside it.
+const PROBES_BEFORE_CONNECT: u32 = 3;
+/// Corrections in one call.
+const BATCH: usize = 256;
+/// A call that is not answered by then never will be; its charges age out.
+const LATE: Duration = Duration::from_secs(30);
+
+/// What one call tells the store.
+#[derive(Default)]
+struct Batch {
+    corrections: Vec<((Key, u64), Correction)>,
+    entered: Vec<(Key, u64)>,
+    released: Vec<(Key, u64)>,
+}
+
+struct Keeper {
+    core: Weak<Core>,
+    random: u64,
+    beats: u64,
+    failed: u32,
+    /// On its way; no second one before it is answered, so that corrections keep their order.
+    sent: Option<(JoinHandle<bool>, Batch)>,
+    renew_at: Instant,
+}
+
+/// Runs until the limiter is dropped.
+pub(crate) async fn keep(core: Weak<Core>, random: u64) {
+    let mut keeper = Keeper {
+        core,
+        random,
+        beats: 0,
+        failed: 0,
+        sent: None,
+        renew_at: Instant::now() + RENEW,
+    };
+    let mut next = Instant::now();
+    while let Some(core) = keeper.core.upgrade() {
+        let Some(shared) = core.shared() else { return };
+        if Instant::now() >= next {
+            let answered = keeper.beat(&core, shared).await;
+            let away = shared.backlog.lock().outage.alone().is_some();
+            next = Instant::now() + if away || !answered { PROBE } else { BEAT };
+        }
+        keeper.tell(&core, shared, next).await;
+        // A short nap: while it sleeps it keeps a dropped limiter alive.
+        let nap = next.saturating_duration_since(Instant::now()).min(PROBE);
+        if timeout(nap, shared.wake.notified()).await.is_ok() && shared.probe.swap(false, Ordering::Relaxed) {
+            next = Instant::now();
+        }
+    }
+}
+
+/// The first contact, so that a limiter starts together with the others where it can.
+pub(crate) async fn join(core: &Arc<Core>, random: u64) {
+    let Some(shared) = core.shared() else { return };
+    let mut keeper = Keeper {
+        core: Arc::downgrade(core),
+        random,
+        beats: 0,
+        failed: PROBES_BEFORE_CONNECT,
+        sent: None,
+        renew_at: Instant::now(),
+    };
+    if !keeper.beat(core, shared).await {
+        shared.trip(false);
+    }
+}
+
+impl Keeper {
+    /// One heartbeat; learns clock, instances, generation.
+    async fn beat(&mut self, core: &Core, shared: &Shared) -> bool {
+        let line = shared.line.lock().clone();
+        let mut reply = None;
+        if let Some(line) = line {
+            reply = self.ask(shared, line).await;
+        }
+        let broken = shared.line.lock().is_none() || self.failed >= PROBES_BEFORE_CONNECT;
+        if reply.is_none()
+            && broken
+            && let Some(line) = connect(shared).await
+        {
+            reply = self.ask(shared, line.clone()).await;
+            if reply.is_some() {
+                *shared.line.lock() = Some(line);
+                self.give_up_old_line(shared);
+            }
+        }
+        let Some((instances, generation)) = reply else {
+            self.failed = self.failed.saturating_add(1);
+            shared.trip(false);
+            return false;
+        };
+        self.failed = 0;
+        shared.answered(core, instances, &generation);
+        true
+    }
+
+    /// What is still on its way there may never be answered: it is told again on the new connection.
+    fn give_up_old_line(&mut self, shared: &Shared) {
+        if let Some((task, batch)) = self.sent.take() {
+            task.abort();
+            shared.untold(batch);
+        }
+    }
+
+    async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<(u64, String)> {
+        self.beats = self.beats.wrapping_add(1);
+        let asked = shared.elapsed();
+        let mut call = shared.scripts.beat.prepare_invoke();
+        call.key(format!("{{{}}}:generation", shared.namespace))
+            .key(format!("{{{}}}:instances", shared.namespace))
+            .arg(&shared.instance)
+            .arg(format!("{:016x}-{:x}", self.random, self.beats))
+            .arg(LIFETIME_MS);
+        let reply = timeout(shared.timeout, call.invoke_async::<(u64, u64, String)>(&mut line)).await;
+        let (now, instances, generation) = reply.ok()?.ok()?;
+        shared.learn(now, asked);
+        Some((instances, generation))
+    }
+
+    /// Sends what has gathered until the next heartbeat is due.
+    async fn tell(&mut self, core: &Arc<Core>, shared: &Shared, until: Instant) {
+        if Instant::now() >= self.renew_at {
+            self.renew_at = Instant::now() + RENEW;
+            shared.backlog.lock().renew();
+        }
+        while self.is_told(shared).await && self.failed == 0 && Instant::now() < until {
+            let Some(batch) = shared.next_batch() else { return };
+            let call = told(Arc::clone(core), &batch);
+            self.sent = Some((tokio::spawn(call), batch));
+        }
+    }
+
+    /// True if nothing is on its way any more.
+    async fn is_told(&mut self, shared: &Shared) -> bool {
+        let Some((mut task, batch)) = self.sent.take() else {
+            return true;
+        };
+        let patience = if self.failed == 0 {
+            shared.timeout
+        } else {
+            Duration::ZERO
+        };
+        match timeout(patience, &mut task).await {
+            Err(_) => self.sent = Some((task, batch)),
+            Ok(Ok(true)) => return true,
+            Ok(Ok(false) | Err(_)) => shared.untold(batch),
+        }
+        shared.trip(false);
+        false
+    }
+}
+
+async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(LATE));
+    let connecting = shared
+        .client
+        .get_multiplexed_async_connection_with_config(&config);
+    timeout(CONNECT, connecting).await.ok()?.ok()
+}
+
+/// Tells a batch; true if the store has it.
+fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
+    let lines: Vec<(String, &'static str, String, i64, bool, u64, u64)> = core
+        .shared()
+        .map(|shared| shared.lines(batch))
+        .unwrap_or_default();
+    async move {
+        let Some(shared) = core.shared() else { return false };
+        let line = shared.line.lock().clone();
+        let Some(mut line) = line else { return false };
+        let mut call = shared.scripts.settle.prepare_invoke();
+        for (key, kind, place, delta, create, a, b) in lines {
+            call.key(key)
+                .arg(kind)
+                .arg(place)
+                .arg(delta)
+                .arg(i32::from(create))
+                .arg(a)
+                .arg(b);
+        }
+        call.invoke_async::<i64>(&mut line).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// The store answered. If it is another one than before, it is told all that this instance knows.
+    fn answered(&self, core: &Core, instances: u64, generation: &str) {
+        let now = self.now();
+        let mut backlog = self.backlog.lock();
+        if &*backlog.generation != generation {
+            let first = backlog.generation.is_empty();
+            backlog.generation = generation.into();
+            if !first {
+                backlog.outage.trip(now, true);
+                backlog.corrections.clear();
+                backlog.released.clear();
+                core.table.each(now, &mut |key, kept, place, amount| {
+                    backlog.merge(
+                        (key, place),
+                        Correction {
+                            kept,
+                            delta: signed(amount),
+                            create: true,
+                        },
+                    );
+                });
+                backlog.renew();
+                tracing::warn!(
+                    "the shared store of limits had lost its data: telling it what this instance admitted"
+                );
+            }
+        }
+        backlog.outage.answer(now, instances);
+    }
+
+    /// What to tell next; lets the store decide again when that is the last of it.
+    fn next_batch(&self) -> Option<Batch> {
+        let now = self.now();
+        let mut backlog = self.backlog.lock();
+        if backlog.len() <= BATCH && backlog.outage.may_rejoin(now) {
+            backlog.outage.rejoin();
+            tracing::info!("the shared store of limits decides again");
+        }
+        if backlog.is_empty() {
+            return None;
+        }
+        let keys: Vec<(Key, u64)> = backlog.corrections.keys().take(BATCH).copied().collect();
+        let corrections = keys
+            .into_iter()
+            .filter_map(|at| Some((at, backlog.corrections.remove(&at)?)))
+            .collect();
+        let take = |list: &mut Vec<(Key, u64)>| {
+            let length = list.len().min(BATCH);
+            list.drain(..length).collect()
+        };
+        Some(Batch {
+            corrections,
+            entered: take(&mut backlog.entered),
+            released: take(&mut backlog.released),
+        })
+    }
+
+    /// A batch that may or may not have arrived. Costs are told again: counted twice is safe. What would give back is
+    /// not: it stays reserved until it ages out.
+    fn untold(&self, batch: Batch) {
+        let mut backlog = self.backlog.lock();
+        for (at, correction) in batch.corrections {
+            if correction.delta > 0 {
+                backlog.merge(at, correction);
+            } else {
+                backlog.dropped = backlog.dropped.saturating_add(1);
+            }
+        }
+        backlog.released.extend(batch.released);
+        backlog.renew();
+    }
+
+    fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
+        let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
+            let (name, kind, a, b) = match correction.kept {
+                Kept::Ring { width, life } => (self.key_name(*key, None), "w", width, life),
+                Kept::Spent { end } => (self.key_name(*key, Some(*place)), "p", 0, end.min(1 << 52)),
+                Kept::Open => return None,
+            };
+            Some((
+                name,
+                kind,
+                place.to_string(),
+                correction.delta,
+                correction.create,
+                a,
+                b,
+            ))
+        });
+        let of = |kind| {
+            move |(key, id): &(Key, u64)| {
+                (
+                    self.key_name(*key, None),
+                    kind,
+                    self.request_name(*id),
+                    0,
+                    false,
+                    0,
+                    LEASE_MS,
+                )
+            }
+        };
+        // A request that entered and left meanwhile is registered first, released then.
+        corrections
+            .chain(batch.entered.iter().map(of("h")))
+            .chain(batch.released.iter().map(of("r")))
+            .collect()
+    }
+}

@@ -1,0 +1,336 @@
+//! Redis frozen, dead, emptied: what a request waits, what is admitted, how it comes back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opm_limits::{
+    Actual, Cause, Charge, Dimension, Every, Limiter, OnFailure, Over, Period, Rule, SharedSettings,
+    Subjects, Window,
+};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::QUIET;
+use crate::instances::{LIMIT, Upstream, WINDOW, tokens};
+use crate::server::{Server, eventually, now};
+
+const NOBODY: Subjects<'static> = Subjects {
+    key: None,
+    user: None,
+    model: None,
+    channel: None,
+};
+
+fn rule(name: &str, dimension: Dimension, limit: u64, policy: OnFailure) -> Arc<Rule> {
+    let over = match dimension {
+        Dimension::Concurrency => Over::Open,
+        Dimension::Money => Over::Period(Period::new(Every::Day, "UTC").unwrap()),
+        Dimension::Tokens | Dimension::Requests => {
+            Over::Window(Window::new(Duration::from_secs(3_600)).unwrap())
+        }
+    };
+    Arc::new(
+        Rule::new(name, dimension, limit, over)
+            .unwrap()
+            .on_failure(policy),
+    )
+}
+
+async fn spend(limiter: &Limiter, rule: &Arc<Rule>, amount: u64) -> Result<Duration, opm_limits::Refused> {
+    let start = Instant::now();
+    limiter
+        .reserve(&[Charge::new(rule, &NOBODY, amount)], now())
+        .await?
+        .sent();
+    Ok(start.elapsed())
+}
+
+async fn remaining(limiter: &Limiter, rule: &Arc<Rule>) -> u64 {
+    let look = limiter
+        .reserve(&[Charge::new(rule, &NOBODY, 0)], now())
+        .await
+        .unwrap();
+    look.standings()[0].remaining
+}
+
+async fn together(limiter: &Limiter) {
+    eventually("the store decides again", || async { limiter.health().together }).await;
+}
+
+/// Callers that never stop asking, on three instances.
+struct Load {
+    upstream: Arc<Upstream>,
+    /// When each request began (microseconds) and how long its decision took.
+    waits: Arc<Mutex<Vec<(u64, Duration)>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(instances: &[Limiter]) -> Self {
+        let load = Load {
+            upstream: Upstream::new(),
+            waits: Arc::default(),
+            tasks: Vec::new(),
+        };
+        let rule = Arc::new(tokens());
+        let tasks = (0..60_usize).map(|caller| {
+            let (limiter, rule) = (instances[caller % instances.len()].clone(), Arc::clone(&rule));
+            let (upstream, waits) = (Arc::clone(&load.upstream), Arc::clone(&load.waits));
+            tokio::spawn(async move {
+                loop {
+                    let (began, start) = (upstream.now(), Instant::now());
+                    let answer = limiter.reserve(&[Charge::new(&rule, &NOBODY, 100)], now()).await;
+                    waits.lock().push((began, start.elapsed()));
+                    let pause = match answer {
+                        Ok(reservation) => {
+                            upstream.sees(100);
+                            reservation.settle(Actual {
+                                tokens: 100,
+                                money: 0,
+                            });
+                            Duration::from_millis(5)
+                        }
+                        Err(refused) => refused.retry_after.min(Duration::from_millis(20)),
+                    };
+                    tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
+                }
+            })
+        });
+        let tasks = tasks.collect();
+        Load { tasks, ..load }
+    }
+
+    async fn run(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn stop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
+    fn waits_between(&self, from: u64, to: u64) -> Vec<Duration> {
+        let waits = self.waits.lock();
+        let mut waits: Vec<_> = waits
+            .iter()
+            .filter(|wait| (from..to).contains(&wait.0))
+            .map(|wait| wait.1)
+            .collect();
+        waits.sort_unstable();
+        waits
+    }
+}
+
+async fn three(server: &Server) -> [Limiter; 3] {
+    let all = [
+        server.limiter().await,
+        server.limiter().await,
+        server.limiter().await,
+    ];
+    eventually("all know each other", || async {
+        all.iter().all(|one| one.health().instances == 3)
+    })
+    .await;
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_redis_costs_60_ms_once_and_the_limit_holds_until_it_thaws_and_after() {
+    let _quiet = QUIET.write().await;
+    let server = Server::start();
+    let instances = three(&server).await;
+    let mut load = Load::start(&instances);
+    load.run(WINDOW + WINDOW / 2).await;
+    server.freeze();
+    let frozen = load.upstream.now();
+    load.run(WINDOW + WINDOW / 2).await;
+    let thawed = load.upstream.now();
+    server.thaw();
+    for limiter in &instances {
+        together(limiter).await;
+    }
+    load.run(WINDOW + WINDOW / 2).await;
+    load.stop();
+    let worst = load.upstream.worst(WINDOW);
+    let seen = load.upstream.mean(WINDOW, load.upstream.now());
+    let first = load.waits_between(frozen, frozen + 40_000);
+    let later = load.waits_between(frozen + 200_000, thawed);
+    let [usual, longest] = [first[first.len() / 2], first[first.len() - 1]];
+    let [median, late] = [later[later.len() / 2], later[later.len() * 99 / 100]];
+    eprintln!(
+        "frozen: worst window {worst}, mean {seen} of {LIMIT}; first waits {usual:?} to {longest:?}, later {median:?}, p99 {late:?}"
+    );
+    assert!(usual <= Duration::from_millis(60), "{usual:?}");
+    assert!(
+        longest <= Duration::from_millis(150),
+        "60 ms and what a busy machine adds: {longest:?}"
+    );
+    assert!(
+        median <= Duration::from_millis(1) && late <= Duration::from_millis(10),
+        "{median:?} {late:?}"
+    );
+    assert!(worst <= LIMIT, "{worst} of {LIMIT} tokens in one window");
+    assert!(instances.iter().all(|limiter| limiter.health().outages >= 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_redis_is_told_what_was_admitted() {
+    let _quiet = QUIET.write().await;
+    let server = Server::start();
+    let instances = three(&server).await;
+    let mut load = Load::start(&instances);
+    load.run(WINDOW).await;
+    for _ in 0..3 {
+        server.command("FLUSHALL");
+        load.run(WINDOW / 2).await;
+        for limiter in &instances {
+            together(limiter).await;
+        }
+    }
+    load.stop();
+    let worst = load.upstream.worst(WINDOW);
+    eprintln!("flushed: worst window {worst} of {LIMIT}");
+    assert!(worst <= LIMIT, "{worst} of {LIMIT} tokens in one window");
+}
+
+#[tokio::test]
+async fn budgets_and_running_requests_survive_a_restart_without_persistence() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let (one, two) = (server.limiter().await, server.limiter().await);
+    let budget = rule("budget", Dimension::Money, 10_000_000, OnFailure::Deny);
+    let open = rule("open", Dimension::Concurrency, 2, OnFailure::Local);
+    spend(&one, &budget, 4_000_000).await.unwrap();
+    spend(&two, &budget, 3_000_000).await.unwrap();
+    let _running = [
+        one.reserve(&[Charge::new(&open, &NOBODY, 1)], now())
+            .await
+            .unwrap(),
+        two.reserve(&[Charge::new(&open, &NOBODY, 1)], now())
+            .await
+            .unwrap(),
+    ];
+    server.restart();
+    eventually("both have noticed", || async {
+        one.health().outages == 1 && two.health().outages == 1
+    })
+    .await;
+    together(&one).await;
+    together(&two).await;
+    assert_eq!(remaining(&one, &budget).await, 3_000_000);
+    assert!(spend(&two, &budget, 3_000_001).await.is_err());
+    assert!(spend(&one, &open, 1).await.is_err());
+}
+
+#[tokio::test]
+async fn each_rule_has_its_own_policy_while_redis_is_away() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let instances = three(&server).await;
+    let denied = rule("denied", Dimension::Tokens, 900, OnFailure::Deny);
+    let allowed = rule("allowed", Dimension::Tokens, 900, OnFailure::Allow);
+    let local = rule("local", Dimension::Tokens, 900, OnFailure::Local);
+    server.stop();
+    for limiter in &instances {
+        let refused = spend(limiter, &denied, 1).await.unwrap_err();
+        assert_eq!(
+            (refused.cause, refused.retry_after),
+            (Cause::Store, Duration::from_secs(1))
+        );
+        for _ in 0..4 {
+            spend(limiter, &allowed, 400).await.unwrap();
+        }
+        spend(limiter, &local, 300).await.unwrap();
+        let refused = spend(limiter, &local, 1).await.unwrap_err();
+        assert_eq!(refused.cause, Cause::Limit);
+    }
+    server.restart();
+    for limiter in &instances {
+        together(limiter).await;
+    }
+    eventually("what was admitted alone is told", || async {
+        remaining(&instances[0], &local).await == 0
+    })
+    .await;
+    eventually("also what was just allowed", || async {
+        remaining(&instances[1], &allowed).await == 0
+    })
+    .await;
+    assert_eq!(remaining(&instances[2], &denied).await, 900);
+}
+
+#[tokio::test]
+async fn alone_an_instance_uses_its_part_of_what_was_free_and_no_more() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let instances = three(&server).await;
+    let local = rule("local", Dimension::Tokens, 900, OnFailure::Local);
+    spend(&instances[0], &local, 500).await.unwrap();
+    spend(&instances[1], &local, 100).await.unwrap();
+    assert_eq!(remaining(&instances[0], &local).await, 300);
+    server.stop();
+    // More than a third is in use here: nothing more. There: 100, and a third of the 300 that were free.
+    assert!(spend(&instances[0], &local, 1).await.is_err());
+    spend(&instances[1], &local, 100).await.unwrap();
+    assert!(spend(&instances[1], &local, 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_limiter_starts_without_redis_and_joins_when_it_comes() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    server.stop();
+    let settings = SharedSettings {
+        instances: 3,
+        ..SharedSettings::new(&server.url())
+    };
+    let limiter = Limiter::shared(&settings, 1_000, now()).await.unwrap();
+    let local = rule("local", Dimension::Tokens, 900, OnFailure::Local);
+    spend(&limiter, &local, 300).await.unwrap();
+    assert!(spend(&limiter, &local, 1).await.is_err());
+    server.restart();
+    together(&limiter).await;
+    assert_eq!(remaining(&limiter, &local).await, 600);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_redis_is_asked_gets_nothing_charged() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let limiter = server.limiter().await;
+    let local = rule("local", Dimension::Tokens, 900, OnFailure::Local);
+    let open = rule("open", Dimension::Concurrency, 5, OnFailure::Local);
+    let charges = [Charge::new(&local, &NOBODY, 400), Charge::new(&open, &NOBODY, 1)];
+    for _ in 0..20 {
+        let asked = limiter.reserve(&charges, now());
+        // Long enough to send, too short for the answer.
+        let _ = tokio::time::timeout(Duration::ZERO, asked).await;
+    }
+    eventually("all is given back", || async {
+        remaining(&limiter, &local).await == 900 && remaining(&limiter, &open).await == 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_named_without_the_password() {
+    let problem = |url: &str, namespace: &str| {
+        let settings = SharedSettings {
+            namespace: namespace.into(),
+            ..SharedSettings::new(url)
+        };
+        async move {
+            Limiter::shared(&settings, 1, now())
+                .await
+                .err()
+                .unwrap()
+                .to_string()
+        }
+    };
+    let url = problem("http://user:hunter2@host", "opm").await;
+    assert!(url.contains("redis://") && !url.contains("hunter2"));
+    assert!(
+        problem("redis://127.0.0.1:1/", "a{b}")
+            .await
+            .contains("namespace")
+    );
+}
