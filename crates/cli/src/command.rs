@@ -70,7 +70,9 @@ fn find(named: Option<&Path>) -> anyhow::Result<Found> {
             loaded: compile_env(&env),
         });
     };
-    let source = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    // What is not text becomes a problem of the file, with its place, like any other.
+    let source = String::from_utf8_lossy(&bytes).into_owned();
     let loaded = compile_file(&path, &source, &env);
     Ok(Found {
         file: path.display().to_string(),

@@ -43,6 +43,7 @@ pub(crate) fn start(format: LogFormat) {
     };
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false);
     let registry = tracing_subscriber::registry();
     // A second start in the same process (tests) keeps the first logger.

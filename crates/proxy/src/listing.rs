@@ -5,7 +5,7 @@ use ai_api_converter::{Failure, FailureClass, Format};
 use bytes::Bytes;
 use opm_config::{ClientKey, Config};
 use opm_core::RequestId;
-use opm_routing::{NoRoute, served_models};
+use opm_routing::{NoRoute, served_models, serves_model};
 
 use crate::gateway::Refused;
 use crate::net::client::Client;
@@ -58,11 +58,14 @@ impl Own<'_> {
         key: Option<&ClientKey>,
         name: &str,
     ) -> Result<(), Refused> {
-        let models = entries(config, key);
-        let Some(found) = models.iter().find(|model| model.id == name) else {
+        let Some(vendor) = serves_model(config, key, name) else {
             return Err(Some(no_route(&NoRoute::UnknownModel, name)));
         };
-        let body = one(self.shape, found);
+        let found = ModelEntry {
+            id: name.to_owned(),
+            owned_by: vendor.as_str(),
+        };
+        let body = one(self.shape, &found);
         self.say(body, &[]).await
     }
 

@@ -23,7 +23,7 @@ pub use breaker::{Admitted, Breaker, Millis, Standing};
 pub use credential::{Mismatch, check_credential, provider_of};
 pub use latency::PeakEwma;
 pub use live::{ChannelLive, Live, UnderWay};
-pub use models::served_models;
+pub use models::{served_models, serves_model};
 pub use plan::{Candidate, NoRoute, Offer, Plan, Skip, Wanted, World, plan};
 pub use provider_keys::{Parked, ProviderKeys};
 pub use retry::{Again, Counted, RetryBudget, Stage, Verdict, verdict};

@@ -302,3 +302,25 @@ fn routes_match_model_header_and_key_and_give_each_channel_its_own_model() {
         .unwrap();
     assert_eq!(models(found), [(0, "m".to_owned())]);
 }
+
+#[test]
+fn globs_are_listed_with_the_well_known_models_they_cover() {
+    let scene = Scene::new(
+        "version: 1\nchannels:\n  - { name: a, format: anthropic, base_url: 'http://a', keys: [k], models: ['claude-opus*', mine] }\n",
+    );
+    let names: Vec<String> = served_models(&scene.config, None)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        names.contains(&"mine".to_owned()) && names.contains(&"claude-opus-5-5".to_owned()),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .iter()
+            .all(|name| !name.contains('*') && !name.starts_with("claude-sonnet"))
+    );
+    assert!(serves_model(&scene.config, None, "claude-opus-9").is_some());
+    assert!(serves_model(&scene.config, None, "gpt-5").is_none());
+}

@@ -21,6 +21,7 @@ pub(super) fn run(args: &Convert) -> anyhow::Result<ExitCode> {
                 .context("reading standard input")?;
         }
     }
+    let mut well = true;
     let output = match args.kind {
         What::Request => request(args, &input)?,
         What::Response => {
@@ -29,12 +30,20 @@ pub(super) fn run(args: &Convert) -> anyhow::Result<ExitCode> {
                 convert_response(&input, &context).map_err(|failure| anyhow!("{}", failure.message))?;
             answer.body
         }
-        What::Stream => stream(args, &input)?,
+        What::Stream => {
+            let (output, ended) = stream(args, &input)?;
+            well = ended;
+            output
+        }
     };
     let mut stdout = std::io::stdout();
     stdout.write_all(&output)?;
     stdout.write_all(b"\n")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn request(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -70,7 +79,8 @@ fn request(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(converted.body)
 }
 
-fn stream(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
+/// The converted stream, and whether it ended well.
+fn stream(args: &Convert, input: &[u8]) -> anyhow::Result<(Vec<u8>, bool)> {
     let mut stream = Stream::Convert(Box::new(Converter::new(context(args.to, args.from)?)));
     let mut out = Vec::new();
     let progress = stream.push(input, &mut out);
@@ -79,11 +89,12 @@ fn stream(args: &Convert, input: &[u8]) -> anyhow::Result<Vec<u8>> {
     } else {
         stream.end(&mut out)
     };
-    if let Some(failure) = progress.failure {
-        stream.fail(&failure, &mut out);
-        eprintln!("{}", failure.message);
-    }
-    Ok(out)
+    let Some(failure) = progress.failure else {
+        return Ok((out, true));
+    };
+    stream.fail(&failure, &mut out);
+    eprintln!("{}", failure.message);
+    Ok((out, false))
 }
 
 /// The context of a plain request of the client's format.
