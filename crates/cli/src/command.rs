@@ -18,7 +18,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use opm_config::{
-    Config, DEFAULT_PATHS, EXIT_CONFIG, Environment, Loaded, compile_env, compile_file, render,
+    Config, DEFAULT_PATHS, EXIT_CONFIG, Environment, Loaded, Problem, Severity, compile_env, compile_file,
+    render,
 };
 
 use crate::args::{Args, Command, Output};
@@ -71,14 +72,32 @@ fn find(named: Option<&Path>) -> anyhow::Result<Found> {
         });
     };
     let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    // What is not text becomes a problem of the file, with its place, like any other.
     let source = String::from_utf8_lossy(&bytes).into_owned();
-    let loaded = compile_file(&path, &source, &env);
+    let loaded = match std::str::from_utf8(&bytes) {
+        Ok(text) => compile_file(&path, text, &env),
+        Err(error) => not_text(&bytes, error.valid_up_to()),
+    };
     Ok(Found {
         file: path.display().to_string(),
         source,
         loaded,
     })
+}
+
+/// A file that is no text: a problem of the file, with its line, like any other.
+fn not_text(bytes: &[u8], at: usize) -> Loaded {
+    let before = bytes.get(..at).unwrap_or_default();
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    Loaded {
+        config: None,
+        problems: vec![Problem {
+            severity: Severity::Error,
+            code: "E001",
+            message: "the file is not UTF-8 text".into(),
+            at: Some((line, 1, 1)),
+            help: Some("save it as UTF-8".into()),
+        }],
+    }
 }
 
 /// Shows problems; the exit code if the configuration cannot be used.
