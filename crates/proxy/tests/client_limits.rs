@@ -1,10 +1,6 @@
 //! What a client may take its time for, and what it may hold: on a clock that runs by itself.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests may"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora_core::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// After the listeners closed, connections without a request are kept so long for one that is on its way.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
@@ -25,7 +25,8 @@ pub struct Drain(Arc<State>);
 struct State {
     draining: AtomicBool,
     handed_over: AtomicBool,
-    expired: AtomicBool,
+    /// Of its own: every running request waits for it, and the end of one must not wake the others.
+    expired: watch::Sender<bool>,
     in_flight: AtomicUsize,
     changed: Notify,
 }
@@ -64,7 +65,7 @@ impl Drain {
     /// True once the deadline for what runs has passed.
     #[must_use]
     pub fn is_expired(&self) -> bool {
-        self.0.expired.load(Ordering::Acquire)
+        *self.0.expired.borrow()
     }
 
     /// Requests under way.
@@ -86,30 +87,26 @@ impl Drain {
 
     /// Ends what runs: streams with an error event, other requests with 503.
     pub fn expire(&self) {
-        self.0.expired.store(true, Ordering::Release);
-        self.0.changed.notify_waiters();
+        self.0.expired.send_replace(true);
     }
 
     /// Waits until the last request is done.
     pub async fn idle(&self) {
-        self.until(|drain| drain.in_flight() == 0).await;
-    }
-
-    /// Waits until the deadline for what runs has passed; for ever while nothing stops.
-    pub async fn expired(&self) {
-        self.until(Drain::is_expired).await;
-    }
-
-    async fn until(&self, is: impl Fn(&Drain) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             // Registers before the check, so that no change falls between check and wait.
             changed.as_mut().enable();
-            if is(self) {
+            if self.in_flight() == 0 {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Waits until the deadline for what runs has passed; for ever while nothing stops.
+    pub async fn expired(&self) {
+        // The sender lives in `self`: the watch cannot close.
+        let _ = self.0.expired.subscribe().wait_for(|expired| *expired).await;
     }
 
     /// Lets what runs finish until the deadline or a sign of impatience, then ends it; gives up on what does not end.

@@ -1,11 +1,11 @@
 //! Watches what a client sends over HTTP/1, byte by byte, for what Pingora's reader lets pass: bare line feeds in heads and chunk
 //! lines, and when a head began. It changes nothing; what it finds, the gate and the body reader ask for.
 
+use std::future::Future as _;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// A request head must be complete so long after its first byte; the first one of a connection, so long after the accept.
 pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -32,7 +32,6 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct Tap {
     state: Mutex<State>,
-    begun: Notify,
     accepted: Instant,
 }
 
@@ -93,7 +92,6 @@ impl Default for Tap {
                 fault: None,
                 head: None,
             }),
-            begun: Notify::new(),
             accepted: Instant::now(),
         }
     }
@@ -119,7 +117,6 @@ impl Tap {
         let mut state = self.state.lock();
         if matches!(state.mode, Mode::Head(_)) && state.head.is_none() {
             state.head = Some(Instant::now());
-            self.begun.notify_one();
         }
         state.see(bytes);
     }
@@ -169,24 +166,24 @@ impl Tap {
         self.state.lock().head.is_some()
     }
 
-    /// Resolves when the expected head is overdue.
+    /// Resolves when the expected head is overdue. To be polled in the task that reads, after the read: the first byte wakes nobody
+    /// else.
     pub async fn overdue(&self, kept: bool) {
-        if !kept {
-            return sleep_until(self.first_deadline()).await;
-        }
-        if let Ok(begun) = timeout(KEEP_ALIVE, self.first_byte()).await {
-            sleep_until(begun + HEADER_DEADLINE).await;
-        }
-    }
-
-    async fn first_byte(&self) -> Instant {
-        loop {
-            let begun = self.begun.notified();
-            if let Some(at) = self.state.lock().head {
-                return at;
+        let first = if kept {
+            Instant::now() + KEEP_ALIVE
+        } else {
+            self.first_deadline()
+        };
+        let mut sleep = std::pin::pin!(sleep_until(first));
+        let mut begun = !kept;
+        std::future::poll_fn(|cx| {
+            if let Some(at) = self.state.lock().head.filter(|_| !begun) {
+                begun = true;
+                sleep.as_mut().reset(at + HEADER_DEADLINE);
             }
-            begun.await;
-        }
+            sleep.as_mut().poll(cx)
+        })
+        .await;
     }
 }
 
