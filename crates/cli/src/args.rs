@@ -1,5 +1,8 @@
 //! What can be typed.
 
+pub(crate) mod channels;
+pub(crate) mod keys;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -32,6 +35,25 @@ pub(crate) enum Command {
     Check(Check),
     /// Convert a request, an answer or a stream between formats
     Convert(Convert),
+    /// Make, list and revoke client keys
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  opm keys create --name team-a\n  opm keys list --format json\n  opm keys revoke team-a"
+    )]
+    Keys(keys::Keys),
+    /// List, test and switch the channels of the running gateway
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  opm channels list\n  opm channels test openai\n  opm channels drain openai"
+    )]
+    Channels(channels::Channels),
+    /// Let the running gateway read its configuration again
+    #[command(
+        after_help = "Examples:\n  opm reload\n  opm reload -c /etc/opm/opm.yaml\n  opm reload --format json"
+    )]
+    Reload(Scope),
+    /// Ask the running gateway where a request goes, or went, and why
+    Explain(channels::Explain),
     /// Print the version
     Version(Version),
     /// Print completions for a shell
@@ -48,6 +70,17 @@ pub(crate) enum Output {
     Text,
     /// For programs
     Json,
+}
+
+/// Which configuration, and how to answer.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Scope {
+    /// Configuration file [default: as `opm serve` finds it]
+    #[arg(short, long)]
+    pub(crate) config: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Output,
 }
 
 #[derive(Clone, Debug, Default, ClapArgs)]

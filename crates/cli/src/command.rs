@@ -1,17 +1,25 @@
 //! The subcommands.
 
+mod channels;
 mod check;
 mod convert;
 mod demo;
+mod explain;
+mod keys;
 mod mock;
+mod reload;
 mod serve;
 
+use std::fmt;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
-use opm_config::{DEFAULT_PATHS, EXIT_CONFIG, Environment, Loaded, compile_env, compile_file, render};
+use opm_config::{
+    Config, DEFAULT_PATHS, EXIT_CONFIG, Environment, Loaded, compile_env, compile_file, render,
+};
 
 use crate::args::{Args, Command, Output};
 
@@ -23,6 +31,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Mock(mock) => mock::run(&mock),
         Command::Check(check) => check::run(&check),
         Command::Convert(convert) => convert::run(&convert),
+        Command::Keys(command) => keys::run(&command),
+        Command::Channels(command) => channels::run(&command),
+        Command::Reload(reload) => reload::run(&reload),
+        Command::Explain(explain) => explain::run(&explain),
         Command::Version(version) => {
             let name = env!("CARGO_PKG_VERSION");
             match version.format {
@@ -73,4 +85,33 @@ fn report(found: &Found) -> Option<ExitCode> {
         eprint!("{}", render(&found.loaded.problems, &found.file, &found.source));
     }
     found.loaded.config.is_none().then(|| ExitCode::from(EXIT_CONFIG))
+}
+
+/// The configuration does not allow what was asked for; exit code 78.
+#[derive(Debug)]
+pub(crate) struct NotConfigured(pub(crate) String);
+
+impl fmt::Display for NotConfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotConfigured {}
+
+/// The configuration and where it came from. Its problems are shown only if it cannot be used.
+fn configuration(named: Option<&Path>) -> anyhow::Result<(Config, String)> {
+    let mut found = find(named)?;
+    let Some(config) = found.loaded.config.take() else {
+        eprint!("{}", render(&found.loaded.problems, &found.file, &found.source));
+        return Err(NotConfigured(format!("{} is not valid", found.file)).into());
+    };
+    Ok((config, found.file))
+}
+
+/// Runs what waits for the store or the gateway.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().context("starting the runtime")?;
+    runtime.block_on(future)
 }

@@ -141,6 +141,35 @@ impl LiveConfig {
         Ok(true)
     }
 
+    /// Was the channel made at run time?
+    pub(crate) fn is_stored(&self, name: &str) -> bool {
+        self.stored.lock().channels.iter().any(|named| named.name == name)
+    }
+
+    /// Every problem that a channel of the store would have.
+    pub(crate) fn check_channel(&self, name: &str, definition: &str, keys: usize) -> Vec<Problem> {
+        let stored = Arc::clone(&self.stored.lock());
+        let mut others: Vec<Named> = stored.channels.clone();
+        others.retain(|named| named.name != name);
+        let mut config = self.base.lock().clone();
+        // What is wrong with the others is not this one's fault.
+        let _ = add_stored(&mut config, &others, None);
+        let named = Named {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            keys: vec![opm_core::Secret::new(String::new()); keys],
+        };
+        add_stored(&mut config, &[named], None)
+    }
+
+    /// Every problem that routes of the store would have.
+    pub(crate) fn check_routes(&self, definition: &str) -> Vec<Problem> {
+        let stored = Arc::clone(&self.stored.lock());
+        let mut config = self.base.lock().clone();
+        let _ = add_stored(&mut config, &stored.channels, None);
+        add_stored(&mut config, &[], Some(definition))
+    }
+
     /// Follows the store for the life of the process.
     pub(crate) async fn follow_store(&self) {
         let mut well = true;

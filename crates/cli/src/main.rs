@@ -2,9 +2,13 @@
 
 mod args;
 mod command;
+mod control;
+mod gateway;
 mod health;
 mod live;
 mod logging;
+mod site;
+mod table;
 mod watch;
 mod welcome;
 
@@ -21,7 +25,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("opm: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<command::NotConfigured>() {
+                ExitCode::from(opm_config::EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

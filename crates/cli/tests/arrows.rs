@@ -24,6 +24,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "opm-telemetry",
         ],
     ),
+    (
+        "opm-admin",
+        &[
+            "opm-core",
+            "opm-config",
+            "opm-routing",
+            "opm-store",
+            "opm-telemetry",
+        ],
+    ),
     ("opm-mock", &[]),
 ];
 

@@ -139,25 +139,40 @@ fn whole(severity: Severity, code: &'static str, message: &str, help: &str) -> P
 pub fn compile_env(env: &Environment) -> Loaded {
     let mut problems = Vec::new();
     env.check(&mut problems);
+    let tls = match env.set("OPENAI_TLS").map(str::to_ascii_lowercase).as_deref() {
+        None | Some("true" | "1") => true,
+        Some("false" | "0") => false,
+        Some(_) => {
+            let text = "OPENAI_TLS is neither true nor false";
+            problems.push(whole(Severity::Error, "E004", text, "write true or false"));
+            true
+        }
+    };
     let mut channels = Vec::new();
     let mut add = |name: &str, vendor, url: &str, key: Option<&str>, models: &[&str]| {
         let globs = Models::Globs(models.iter().map(|glob| (*glob).to_owned()).collect());
-        if let Ok(base_url) = BaseUrl::parse(url) {
-            let keys = key.map(|key| Secret::new(key.to_owned())).into_iter().collect();
-            channels.push(channel::new(name.into(), vendor, base_url, keys, globs));
+        match BaseUrl::parse(url) {
+            Ok(base_url) => {
+                let keys = key.map(|key| Secret::new(key.to_owned())).into_iter().collect();
+                channels.push(channel::new(name.into(), vendor, base_url, keys, globs));
+            }
+            Err(why) => problems.push(whole(
+                Severity::Error,
+                "E007",
+                &format!("OPENAI_DOMAIN and OPENAI_PORT give no address: {why}"),
+                "set OPENAI_DOMAIN to a host name and OPENAI_PORT to a number",
+            )),
         }
     };
     let google = env.set("GEMINI_API_KEY").or(env.set("GOOGLE_API_KEY"));
     let (openai, anthropic) = (env.set("OPENAI_API_KEY"), env.set("ANTHROPIC_API_KEY"));
     let own = env.set("OPENAI_DOMAIN").map(|domain| {
-        let tls = env
-            .set("OPENAI_TLS")
-            .is_none_or(|value| !value.eq_ignore_ascii_case("false"));
+        let scheme = if tls { "https" } else { "http" };
         let port = env
             .set("OPENAI_PORT")
             .map(|port| format!(":{port}"))
             .unwrap_or_default();
-        format!("{}://{domain}{port}", if tls { "https" } else { "http" })
+        format!("{scheme}://{domain}{port}")
     });
     if let Some(url) = &own {
         add(
@@ -216,7 +231,7 @@ pub fn compile_env(env: &Environment) -> Loaded {
 fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>) {
     let mut port = |name: &str| {
         let text = env.set(name)?;
-        let port = text.parse::<u16>().ok();
+        let port = text.parse::<u16>().ok().filter(|port| *port > 0);
         if port.is_none() {
             problems.push(whole(
                 Severity::Error,
@@ -232,6 +247,14 @@ fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>)
     }
     if let Some(port) = port("METRICS_PORT") {
         config.metrics_listen.set_port(port);
+    }
+    if config.listen == config.metrics_listen {
+        problems.push(whole(
+            Severity::Error,
+            "E007",
+            "the proxy and the metrics would listen on the same address",
+            "give them different ports",
+        ));
     }
     if config.admin.token.is_none() {
         config.admin.token = env
@@ -361,7 +384,11 @@ pub fn add_stored(config: &mut Config, channels: &[Named], routes: Option<&str>)
             rules: Vec::new(),
             ..config.clone()
         };
-        match stored(text, &env, |node, r| Some(route::routes(node, &mut changed, r))) {
+        let read = |node: &Placed, r: &mut Reading<'_>| {
+            route::routes(node, &mut changed, r);
+            Some(())
+        };
+        match stored(text, &env, read) {
             Ok(_) => *config = changed,
             Err(more) => problems.extend(more),
         }

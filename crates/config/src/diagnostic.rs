@@ -44,6 +44,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("E014", "nothing to serve"),
     ("W001", "no effect in this version"),
     ("W002", "open to everybody"),
+    ("W003", "channel without a key"),
 ];
 
 /// Renders all problems as text, with the lines they are about, and a summary.
@@ -56,9 +57,9 @@ pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
         } else {
             "warning"
         };
-        let _ = writeln!(out, "{word}[{}]: {}", problem.code, problem.message);
+        let _ = writeln!(out, "{word}[{}]: {}", problem.code, masked(&problem.message));
         if let Some((line, column, length)) = problem.at {
-            let text = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+            let text = masked(source.lines().nth(line.saturating_sub(1)).unwrap_or_default());
             let margin = " ".repeat(line.to_string().len());
             let _ = writeln!(out, "{margin}--> {file}:{line}:{column}");
             let _ = writeln!(out, "{margin} |\n{line} | {text}");
@@ -87,6 +88,40 @@ pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
     out
 }
 
+/// A line in which whatever may be a secret is masked, character by character so that columns stay: known kinds of keys anywhere,
+/// long words on lines about keys, and what stands in front of the `@` of an address.
+fn masked(line: &str) -> String {
+    const KINDS: [&str; 6] = ["sk-", "AIza", "xai-", "gsk_", "ghp_", "Bearer"];
+    const ABOUT: [&str; 5] = ["key", "token", "secret", "password", "hash"];
+    let lower = line.to_ascii_lowercase();
+    let about_keys = ABOUT.iter().any(|word| lower.contains(word));
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_.+=~".contains(c);
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let length = rest.find(|c| !part(c)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(length.max(first.len_utf8()));
+        let variable = out.ends_with("${");
+        let known = word.len() > 8 && KINDS.iter().any(|kind| word.starts_with(kind));
+        let secret = length > 0 && !variable && (known || (about_keys && word.len() >= 16));
+        let user =
+            behind.starts_with('@') || (behind.starts_with(':') && before_at(behind) && out.ends_with("//"));
+        if secret || user {
+            out.extend(word.chars().map(|_| '*'));
+        } else {
+            out.push_str(word);
+        }
+        rest = behind;
+    }
+    out
+}
+
+/// `:password@` follows.
+fn before_at(text: &str) -> bool {
+    let end = text.find(['/', ' ', '"', '\'']).unwrap_or(text.len());
+    text.get(..end).is_some_and(|part| part.contains('@'))
+}
+
 /// Renders all problems as one JSON document.
 #[must_use]
 pub fn render_json(problems: &[Problem], file: &str) -> String {
@@ -105,7 +140,7 @@ pub fn render_json(problems: &[Problem], file: &str) -> String {
                         "warning"
                     });
                     w.key("code").str(problem.code);
-                    w.key("message").str(&problem.message);
+                    w.key("message").str(&masked(&problem.message));
                     if let Some((line, column, _)) = problem.at {
                         w.key("line").u64(line as u64);
                         w.key("column").u64(column as u64);
@@ -118,4 +153,29 @@ pub fn render_json(problems: &[Problem], file: &str) -> String {
         });
     });
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_line_are_masked_and_columns_stay() {
+        let line = "  keys: [\"sk-proj-0123456789abcdef\", \"${OPENAI_API_KEY_NUMBER_TWO}\"]";
+        let shown = masked(line);
+        assert!(
+            !shown.contains("0123456789") && shown.contains("OPENAI_API_KEY_NUMBER_TWO"),
+            "{shown}"
+        );
+        assert_eq!(shown.len(), line.len());
+        let shown = masked("    base_url: http://user:pass@host/v1");
+        assert!(
+            !shown.contains("user") && !shown.contains("pass") && shown.contains("@host/v1"),
+            "{shown}"
+        );
+        assert_eq!(
+            masked("  - name: claude-sonnet-4-5-20250929"),
+            "  - name: claude-sonnet-4-5-20250929"
+        );
+    }
 }

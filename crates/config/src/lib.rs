@@ -24,6 +24,7 @@ pub use diagnostic::{CODES, Problem, Severity, render, render_json};
 pub use env::{Environment, VARIABLES};
 pub use key::{ClientKey, KeyRefused, Proof};
 pub use resilience::{Breaker, Health, Retry, When};
+pub use section::nearest;
 pub use units::{duration, moment};
 
 /// Exit code of an invalid configuration (sysexits EX_CONFIG).

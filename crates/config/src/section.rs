@@ -261,8 +261,9 @@ impl Reading<'_> {
     }
 }
 
-/// The known word that is nearest to a typing error.
-pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+/// The known word that is nearest to a typing error, if one is near enough.
+#[must_use]
+pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let scored = known
         .iter()
         .map(|candidate| (distance(word, candidate), *candidate));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::format::{Dialect, Format};
+use crate::shim::CallItem;
 
 /// Everything that response and stream conversion need from the request. Owned and small; one per attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,13 @@ pub struct ToolOrigin {
     pub namespace: Option<String>,
     /// The client declared a custom tool with free text; the upstream sees a function with one `input` string.
     pub custom: bool,
+    /// Responses client: the tool is vendor-trained (`local_shell`, `shell`, `apply_patch`, `computer`) and the upstream sees a shim
+    /// function. Its call goes back as this item: [`CallItem::write`] with the function's arguments.
+    ///
+    /// For Messages clients nothing is needed: the shim of `bash`, `str_replace_based_edit_tool`, `memory` and `computer` has the
+    /// tool's own name and input. Members of a toolset are shims `computer__left_click`: `name` is the member, `namespace` the
+    /// toolset (`toolset_name` of the `tool_use`).
+    pub item: Option<CallItem>,
 }
 
 impl Context {
@@ -66,7 +74,7 @@ impl Context {
             domain: 0,
             model: options.model,
             stream: true,
-            include_usage: false,
+            include_usage: !options.hide_usage,
             include_thoughts: true,
             array: options.array,
             include_encrypted: true,
@@ -87,6 +95,12 @@ impl Context {
         self.tools
             .get(upstream)
             .map_or(upstream, |tool| tool.name.as_str())
+    }
+
+    /// The call item of Responses that a call of this upstream tool goes back as, if it is not an ordinary call.
+    #[must_use]
+    pub fn call_item(&self, upstream: &str) -> Option<CallItem> {
+        self.tools.get(upstream).and_then(|tool| tool.item)
     }
 
     /// True if the client declared this upstream tool as a custom tool.

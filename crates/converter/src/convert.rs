@@ -1,14 +1,20 @@
 //! The entry points: whole requests and whole answers.
 
+use std::borrow::Cow;
+
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::failure::{Failure, FailureClass};
-use crate::ir::{Block, Opaque, Response};
+use crate::format::Format;
+use crate::ir::{Block, Candidate, MediaKind, Opaque, Response};
+use crate::json::Writer;
 use crate::report::Report;
+use crate::scan::scan;
+use crate::scrub::scrub;
 use crate::stop::Stop;
 use crate::target::{Options, Source, Target};
 use crate::usage::Usage;
-use crate::{decode, encode, names, prepare};
+use crate::{decode, encode, names, prepare, unseal};
 
 /// A converted request.
 #[derive(Clone, Debug)]
@@ -30,6 +36,8 @@ pub struct Answer {
     pub usage: Usage,
     /// The upstream's own finish reason, if its mapping is not one to one.
     pub native_finish: Option<String>,
+    /// What the client's format could not show, for `x-gateway-dropped`: `grounding.searchEntryPoint`, `content.image`.
+    pub dropped: Vec<Cow<'static, str>>,
 }
 
 /// Converts a request body between two formats.
@@ -49,12 +57,55 @@ pub fn convert_request(
         )
     })?;
     let mut report = Report::new(source.format, target.format, options.mode);
+    if source.format == target.format {
+        return relay(text, source, target, options, report);
+    }
     let mut request = decode::request(text, source)?;
-    prepare::prepare(&mut request, &mut report)?;
+    unseal::unseal(&mut request, options.seal_key.as_ref(), &mut report);
+    prepare::prepare(&mut request, target, &mut report)?;
     let encoded = encode::request(&request, target, options, &mut report)?;
     let context = prepare::context(&request, source, target, options, text);
     Ok(Converted {
         body: encoded,
+        context,
+        report,
+    })
+}
+
+/// The same format on both sides: the bytes stay, but for the model's name and the seals (conversion.md 2.6, 7.6).
+fn relay(
+    text: &str,
+    source: &Source<'_>,
+    target: &Target<'_>,
+    options: &Options,
+    mut report: Report,
+) -> Result<Converted, Error> {
+    let scrubbed = scrub(
+        text.as_bytes(),
+        target.format,
+        target.domain,
+        options.seal_key.as_ref(),
+    );
+    let mut body = match scrubbed {
+        None => text.as_bytes().to_vec(),
+        Some(scrubbed) => {
+            report.states_restored = scrubbed.restored;
+            report.states_dropped = scrubbed.dropped;
+            report.state_reason = scrubbed.reason;
+            scrubbed.body
+        }
+    };
+    let mut name = Vec::with_capacity(target.model.len() + 2);
+    Writer::new(&mut name).str(target.model);
+    // From behind, so that the places in front keep theirs.
+    for place in scan(&body)?.model_at.into_iter().rev() {
+        body.splice(place, name.iter().copied());
+    }
+    // What no decoder knows is not our business here; the way back needs little of it.
+    let request = decode::request(text, source).unwrap_or_default();
+    let context = prepare::context(&request, source, target, options, text);
+    Ok(Converted {
+        body,
         context,
         report,
     })
@@ -71,9 +122,10 @@ pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failur
     let first = response.candidates.first();
     let native_finish = first
         .and_then(|candidate| candidate.native_stop.clone())
-        .map(std::borrow::Cow::into_owned);
+        .map(Cow::into_owned);
     Ok(Answer {
         body: encode::response(&response, context),
+        dropped: losses(&response, context.client),
         usage: response.usage,
         native_finish,
     })
@@ -107,33 +159,90 @@ pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Resp
         });
     }
     for candidate in &mut response.candidates {
-        let calls = candidate
-            .blocks
-            .iter()
-            .any(|block| matches!(block, Block::ToolCall(_)));
-        candidate.stop = std::mem::take(&mut candidate.stop).corrected(calls);
-        match &candidate.stop {
-            Stop::Malformed(_) if !has_content(&candidate.blocks) => {
-                return Err(Failure::new(
-                    FailureClass::UpstreamBad,
-                    "The model produced an unreadable tool call.",
-                ));
-            }
-            Stop::Failed(_) if !has_content(&candidate.blocks) => {
-                return Err(Failure::new(
-                    FailureClass::UpstreamBad,
-                    "The provider reports that the answer failed.",
-                ));
-            }
-            _ => {}
-        }
+        settle(candidate, context.client)?;
     }
     tools_back(&mut response, context);
     Ok(response)
 }
 
+/// Why the answer ended, judged by what it holds (conversion.md 12.4). What is no answer is a failure.
+fn settle(candidate: &mut Candidate<'_>, client: Format) -> Result<(), Failure> {
+    let has = |kind: fn(&Block<'_>) -> bool| candidate.blocks.iter().any(kind);
+    let calls = has(|block| matches!(block, Block::ToolCall(_)));
+    let said = has(|block| matches!(block, Block::Text(text) if !text.text.is_empty()));
+    let refusal = candidate.blocks.iter().find_map(|block| match block {
+        Block::Refusal(text) => Some(text.clone()),
+        _ => None,
+    });
+    let mut stop = std::mem::take(&mut candidate.stop).corrected(calls);
+    if !calls && !said && refusal.is_some() && matches!(stop, Stop::EndTurn | Stop::Unknown(_)) {
+        stop = Stop::Refusal {
+            category: None,
+            explanation: refusal,
+        };
+    }
+    // Only two formats can say inside an answer that it failed.
+    let says_failed = matches!(client, Format::Responses | Format::Gemini);
+    let failure = match &stop {
+        Stop::Malformed(_) if !has_content(&candidate.blocks) => {
+            Some("The model produced an unreadable tool call.")
+        }
+        Stop::Failed(_) if !says_failed || !has_content(&candidate.blocks) => {
+            Some("The provider reports that the answer failed.")
+        }
+        _ => None,
+    };
+    candidate.stop = stop;
+    match failure {
+        Some(why) => Err(Failure::new(FailureClass::UpstreamBad, why)),
+        None => Ok(()),
+    }
+}
+
+/// What stands in an answer and cannot be shown to this client.
+fn losses(response: &Response<'_>, client: Format) -> Vec<Cow<'static, str>> {
+    let mut dropped: Vec<Cow<'static, str>> = response
+        .dropped
+        .iter()
+        .filter(|_| client != Format::Gemini)
+        .cloned()
+        .collect();
+    let mut add = |what: &'static str| {
+        if !dropped.iter().any(|known| known == what) {
+            dropped.push(what.into());
+        }
+    };
+    for block in response.candidates.iter().flat_map(|candidate| &candidate.blocks) {
+        match block {
+            Block::Media(media) => match (media.kind, client) {
+                (_, Format::Gemini) | (MediaKind::Image, Format::Chat | Format::Responses) => {}
+                (MediaKind::Audio, Format::Chat) => {}
+                (MediaKind::Image, _) => add("content.image"),
+                (MediaKind::Audio, _) => add("content.audio"),
+                (MediaKind::Video | MediaKind::Document, _) => add("content.media"),
+            },
+            Block::Text(text) => {
+                let shown = text.citations.iter().all(|citation| match client {
+                    Format::Chat => citation.url.is_some(),
+                    Format::Responses | Format::Gemini => citation.url.is_some() || citation.file.is_some(),
+                    // Its citations need an index that only Anthropic can make.
+                    Format::Messages => false,
+                });
+                if !shown {
+                    add("content.citations");
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(counter) = response.usage.contradiction() {
+        add(counter);
+    }
+    dropped
+}
+
 /// An error document in place of an answer.
-fn in_band(text: &str) -> Option<Failure> {
+pub(crate) fn in_band(text: &str) -> Option<Failure> {
     let error = crate::failure::document(text)?;
     let unknown =
         error.kind.is_empty() && error.code.is_empty() && error.status.is_none() && error.message.is_empty();
@@ -148,32 +257,40 @@ fn has_content(blocks: &[Block<'_>]) -> bool {
     })
 }
 
-/// Gives tool calls the client's names and ids, and states their domain.
+/// Gives tool calls the client's names and ids, and states their owner.
 fn tools_back(response: &mut Response<'_>, context: &Context) {
+    // The answer's own id makes the ids of its calls; only where it has none does the gateway's.
+    let seed = if response.id.is_empty() {
+        context.request_id.clone()
+    } else {
+        response.id.clone().into_owned()
+    };
     for (number, candidate) in response.candidates.iter_mut().enumerate() {
         for (index, block) in candidate.blocks.iter_mut().enumerate() {
             match block {
                 Block::ToolCall(call) => {
                     if call.id.is_empty() {
-                        let place = format!("{number}.{index}");
-                        call.id = names::synthetic_call(&context.request_id, &place).into();
+                        let place = format!("{number}.{index}.{}", call.name);
+                        call.id = names::synthetic_call(&seed, &place).into();
                     }
                     if let Some(tool) = context.tools.get(call.name.as_ref()) {
                         call.namespace = tool.namespace.clone().map(Into::into);
                         call.name = tool.name.clone().into();
                     }
-                    set_domain(call.state.as_mut(), context);
+                    set_owner(call.state.as_mut(), context);
                 }
-                Block::Thought(thought) => set_domain(thought.state.as_mut(), context),
-                Block::Text(text) => set_domain(text.state.as_mut(), context),
+                Block::Thought(thought) => set_owner(thought.state.as_mut(), context),
+                Block::Text(text) => set_owner(text.state.as_mut(), context),
                 _ => {}
             }
         }
     }
 }
 
-fn set_domain(state: Option<&mut Opaque<'_>>, context: &Context) {
+/// State goes back to the channel it came from, in that channel's format (Google's signatures may come in Chat's).
+fn set_owner(state: Option<&mut Opaque<'_>>, context: &Context) {
     if let Some(state) = state {
+        state.origin = context.upstream;
         state.domain = Some(context.domain);
     }
 }

@@ -9,11 +9,12 @@ pub mod messages_response;
 pub mod responses_request;
 pub mod responses_response;
 
+mod grounding;
+mod intake;
 mod openai;
 pub(crate) mod usage;
 
 pub(crate) use chat_response::{Logprobs as ChatLogprobs, logprobs as chat_logprobs};
-pub(crate) use gemini_response::Answer as GeminiAnswer;
 pub(crate) use messages_response::{StopDetails as MessagesStopDetails, citation as messages_citation};
 pub(crate) use openai::google_signature;
 pub(crate) use responses_response::{Answer as ResponsesAnswer, Item as ResponsesItem};
@@ -22,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
 use crate::target::Source;
+use intake::Intake;
 
 /// Decodes a request body.
 ///
@@ -48,12 +50,15 @@ pub fn request<'a>(body: &'a str, source: &Source<'a>) -> Result<Request<'a>, Er
 /// # Errors
 /// As [`request`].
 pub fn counted(body: &str, format: Format) -> Result<Request<'_>, Error> {
-    match format {
-        Format::Chat => chat_request::decode(body),
-        Format::Responses => responses_request::decode(body),
-        Format::Messages => messages_request::decode(body),
-        Format::Gemini => gemini_request::decode(body),
-    }
+    let intake = Intake::default();
+    let mut request = match format {
+        Format::Chat => chat_request::decode(body, &intake),
+        Format::Responses => responses_request::decode(body, &intake),
+        Format::Messages => messages_request::decode(body, &intake),
+        Format::Gemini => gemini_request::decode(body, &intake),
+    }?;
+    intake.finish(&mut request);
+    Ok(request)
 }
 
 /// Decodes a whole answer.

@@ -10,6 +10,9 @@ pub mod responses_request;
 pub mod responses_response;
 
 pub(crate) mod answer;
+pub(crate) mod chain;
+mod grounding;
+mod hosted;
 mod parts;
 pub(crate) mod usage;
 

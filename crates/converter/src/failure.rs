@@ -5,11 +5,19 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
-use crate::json::Writer;
 
+mod classify;
+mod document;
+mod table;
 mod upstream;
+mod wait;
+mod words;
+mod write;
 
-pub use upstream::{UpstreamError, document, from_upstream};
+pub use document::{UpstreamError, document};
+pub use upstream::from_upstream;
+
+use table::row;
 
 /// The canonical classes of failure (wire.md 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,17 +180,10 @@ impl Failure {
     /// Seconds for `retry-after`, rounded up.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let wait = self.retry_after.or_else(|| {
-            let default = row(self.class).retry.then_some(2);
-            default
-                .filter(|_| {
-                    matches!(
-                        self.class,
-                        FailureClass::Overloaded | FailureClass::RateLimited | FailureClass::NoChannel
-                    )
-                })
-                .map(Duration::from_secs)
-        })?;
+        // Whoever may try again is told when (wire.md 6.3).
+        let wait = self
+            .retry_after
+            .or_else(|| row(self.class).retry.then_some(Duration::from_secs(2)))?;
         Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
     }
 
@@ -203,326 +204,7 @@ impl Failure {
                 | C::ModelNotFound
         )
     }
-
-    /// The error body of a format.
-    #[must_use]
-    pub fn body(&self, format: Format, request_id: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        let mut w = Writer::line(&mut out);
-        self.write(&mut w, format, request_id);
-        out
-    }
-
-    /// Writes the error document of a format: HTTP body and in-stream error alike.
-    pub(crate) fn write(&self, w: &mut Writer<'_>, format: Format, request_id: &str) {
-        match format {
-            Format::Chat | Format::Responses => w.object(|w| {
-                w.key("error").object(|w| {
-                    let (_, kind, code) = row(self.class).openai;
-                    w.key("message").str(&self.message);
-                    w.key("type").str(kind);
-                    match &self.param {
-                        Some(param) => w.key("param").str(param),
-                        None => w.key("param").null(),
-                    }
-                    match self.code.or((!code.is_empty()).then_some(code)) {
-                        Some(code) => w.key("code").str(code),
-                        None => w.key("code").null(),
-                    }
-                });
-            }),
-            Format::Messages => w.object(|w| {
-                w.key("type").str("error");
-                w.key("error").object(|w| {
-                    w.key("type").str(row(self.class).anthropic.1);
-                    w.key("message").str(&self.message);
-                });
-                w.key("request_id").str(request_id);
-            }),
-            Format::Gemini => w.object(|w| w.key("error").object(|w| self.gemini(w))),
-        }
-    }
-
-    fn gemini(&self, w: &mut Writer<'_>) {
-        let (code, status) = row(self.class).gemini;
-        w.key("code").u64(u64::from(code));
-        let wait = self.retry_after_seconds();
-        match wait.filter(|_| self.should_retry()) {
-            Some(seconds) => w
-                .key("message")
-                .str(&format!("{} Please retry in {seconds}s.", self.message)),
-            None => w.key("message").str(&self.message),
-        }
-        w.key("status").str(status);
-        w.key("details").array(|w| {
-            if let Some(seconds) = wait {
-                w.item().object(|w| {
-                    w.key("@type").str("type.googleapis.com/google.rpc.RetryInfo");
-                    w.key("retryDelay").str(&format!("{seconds}s"));
-                });
-            }
-            if self.class == FailureClass::Auth {
-                w.item().object(|w| {
-                    w.key("@type").str("type.googleapis.com/google.rpc.ErrorInfo");
-                    w.key("reason").str("API_KEY_INVALID");
-                    w.key("domain").str("googleapis.com");
-                });
-            }
-            if let Some(param) = &self.param {
-                w.item().object(|w| {
-                    w.key("@type").str("type.googleapis.com/google.rpc.BadRequest");
-                    w.key("fieldViolations").array(|w| {
-                        w.item().object(|w| {
-                            w.key("field").str(param);
-                            w.key("description").str(&self.message);
-                        });
-                    });
-                });
-            }
-        });
-    }
-
-    /// `response.error` of a failed Responses stream: a code from the list that Codex and the SDKs know.
-    pub(crate) fn write_responses_error(&self, w: &mut Writer<'_>) {
-        use FailureClass as C;
-        let code = match self.class {
-            C::RateLimited => "rate_limit_exceeded",
-            C::Overloaded | C::NoChannel => "server_is_overloaded",
-            C::ContextOverflow => "context_length_exceeded",
-            C::QuotaExhausted | C::Billing | C::UpstreamBilling => "insufficient_quota",
-            C::ContentBlocked => "invalid_prompt",
-            _ => "server_error",
-        };
-        w.object(|w| {
-            w.key("code").str(code);
-            w.key("message").str(&self.message);
-        });
-    }
 }
 
 /// Waits longer than this are not offered for a retry (wire.md 6.3).
 const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// Status, type and code of a class in each format (wire.md 6.2).
-struct Row {
-    class: FailureClass,
-    openai: (u16, &'static str, &'static str),
-    anthropic: (u16, &'static str),
-    gemini: (u16, &'static str),
-    retry: bool,
-}
-
-const fn line(
-    class: FailureClass,
-    openai: (u16, &'static str, &'static str),
-    anthropic: (u16, &'static str),
-    gemini: (u16, &'static str),
-    retry: bool,
-) -> Row {
-    Row {
-        class,
-        openai,
-        anthropic,
-        gemini,
-        retry,
-    }
-}
-
-const INVALID: &str = "invalid_request_error";
-const SERVER: &str = "server_error";
-
-const TABLE: &[Row] = &[
-    line(
-        FailureClass::ServerError,
-        (500, SERVER, "server_error"),
-        (500, "api_error"),
-        (500, "INTERNAL"),
-        true,
-    ),
-    line(
-        FailureClass::InvalidRequest,
-        (400, INVALID, ""),
-        (400, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::Unsupported,
-        (400, INVALID, "unsupported_parameter"),
-        (400, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::ContextOverflow,
-        (400, INVALID, "context_length_exceeded"),
-        (400, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::ContentBlocked,
-        (400, INVALID, "content_policy_violation"),
-        (400, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::Auth,
-        (401, INVALID, "invalid_api_key"),
-        (401, "authentication_error"),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::Billing,
-        (429, "insufficient_quota", "insufficient_quota"),
-        (402, "billing_error"),
-        (429, "RESOURCE_EXHAUSTED"),
-        false,
-    ),
-    line(
-        FailureClass::Permission,
-        (403, INVALID, "permission_denied"),
-        (403, "permission_error"),
-        (403, "PERMISSION_DENIED"),
-        false,
-    ),
-    line(
-        FailureClass::ModelNotFound,
-        (404, INVALID, "model_not_found"),
-        (404, "not_found_error"),
-        (404, "NOT_FOUND"),
-        false,
-    ),
-    line(
-        FailureClass::NotFound,
-        (404, INVALID, ""),
-        (404, "not_found_error"),
-        (404, "NOT_FOUND"),
-        false,
-    ),
-    line(
-        FailureClass::MethodNotAllowed,
-        (405, INVALID, ""),
-        (405, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::Conflict,
-        (409, INVALID, ""),
-        (409, "conflict_error"),
-        (409, "ABORTED"),
-        true,
-    ),
-    line(
-        FailureClass::TooLarge,
-        (413, INVALID, "request_too_large"),
-        (413, "request_too_large"),
-        (413, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::UnsupportedMedia,
-        (415, INVALID, ""),
-        (415, INVALID),
-        (415, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::Unprocessable,
-        (422, INVALID, ""),
-        (400, INVALID),
-        (400, "INVALID_ARGUMENT"),
-        false,
-    ),
-    line(
-        FailureClass::RateLimited,
-        (429, "requests", "rate_limit_exceeded"),
-        (429, "rate_limit_error"),
-        (429, "RESOURCE_EXHAUSTED"),
-        true,
-    ),
-    line(
-        FailureClass::QuotaExhausted,
-        (429, "insufficient_quota", "insufficient_quota"),
-        (429, "rate_limit_error"),
-        (429, "RESOURCE_EXHAUSTED"),
-        false,
-    ),
-    line(
-        FailureClass::Overloaded,
-        (503, "service_unavailable_error", "server_is_overloaded"),
-        (529, "overloaded_error"),
-        (503, "UNAVAILABLE"),
-        true,
-    ),
-    line(
-        FailureClass::UpstreamBad,
-        (502, SERVER, "upstream_error"),
-        (502, "api_error"),
-        (503, "UNAVAILABLE"),
-        true,
-    ),
-    line(
-        FailureClass::UpstreamAuth,
-        (502, SERVER, "upstream_auth_error"),
-        (502, "api_error"),
-        (503, "UNAVAILABLE"),
-        false,
-    ),
-    line(
-        FailureClass::UpstreamBilling,
-        (503, SERVER, "upstream_quota_error"),
-        (503, "api_error"),
-        (503, "UNAVAILABLE"),
-        false,
-    ),
-    line(
-        FailureClass::Timeout,
-        (504, SERVER, "timeout"),
-        (504, "timeout_error"),
-        (504, "DEADLINE_EXCEEDED"),
-        true,
-    ),
-    line(
-        FailureClass::ClientTimeout,
-        (408, INVALID, ""),
-        (408, INVALID),
-        (504, "DEADLINE_EXCEEDED"),
-        true,
-    ),
-    line(
-        FailureClass::NoChannel,
-        (503, "service_unavailable_error", "no_available_channel"),
-        (529, "overloaded_error"),
-        (503, "UNAVAILABLE"),
-        true,
-    ),
-    line(
-        FailureClass::NotImplemented,
-        (501, INVALID, "not_implemented"),
-        (400, INVALID),
-        (501, "UNIMPLEMENTED"),
-        false,
-    ),
-    line(
-        FailureClass::Cancelled,
-        (499, INVALID, ""),
-        (499, INVALID),
-        (499, "CANCELLED"),
-        false,
-    ),
-];
-
-fn row(class: FailureClass) -> &'static Row {
-    const FIRST: &Row = &line(
-        FailureClass::ServerError,
-        (500, SERVER, "server_error"),
-        (500, "api_error"),
-        (500, "INTERNAL"),
-        true,
-    );
-    TABLE.iter().find(|row| row.class == class).unwrap_or(FIRST)
-}

@@ -16,7 +16,7 @@ pub use block::{
 };
 pub use member::Member;
 pub use request::{
-    Effort, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, SystemBlock, Tool, ToolChoice,
-    ToolKind, Turn,
+    Effort, Loss, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show, Speech, Summary, SystemBlock,
+    Tool, ToolChoice, ToolKind, Turn,
 };
 pub use response::{Candidate, Logprob, Response};

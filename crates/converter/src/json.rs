@@ -11,6 +11,7 @@ mod writer;
 pub use reader::{Kind, Reader};
 pub use text::{Raw, Text};
 pub use writer::Writer;
+pub(crate) use writer::copy_line_safe;
 
 /// Deepest nesting that is read (conversion.md 17.3).
 pub const MAX_DEPTH: usize = 128;

@@ -129,6 +129,22 @@ pub fn sniff(base64: &str) -> Option<&'static str> {
         .map(|(_, mime)| *mime)
 }
 
+/// The sound type that the first bytes show; raw samples if nothing does.
+#[must_use]
+pub fn sniff_audio(base64: &str) -> &'static str {
+    const STARTS: [(&str, &str); 5] = [
+        ("UklGR", "audio/wav"),
+        ("SUQz", "audio/mp3"),
+        ("//", "audio/mp3"),
+        ("T2dnUw", "audio/ogg"),
+        ("ZkxhQw", "audio/flac"),
+    ];
+    STARTS
+        .iter()
+        .find(|(start, _)| base64.starts_with(start))
+        .map_or("audio/pcm", |(_, mime)| *mime)
+}
+
 /// What a MIME type is to a model.
 #[must_use]
 pub fn kind(mime: &str) -> MediaKind {

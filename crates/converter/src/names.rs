@@ -90,6 +90,13 @@ pub fn with_seal(id: &str, seal: &str) -> String {
     format!("{id}{SEAL_JOINT}{seal}")
 }
 
+/// Lower-case hexadecimal digits of SHA-256.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Base62 digits of a hash over `parts`; each part is separated from the next. `digits` of 22 hold 128 bits.
 #[must_use]
 pub fn hash(parts: &[&[u8]], digits: usize) -> String {

@@ -1,25 +1,32 @@
 //! Between decoder and encoder: what is checked once for all formats, and what the way back must remember.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::context::{Context, ToolOrigin};
 use crate::encode;
 use crate::error::{Error, ErrorKind};
 use crate::estimate::Estimator;
 use crate::format::Format;
-use crate::ir::{Block, Request, Role, Show, ToolKind, Turn};
+use crate::ir::{Block, Media, MediaKind, Request, Role, Show, Source as MediaSource, ToolKind, Turn};
 use crate::json::Text;
+use crate::marks;
+use crate::media;
 use crate::names;
-use crate::report::{Mode, Report};
+use crate::report::{Class, Mode, Report};
 use crate::target::{Options, Source, Target};
+use crate::tools;
 
 /// Checks and repairs the conversation: every call has its result, results stand in call order right behind their turn, tool names
 /// are unique (conversion.md 5.4, 8.1).
 ///
 /// # Errors
 /// Orphan results, missing results, duplicate tool names, no turn at all.
-pub(crate) fn prepare(request: &mut Request<'_>, report: &mut Report) -> Result<(), Error> {
+pub(crate) fn prepare(
+    request: &mut Request<'_>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Result<(), Error> {
     if request.turns.is_empty() && request.system.is_empty() {
         let at = match report.client() {
             Format::Responses => "/input",
@@ -28,9 +35,48 @@ pub(crate) fn prepare(request: &mut Request<'_>, report: &mut Report) -> Result<
         };
         return Err(Error::at(ErrorKind::Invalid, at, "the conversation is empty"));
     }
+    for loss in std::mem::take(&mut request.losses) {
+        report.cannot_carry(loss.path, loss.class)?;
+    }
     unique_tools(request)?;
-    name_calls(request);
-    pair(request, report)
+    tools::settle(request, target, report)?;
+    for turn in &mut request.turns {
+        for block in &mut turn.blocks {
+            images(block, &turn.path, report)?;
+        }
+    }
+    name_calls(request, report.client() == Format::Responses);
+    pair(request, report)?;
+    marks::settle(request, target.format, report);
+    Ok(())
+}
+
+/// The declared type of an image is what its first bytes show: vendors refuse the other (conversion.md 6.1).
+fn images(block: &mut Block<'_>, path: &str, report: &mut Report) -> Result<(), Error> {
+    match block {
+        Block::ToolResult(result) => {
+            for part in &mut result.parts {
+                images(part, path, report)?;
+            }
+        }
+        Block::Media(Media {
+            kind: MediaKind::Image,
+            source: MediaSource::Base64 { mime, data },
+            ..
+        }) => {
+            let head = data.head(16);
+            match media::sniff(&head).filter(|found| found.starts_with("image/")) {
+                Some(found) if found != mime => {
+                    report.altered(path, mime, found);
+                    *mime = Cow::Borrowed(found);
+                }
+                None if !mime.starts_with("image/") => report.cannot_carry(path.to_owned(), Class::Must)?,
+                _ => {}
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn unique_tools(request: &Request<'_>) -> Result<(), Error> {
@@ -53,7 +99,8 @@ fn unique_tools(request: &Request<'_>) -> Result<(), Error> {
 }
 
 /// Gives calls and results without ids synthetic ones: results are matched by name and order (conversion.md 8.3).
-fn name_calls(request: &mut Request<'_>) {
+/// `only`: a result without id answers the only open call of its name, and none if there are two.
+fn name_calls(request: &mut Request<'_>, only: bool) {
     let mut open: Vec<(String, String)> = Vec::new();
     for (turn_index, turn) in request.turns.iter_mut().enumerate() {
         for (index, block) in turn.blocks.iter_mut().enumerate() {
@@ -73,10 +120,10 @@ fn name_calls(request: &mut Request<'_>) {
                 }
                 Block::ToolResult(result) if result.call_id.is_empty() => {
                     let name = result.name.as_deref();
-                    let found = open
-                        .iter()
-                        .position(|(known, _)| name.is_none_or(|name| name == known));
-                    if let Some(found) = found {
+                    let fits = |(known, _): &(String, String)| name.is_none_or(|name| name == known);
+                    let found = open.iter().position(fits);
+                    let several = open.iter().filter(|call| fits(call)).count() > 1;
+                    if let Some(found) = found.filter(|_| !(only && several)) {
                         result.call_id = Cow::Owned(open.remove(found).1);
                     }
                 }
@@ -93,17 +140,34 @@ fn pair<'a>(request: &mut Request<'a>, report: &mut Report) -> Result<(), Error>
         return Ok(());
     }
     let turns = std::mem::take(&mut request.turns);
-    let mut results: HashMap<String, (Block<'a>, String)> = HashMap::new();
+    let mut results: Results<'a> = HashMap::new();
     let mut rest: Vec<Turn<'a>> = Vec::with_capacity(turns.len());
+    let mut between: Option<String> = None;
     for mut turn in turns {
         if turn.role == Role::Tool {
+            if let Some(path) = between.take() {
+                // What stood between a call and its result comes after it.
+                report.emulated(&path, "order");
+            }
             for block in turn.blocks.drain(..) {
                 if let Block::ToolResult(result) = &block {
                     let id = result.call_id.clone().into_owned();
-                    results.insert(id, (block, turn.path.clone()));
+                    results
+                        .entry(id)
+                        .or_default()
+                        .push_back((block, turn.path.clone()));
                 }
             }
         } else {
+            let calls = turn
+                .blocks
+                .iter()
+                .any(|block| matches!(block, Block::ToolCall(_)));
+            between = if calls || rest.is_empty() {
+                None
+            } else {
+                between.or(Some(turn.path.clone()))
+            };
             rest.push(turn);
         }
     }
@@ -127,6 +191,9 @@ fn pair<'a>(request: &mut Request<'a>, report: &mut Report) -> Result<(), Error>
     orphans(&results, report)
 }
 
+/// Call id -> results in order: an id may come again in a later turn.
+type Results<'a> = HashMap<String, VecDeque<(Block<'a>, String)>>;
+
 fn is_tool(block: &Block<'_>) -> bool {
     matches!(block, Block::ToolCall(_) | Block::ToolResult(_))
 }
@@ -136,14 +203,14 @@ fn answers<'a>(
     ids: &[String],
     path: String,
     last: bool,
-    results: &mut HashMap<String, (Block<'a>, String)>,
+    results: &mut Results<'a>,
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut blocks = Vec::with_capacity(ids.len());
     let mut missing = Vec::new();
     let mut place = None;
     for id in ids {
-        match results.remove(id) {
+        match results.get_mut(id).and_then(VecDeque::pop_front) {
             Some((block, at)) => {
                 place.get_or_insert(at);
                 blocks.push(block);
@@ -194,10 +261,10 @@ fn synthetic_result<'a>(id: String) -> Block<'a> {
     })
 }
 
-fn orphans(results: &HashMap<String, (Block<'_>, String)>, report: &mut Report) -> Result<(), Error> {
+fn orphans(results: &Results<'_>, report: &mut Report) -> Result<(), Error> {
     let mut left: Vec<(&str, &str)> = results
         .iter()
-        .map(|(id, (_, path))| (path.as_str(), id.as_str()))
+        .flat_map(|(id, queue)| queue.iter().map(move |(_, path)| (path.as_str(), id.as_str())))
         .collect();
     left.sort_unstable();
     let Some((path, id)) = left.first() else {
@@ -223,7 +290,8 @@ pub(crate) fn context(
     options: &Options,
     body: &str,
 ) -> Context {
-    let hidden = request.reasoning.show == Show::Hidden;
+    // Gemini shows thoughts only to who asks for them.
+    let shown = request.reasoning.show == Show::Summary;
     Context {
         client: source.format,
         upstream: target.format,
@@ -232,9 +300,10 @@ pub(crate) fn context(
         model: request.model.clone().into_owned(),
         stream: request.stream,
         include_usage: request.include_usage,
-        include_thoughts: source.format != Format::Gemini || !hidden,
+        include_thoughts: source.format != Format::Gemini || shown,
         array: source.array,
-        include_encrypted: request.include_encrypted_reasoning || request.store == Some(false),
+        // The gateway stores nothing: without the sealed state a tool loop would lose its reasoning (conversion.md 4.2).
+        include_encrypted: true,
         legacy_functions: request.legacy_functions,
         declares_tools: !request.tools.is_empty(),
         tools: tool_origins(request, target),
@@ -254,8 +323,11 @@ fn tool_origins(request: &Request<'_>, target: &Target<'_>) -> HashMap<String, T
     let mut map = HashMap::new();
     for tool in &request.tools {
         let custom = matches!(tool.kind, ToolKind::Custom { .. });
+        if matches!(tool.kind, ToolKind::Hosted { .. }) {
+            continue;
+        }
         let upstream = encode::upstream_name(&tool.name, tool.namespace.as_deref(), target);
-        if custom || tool.namespace.is_some() || upstream != tool.name {
+        if custom || tool.item.is_some() || tool.namespace.is_some() || upstream != tool.name {
             let namespace = tool.namespace.clone().map(Cow::into_owned);
             let name = tool.name.clone().into_owned();
             map.insert(
@@ -264,6 +336,7 @@ fn tool_origins(request: &Request<'_>, target: &Target<'_>) -> HashMap<String, T
                     name,
                     namespace,
                     custom,
+                    item: tool.item,
                 },
             );
         }

@@ -56,6 +56,10 @@ pub struct Profile {
     pub structured_output: bool,
     /// Function tools with reasoning only on Responses.
     pub tools_need_responses: bool,
+    /// Chat's `stop` is taken (OpenAI).
+    pub stop: bool,
+    /// `parallel_tool_calls` is taken (OpenAI).
+    pub parallel_switch: bool,
     /// It is a reasoning model (OpenAI: `developer` role).
     pub reasoning: bool,
     /// Function calls carry ids (Gemini 3).
@@ -97,6 +101,8 @@ const BASE: Profile = Profile {
     preserved_thinking: false,
     structured_output: true,
     tools_need_responses: false,
+    stop: true,
+    parallel_switch: true,
     reasoning: false,
     call_ids: true,
     signatures: false,
@@ -271,6 +277,7 @@ const OPENAI: &[(&str, Profile)] = &[
         "o1",
         Profile {
             efforts: &[Low, Medium, High],
+            parallel_switch: false,
             ..GPT_REASONING
         },
     ),
@@ -278,6 +285,8 @@ const OPENAI: &[(&str, Profile)] = &[
         "o3",
         Profile {
             efforts: &[Low, Medium, High],
+            parallel_switch: false,
+            stop: false,
             ..GPT_REASONING
         },
     ),
@@ -285,6 +294,8 @@ const OPENAI: &[(&str, Profile)] = &[
         "o4",
         Profile {
             efforts: &[Low, Medium, High],
+            parallel_switch: false,
+            stop: false,
             ..GPT_REASONING
         },
     ),

@@ -40,6 +40,10 @@ pub struct Report {
     pub altered: Vec<Cow<'static, str>>,
     /// Emulated members, `x-gateway-emulated`: `tools[2]=shim`.
     pub emulated: Vec<Cow<'static, str>>,
+    /// Members without any effect that were dropped; for verbose reports only (class I).
+    pub inert: Vec<Cow<'static, str>>,
+    /// Beta features that the encoded body uses: values for the upstream's `anthropic-beta` header.
+    pub betas: Vec<&'static str>,
     /// How many opaque reasoning states were restored.
     pub states_restored: u32,
     /// How many were dropped, and the first reason.
@@ -59,6 +63,8 @@ impl Report {
             dropped: Vec::new(),
             altered: Vec::new(),
             emulated: Vec::new(),
+            inert: Vec::new(),
+            betas: Vec::new(),
             states_restored: 0,
             states_dropped: 0,
             state_reason: None,
@@ -84,7 +90,10 @@ impl Report {
     pub fn cannot_carry(&mut self, path: impl Into<Cow<'static, str>>, class: Class) -> Result<(), Error> {
         let path = path.into();
         let refuse = match (class, self.mode) {
-            (Class::Inert, _) => return Ok(()),
+            (Class::Inert, _) => {
+                push(&mut self.inert, path);
+                return Ok(());
+            }
             (_, Mode::Lenient) | (Class::Hint, Mode::Default) => false,
             (Class::Must, _) | (Class::Hint, Mode::Strict) => true,
         };
@@ -118,6 +127,13 @@ impl Report {
         push(&mut self.emulated, format!("{path}={by}").into());
     }
 
+    /// The body uses a beta feature of Messages: its name in the `anthropic-beta` header.
+    pub fn beta(&mut self, name: &'static str) {
+        if !self.betas.contains(&name) {
+            self.betas.push(name);
+        }
+    }
+
     /// An opaque state that could not go to this upstream.
     pub fn state_dropped(&mut self, reason: &'static str) {
         self.states_dropped += 1;
@@ -141,7 +157,7 @@ fn push(list: &mut Vec<Cow<'static, str>>, entry: Cow<'static, str>) {
 }
 
 /// `messages[2].name` as the JSON pointer `/messages/2/name`.
-fn pointer(path: &str) -> String {
+pub(crate) fn pointer(path: &str) -> String {
     let mut out = String::with_capacity(path.len() + 1);
     for part in path.split(['.', '[']) {
         out.push('/');

@@ -11,8 +11,11 @@ use crate::json::{Kind, Reader};
 pub struct Scan<'a> {
     /// `model`.
     pub model: Option<Cow<'a, str>>,
-    /// Where the value of `model` stands, quotes included.
-    pub model_at: Option<Range<usize>>,
+    /// Where the values of `model` stand, quotes included. Mostly one; where there are more, the last is meant, and all of them must
+    /// be changed together: another reader might take the first.
+    pub model_at: Vec<Range<usize>>,
+    /// The places of `model` hold different names.
+    pub model_differs: bool,
     /// `stream`.
     pub stream: bool,
     /// `max_tokens`, `max_completion_tokens`, `max_output_tokens`, whichever is there.
@@ -82,8 +85,9 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
         "model" => {
             let start = reader.offset();
             if let Some(model) = string(reader)? {
+                found.model_differs |= found.model.as_ref().is_some_and(|before| *before != model);
                 found.model = Some(model);
-                found.model_at = Some(start..reader.offset_behind());
+                found.model_at.push(start..reader.offset_behind());
             }
             return Ok(());
         }
@@ -177,4 +181,39 @@ fn stream_options(found: &mut Scan<'_>, reader: &mut Reader<'_>) -> Result<(), E
     found.include_usage = Some(include);
     found.stream_options_at = Some(start..reader.offset_behind());
     Ok(())
+}
+
+/// Where the bodies of Gemini's counting and batch methods name a model once more, and which: `generateContentRequest.model`,
+/// `requests[].model`. What the path names decides; these must not say anything else.
+///
+/// # Errors
+/// The body is not JSON.
+pub fn nested_models(body: &[u8]) -> Result<Vec<(Range<usize>, String)>, Error> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Error::new(ErrorKind::Syntax, "the body is not UTF-8".to_owned()))?;
+    let mut found = Vec::new();
+    let mut reader = Reader::new(text);
+    reader.object(|reader, key| match (&**key, reader.kind()) {
+        ("generateContentRequest" | "generate_content_request", Kind::Object) => {
+            nested_model(&mut found, reader)
+        }
+        ("requests", Kind::Array) => reader.array(|reader, _| match reader.kind() {
+            Kind::Object => nested_model(&mut found, reader),
+            _ => reader.skip(),
+        }),
+        _ => reader.skip(),
+    })?;
+    Ok(found)
+}
+
+fn nested_model(found: &mut Vec<(Range<usize>, String)>, reader: &mut Reader<'_>) -> Result<(), Error> {
+    reader.object(|reader, key| {
+        if &**key != "model" || reader.kind() != Kind::String {
+            return reader.skip();
+        }
+        let start = reader.offset();
+        let name = reader.text()?.decode().into_owned();
+        found.push((start..reader.offset_behind(), name));
+        Ok(())
+    })
 }

@@ -5,6 +5,7 @@
 mod anthropic;
 mod gemini;
 mod openai;
+mod openapi;
 mod tree;
 
 use std::borrow::Cow;
@@ -19,14 +20,16 @@ pub enum Profile {
     AnthropicOutput,
     /// Anthropic's tool `input_schema`: only root unions are rewritten (11.6).
     AnthropicTool,
-    /// Gemini 2.0 and later: `parametersJsonSchema`, `responseJsonSchema` (11.4).
+    /// Gemini 2.0 and later: `parametersJsonSchema` (11.4).
     GeminiJson,
+    /// Gemini 2.0 and later: `responseJsonSchema`, whose members are put in order (11.4).
+    GeminiOutput,
     /// Gemini before 2.0 (11.5).
     GeminiOpenApi,
     /// From Gemini's OpenAPI form to JSON Schema: lower-case types, `nullable` (11.1).
     FromOpenApi,
-    /// A parameters object for OpenAI and Anthropic: an object root is made sure of, nothing else (8.1).
-    Plain,
+    /// Parameters for OpenAI: an object root is made sure of, nothing else (8.1).
+    Parameters,
 }
 
 /// A schema as the vendor takes it. Unchanged schemas keep their bytes. True in the second place if something was lost.
@@ -37,12 +40,16 @@ pub fn rewrite(schema: Raw<'_>, profile: Profile) -> (Cow<'_, str>, bool) {
     };
     let mut lost = false;
     let rewritten = match profile {
-        Profile::Plain => openai::object_root(node.clone()),
-        Profile::FromOpenApi => openai::object_root(openai::from_openapi(node.clone())),
-        Profile::AnthropicTool => anthropic::root_union(openai::object_root(node.clone())),
+        Profile::Parameters => openai::object_root(node.clone()),
+        Profile::FromOpenApi => openai::from_openapi(node.clone()),
+        Profile::AnthropicTool => {
+            lost = anthropic::has_root_union(&node);
+            anthropic::root_union(openai::object_root(node.clone()))
+        }
         Profile::AnthropicOutput => anthropic::output(node.clone()),
         Profile::GeminiJson => gemini::json(node.clone(), &mut lost),
-        Profile::GeminiOpenApi => gemini::openapi(node.clone(), &mut lost),
+        Profile::GeminiOutput => gemini::output(node.clone(), &mut lost),
+        Profile::GeminiOpenApi => openapi::reduced(node.clone(), &mut lost),
     };
     if rewritten == node {
         return (Cow::Borrowed(schema.get()), false);
@@ -111,10 +118,10 @@ mod tests {
     #[test]
     fn unchanged_schemas_keep_their_bytes() {
         let schema = r#"{ "type" : "object", "properties": {"a": {"type":"number","minimum": 1.10}} }"#;
-        check(Profile::Plain, schema, schema);
+        check(Profile::Parameters, schema, schema);
         check(Profile::AnthropicTool, schema, schema);
         check(
-            Profile::Plain,
+            Profile::Parameters,
             r#"{"properties":{}}"#,
             r#"{"type":"object","properties":{}}"#,
         );
@@ -160,8 +167,8 @@ mod tests {
     #[test]
     fn recursive_schemas_end() {
         let schema = r##"{"type":"object","properties":{"child":{"$ref":"#"},"name":{"type":"string"}}}"##;
-        for profile in [Profile::GeminiJson, Profile::GeminiOpenApi] {
-            assert!(rewrite(Raw::of_const(schema), profile).0.len() < 20 * schema.len());
+        for profile in [Profile::GeminiJson, Profile::GeminiOutput, Profile::GeminiOpenApi] {
+            assert!(rewrite(Raw::of_const(schema), profile).0.len() <= 4 * schema.len());
         }
         let bomb = r##"{"$defs":{"a":{"properties":{"x":{"$ref":"#/$defs/b"},"y":{"$ref":"#/$defs/b"}}},"b":{"properties":{"x":{"$ref":"#/$defs/a"},"y":{"$ref":"#/$defs/a"}}}},"$ref":"#/$defs/a"}"##;
         assert!(rewrite(Raw::of_const(bomb), Profile::GeminiJson).0.len() < (1 << 20));

@@ -6,7 +6,9 @@
 //!
 //! Bytes: `gwseal` | version 2 | flags (bit 0: signed) | origin | kind | domain (4, big endian) | body | check.
 //! The body is the state's strings, each with a 4-byte length; the check is CRC-32, or HMAC-SHA-256 cut to 16 bytes when signed.
-//! One seal holds one state: streams cannot wait for the rest of the turn (wire.md 4.5).
+//! One seal holds one state, or, for clients that do not keep the order of a turn, a layout: everything the model said since
+//! the seal before it, texts by their length and check (see [`layout`]). Streams cannot wait for the rest of the turn
+//! (wire.md 4.5).
 
 use std::borrow::Cow;
 
@@ -16,6 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::format::Format;
 use crate::ir::{Opaque, State};
+
+pub mod layout;
 
 /// What every seal starts with, in its text form: base64 of the six magic bytes.
 pub const MARK: &str = "Z3dzZWFs";
@@ -27,6 +31,10 @@ const MAGIC: &[u8; 6] = b"gwseal";
 const VERSION: u8 = 2;
 const SIGNED: u8 = 1;
 const HEAD: usize = 14;
+/// Kind number of a layout.
+const LAYOUT: u8 = 11;
+/// Kind number that no state has.
+const NOTHING: u8 = 0;
 
 /// Why a seal could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,14 +71,18 @@ pub fn first_domain(body: &[u8]) -> Option<u32> {
 /// Seals one state into text (`[A-Za-z0-9_-]+`). Deterministic. The domain comes from the state (0 if it has none).
 #[must_use]
 pub fn seal(state: &Opaque<'_>, key: Option<&[u8; 32]>) -> String {
+    let (kind, strings) = parts(&state.state);
+    write(state.origin, state.domain.unwrap_or(0), kind, &strings, key)
+}
+
+fn write(origin: Format, domain: u32, kind: u8, strings: &[&str], key: Option<&[u8; 32]>) -> String {
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(MAGIC);
     bytes.push(VERSION);
     bytes.push(if key.is_some() { SIGNED } else { 0 });
-    bytes.push(origin_code(state.origin));
-    let (kind, strings) = parts(&state.state);
+    bytes.push(origin_code(origin));
     bytes.push(kind);
-    bytes.extend_from_slice(&state.domain.unwrap_or(0).to_be_bytes());
+    bytes.extend_from_slice(&domain.to_be_bytes());
     for string in strings {
         // Only strings beyond 4 GiB would not fit, and no body is that large.
         bytes.extend_from_slice(&u32::try_from(string.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -81,11 +93,28 @@ pub fn seal(state: &Opaque<'_>, key: Option<&[u8; 32]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Opens a seal. Accepts the standard base64 alphabet and padding too: some clients re-encode.
+/// Opens a seal of one state. Accepts the standard base64 alphabet and padding too: some clients re-encode.
 ///
 /// # Errors
 /// See [`Broken`].
 pub fn open(text: &str, key: Option<&[u8; 32]>) -> Result<Opaque<'static>, Broken> {
+    let open = opened(text, key)?;
+    Ok(Opaque {
+        origin: open.origin,
+        domain: Some(open.domain),
+        state: state_of(open.kind, open.strings).ok_or(Broken::BadSeal)?,
+    })
+}
+
+/// An opened seal: whose it is, its kind and its strings.
+struct Open {
+    origin: Format,
+    domain: u32,
+    kind: u8,
+    strings: Vec<Cow<'static, str>>,
+}
+
+fn opened(text: &str, key: Option<&[u8; 32]>) -> Result<Open, Broken> {
     if !text.starts_with(MARK) {
         return Err(Broken::NotASeal);
     }
@@ -97,7 +126,7 @@ pub fn open(text: &str, key: Option<&[u8; 32]>) -> Result<Opaque<'static>, Broke
     read(&bytes, key).ok_or(Broken::BadSeal)
 }
 
-fn read(bytes: &[u8], key: Option<&[u8; 32]>) -> Option<Opaque<'static>> {
+fn read(bytes: &[u8], key: Option<&[u8; 32]>) -> Option<Open> {
     let flags = *bytes.get(7)?;
     if *bytes.get(6)? != VERSION || (flags & SIGNED != 0) != key.is_some() {
         return None;
@@ -119,10 +148,11 @@ fn read(bytes: &[u8], key: Option<&[u8; 32]>) -> Option<Opaque<'static>> {
         strings.push(Cow::Owned(String::from_utf8(string.to_vec()).ok()?));
         rest = behind;
     }
-    Some(Opaque {
+    Some(Open {
         origin,
-        domain: Some(domain),
-        state: state_of(kind, strings)?,
+        domain,
+        kind,
+        strings,
     })
 }
 
@@ -139,6 +169,11 @@ fn parts<'s>(state: &'s State<'_>) -> (u8, Vec<&'s str>) {
         State::CallSignature(signature) => (5, vec![signature]),
         State::PartSignature(signature) => (6, vec![signature]),
         State::Plain => (7, vec![]),
+        State::TextSignature(signature) => (8, vec![signature]),
+        State::TailSignature(signature) => (9, vec![signature]),
+        State::Native(json) => (10, vec![json]),
+        // A seal that was not opened is not sealed again: nothing in it was understood.
+        State::Sealed(_) => (NOTHING, vec![]),
     }
 }
 
@@ -158,6 +193,9 @@ fn state_of(kind: u8, strings: Vec<Cow<'static, str>>) -> Option<State<'static>>
         5 => State::CallSignature(strings.next()?),
         6 => State::PartSignature(strings.next()?),
         7 => State::Plain,
+        8 => State::TextSignature(strings.next()?),
+        9 => State::TailSignature(strings.next()?),
+        10 => State::Native(strings.next()?),
         _ => return None,
     };
     strings.next().is_none().then_some(state)
@@ -229,6 +267,9 @@ mod tests {
             State::CallSignature("Zm9v".into()),
             State::PartSignature("Zm9v".into()),
             State::Plain,
+            State::TextSignature("Zm9v".into()),
+            State::TailSignature("Zm9v".into()),
+            State::Native(r#"{"type":"server_tool_use"}"#.into()),
         ];
         let seals = states.into_iter().zip(Format::ALL.into_iter().cycle());
         seals

@@ -108,6 +108,7 @@ impl<'a> Stop<'a> {
             "STOP" => Stop::EndTurn,
             "MAX_TOKENS" => Stop::MaxTokens,
             "TOO_MANY_TOOL_CALLS" => Stop::Pause,
+            "CONTINUATION" => Stop::Continuation(Text::default()),
             filter if GEMINI_FILTERS.contains(&filter) => Stop::Filtered(word),
             malformed if GEMINI_MALFORMED.contains(&malformed) => Stop::Malformed(word),
             _ => Stop::Unknown(word),

@@ -7,8 +7,14 @@ mod converter;
 pub mod decode;
 pub mod encode;
 pub mod event;
+mod json_scan;
 mod normalise;
+mod position;
+#[cfg(test)]
+mod properties;
 mod relay;
+mod replay;
+mod surrogates;
 mod unwrap;
 
 pub use converter::Converter;
@@ -70,8 +76,7 @@ impl Stream {
         either!(self, stream => stream.fail(failure, out));
     }
 
-    /// Writes a keep-alive of the client's format. Only between events, that is: any time outside `push`; a relay that holds
-    /// half an event writes nothing.
+    /// Writes a keep-alive of the client's format. Any time outside `push`: what leaves is always whole events.
     pub fn keep_alive(&mut self, out: &mut Vec<u8>) {
         either!(self, stream => stream.keep_alive(out));
     }

@@ -24,11 +24,14 @@ macro_rules! object {
             $($(#[$field_meta])* pub $field: Option<$type>,)*
             /// Members that this type does not know.
             pub extra: $crate::wire::Extra<'a>,
+            /// The whole object as it came.
+            pub raw: $crate::json::Raw<'a>,
         }
 
         impl<'a> $crate::json::Read<'a> for $name<'a> {
             fn read(reader: &mut $crate::json::Reader<'a>) -> Result<Self, $crate::Error> {
                 let mut object = Self::default();
+                let start = reader.offset();
                 reader.object(|reader, key| {
                     match key.as_ref() {
                         $($($key)|+ => object.$field = $crate::json::Read::read(reader)?,)*
@@ -36,6 +39,7 @@ macro_rules! object {
                     }
                     Ok(())
                 })?;
+                object.raw = reader.since(start);
                 Ok(object)
             }
         }

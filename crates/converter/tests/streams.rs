@@ -222,6 +222,7 @@ fn relay(format: Format, hide_usage: bool) -> Stream {
         hide_usage,
         array: false,
         model: "m".into(),
+        rename: false,
         request_id: "abc".into(),
         now: 9,
     };

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) stop: Stop,
     /// Answer with this status instead.
     pub(crate) error: Option<u16>,
+    /// A 429 says when to come back.
+    pub(crate) says_when: bool,
     /// Fault in a stream.
     pub(crate) fault: Fault,
     /// Wait before the first byte.
@@ -73,6 +75,8 @@ pub(crate) struct Asked {
     /// Reasoning is asked for.
     pub(crate) thinking: bool,
     pub(crate) images: usize,
+    /// The credential: faults of one key of a channel are scripted in it.
+    pub(crate) credential: String,
 }
 
 /// Tokens that every answer reports as its prompt; part of it cached.
@@ -84,17 +88,19 @@ pub(crate) const OUTPUT: u64 = 20;
 /// Reasoning part, if there is any.
 pub(crate) const REASONING: u64 = 8;
 
-/// The marker of a request: `[[name]]` or `[[name:argument]]` in the text, `model@name` otherwise.
+/// The marker of a request: `key@name` in the credential, else `[[name]]` or `[[name:argument]]` in the text, else `model@name`.
 fn scenario(asked: &Asked) -> (String, String) {
     let marker = asked
         .text
         .split_once("[[")
         .and_then(|(_, rest)| rest.split_once("]]"))
         .map(|(name, _)| name);
-    let word = marker
-        .or(asked.model.split_once('@').map(|(_, name)| name))
+    let behind_at = |text: &'_ str| text.split_once('@').map(|(_, name)| name.to_owned());
+    let word = behind_at(&asked.credential)
+        .or(marker.map(str::to_owned))
+        .or(behind_at(&asked.model))
         .unwrap_or_default();
-    let (name, argument) = word.split_once(':').unwrap_or((word, ""));
+    let (name, argument) = word.split_once(':').unwrap_or((&word, ""));
     (name.to_owned(), argument.to_owned())
 }
 
@@ -106,6 +112,7 @@ pub(crate) fn plan(asked: &Asked) -> Plan {
         pieces: Vec::new(),
         stop: Stop::End,
         error: None,
+        says_when: true,
         fault: Fault::None,
         first_byte: Duration::ZERO,
         gap: Duration::ZERO,
@@ -118,6 +125,7 @@ pub(crate) fn plan(asked: &Asked) -> Plan {
     }
     match name.as_str() {
         "error" => plan.error = u16::try_from(number).ok(),
+        "bare-error" => (plan.error, plan.says_when) = (u16::try_from(number).ok(), false),
         "first-event-error" => plan.fault = Fault::FirstEvent,
         "mid-stream-error" => plan.fault = Fault::Middle,
         "cut" => plan.fault = Fault::Cut,

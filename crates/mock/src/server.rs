@@ -165,20 +165,21 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
         "raw": String::from_utf8_lossy(&bytes),
     }));
     let Some((provider, model, path_stream)) = recognize(&path) else {
-        return other(&path, &parsed);
+        return other(&path, &parsed, &head.headers);
     };
     if let Err(response) = authorized(provider, &head.headers, head.uri.query()) {
         return *response;
     }
     if let Err(message) = strict::check(provider, &parsed, &head.headers) {
-        return error(provider, 400, &message);
+        return error(provider, 400, &message, false);
     }
-    let asked = match provider {
+    let mut asked = match provider {
         Provider::Chat => openai::asked_chat(&parsed),
         Provider::Responses => openai::asked_responses(&parsed),
         Provider::Messages => messages::asked(&parsed),
         Provider::Gemini => gemini::asked(&parsed, model.as_deref().unwrap_or_default()),
     };
+    asked.credential = credential(&head.headers);
     let plan = plan(&asked);
     if !plan.first_byte.is_zero() {
         let guard = Closed {
@@ -190,7 +191,7 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
         guard.finish();
     }
     if let Some(status) = plan.error {
-        return error(provider, status, "scripted error");
+        return error(provider, status, "scripted error", plan.says_when);
     }
     let stream = path_stream || parsed.get("stream") == Some(&json!(true));
     if !stream {
@@ -233,7 +234,18 @@ impl Drop for Closed {
 }
 
 /// Endpoints beside generation.
-fn other(path: &str, body: &Value) -> Response<Body> {
+fn other(path: &str, body: &Value, headers: &HeaderMap) -> Response<Body> {
+    if path.ends_with("/models") {
+        let asked = Asked {
+            credential: credential(headers),
+            ..Asked::default()
+        };
+        if let Some(status) = plan(&asked).error {
+            return json_answer(status, &[], &json!({"error": {"message": "scripted error"}}));
+        }
+        let data = json!([{"id": "mock-model", "object": "model"}]);
+        return json_answer(200, &[], &json!({"object": "list", "data": data}));
+    }
     if path.ends_with("/embeddings") {
         let data = json!([{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]);
         let usage = json!({"prompt_tokens": 3, "total_tokens": 3});
@@ -256,6 +268,15 @@ fn other(path: &str, body: &Value) -> Response<Body> {
     )
 }
 
+/// The credential, wherever it stands.
+fn credential(headers: &HeaderMap) -> String {
+    let found = ["authorization", "x-api-key", "x-goog-api-key"]
+        .iter()
+        .find_map(|name| headers.get(*name));
+    let text = found.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.trim_start_matches("Bearer ").to_owned()
+}
+
 /// Each provider wants its own header.
 fn authorized(
     provider: Provider,
@@ -275,14 +296,14 @@ fn authorized(
     if good {
         Ok(())
     } else {
-        Err(Box::new(error(provider, 401, "missing credentials")))
+        Err(Box::new(error(provider, 401, "missing credentials", false)))
     }
 }
 
 /// An error in the provider's own shape.
-fn error(provider: Provider, status: u16, message: &str) -> Response<Body> {
+fn error(provider: Provider, status: u16, message: &str, says_when: bool) -> Response<Body> {
     let body = error_body(provider, status, message);
-    let retry: &[(&str, &str)] = if status == 429 {
+    let retry: &[(&str, &str)] = if status == 429 && says_when {
         &[("retry-after", "7")]
     } else {
         &[]

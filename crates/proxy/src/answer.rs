@@ -110,9 +110,10 @@ async fn whole(
     let first_token = answered.sent.elapsed();
     let bytes = read.map_err(|_| too_long())??;
     let (bytes, usage) = match &answered.conversion {
-        Some((context, _)) => {
+        Some((context, report)) => {
             let answer = convert_response(&bytes, context)
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
+            reply::also_dropped(report, &answer.dropped, &mut headers);
             if let Some(finish) = answer.native_finish {
                 headers.push(("x-gateway-native-finish", finish));
             }
@@ -150,6 +151,7 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
         None => Stream::Relay(Box::new(Relay::new(RelayOptions {
             format: exchange.format,
             hide_usage: answered.hide_usage,
+            rename: false,
             array: exchange.array,
             model: exchange.model.to_owned(),
             request_id: exchange.id.bare().to_owned(),

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use ai_api_converter::failure::from_upstream;
-use ai_api_converter::scan::Scan;
+use ai_api_converter::scan::{Scan, scan};
 use ai_api_converter::{
-    Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request,
+    Context, Failure, FailureClass, Format, Options, Report, Source, Target, convert_request, scrub,
 };
 use bytes::Bytes;
+use http::HeaderValue;
 use opm_config::Channel;
 use opm_core::RequestId;
 use opm_routing::{Candidate, Stage};
@@ -31,7 +32,7 @@ pub(crate) struct Exchange<'e> {
     pub(crate) format: Format,
     /// Public model name.
     pub(crate) model: &'e str,
-    /// Gemini and Azure: the model stood in the path.
+    /// Gemini: the model stands in the path.
     pub(crate) path_model: bool,
     pub(crate) stream: bool,
     pub(crate) array: bool,
@@ -93,7 +94,7 @@ pub(crate) fn transport(error: UpstreamError) -> Failure {
 
 impl Exchange<'_> {
     /// When the request must be over at this channel.
-    fn deadline(&self, channel: &Channel) -> Deadline {
+    pub(crate) fn deadline(&self, channel: &Channel) -> Deadline {
         let total = if self.stream {
             channel.timeouts.total_stream
         } else {
@@ -130,7 +131,13 @@ impl Exchange<'_> {
             endpoint: endpoint.as_deref(),
             credential,
         };
-        let request = outgoing.request(Some(client), body);
+        let mut request = outgoing.request(Some(client), body);
+        let betas = conversion.iter().flat_map(|(_, report)| &report.betas);
+        for beta in betas {
+            request
+                .headers
+                .append("anthropic-beta", HeaderValue::from_static(beta));
+        }
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
         let deadline = self.deadline(channel);
         let sent = Instant::now();
@@ -140,19 +147,24 @@ impl Exchange<'_> {
             _ = client.gone() => return Err(Missed::Gone),
         };
         *waited += sent.elapsed();
-        let response = response.map_err(|_| too_long())??;
-        let answered = Answered {
+        let mut response = response.map_err(|_| too_long())??;
+        if response.status() >= 300 {
+            let read = Instant::now();
+            let missed = tokio::select! {
+                missed = refused(&mut response, channel.timeouts.idle, own_credential) => missed,
+                _ = client.gone() => Missed::Gone,
+            };
+            *waited += read.elapsed();
+            return Err(missed);
+        }
+        Ok(Answered {
             response,
             conversion,
             hide_usage: same && self.asks_for_usage(),
             idle: channel.timeouts.idle,
             deadline,
             sent,
-        };
-        if answered.response.status() < 300 {
-            return Ok(answered);
-        }
-        Err(refused(client, answered, own_credential, waited).await)
+        })
     }
 
     /// Chat: usage is asked for by us only, so the client must not see it.
@@ -160,7 +172,7 @@ impl Exchange<'_> {
         self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true)
     }
 
-    fn credential<'c>(
+    pub(crate) fn credential<'c>(
         &'c self,
         channel: &'c Channel,
         key: Option<usize>,
@@ -186,6 +198,32 @@ impl Exchange<'_> {
         Ok(Some(Credentials::Caller(caller)))
     }
 
+    /// The body for a channel of the client's own format: its bytes, but for the model's name.
+    fn relayed(&self, channel: &Channel, candidate: &Candidate) -> Result<Bytes, Missed> {
+        let nested = match self.endpoint {
+            Some(_) if self.path_model => body::nested(self.body, self.model, &candidate.model)
+                .map_err(|failure| Missed::Failed(failure, Stage::Answer))?,
+            _ => Vec::new(),
+        };
+        let edits = body::Edits {
+            model: (!self.path_model).then_some(candidate.model.as_str()),
+            ask_usage: self.stream && self.format == Format::Chat && self.endpoint.is_none(),
+            nested: &nested,
+        };
+        // State of another vendor that the client still carries is cut out; the rest of the bytes stay.
+        let scrubbed = match self.endpoint {
+            None => scrub(self.body, self.format, channel.domain(), None),
+            Some(_) => None,
+        };
+        if let Some(scrubbed) = scrubbed {
+            let body = Bytes::from(scrubbed.body);
+            if let Ok(scan) = scan(&body) {
+                return Ok(body::relayed(&body, &scan, &edits));
+            }
+        }
+        Ok(body::relayed(self.body, self.scan, &edits))
+    }
+
     /// The body for this channel: relayed bytes, or a conversion.
     fn encode(
         &self,
@@ -193,17 +231,8 @@ impl Exchange<'_> {
         candidate: &Candidate,
         same: bool,
     ) -> Result<(Bytes, Option<(Context, Report)>), Missed> {
-        let sealed = same
-            && self.endpoint.is_none()
-            && memchr::memmem::find(self.body, ai_api_converter::seal::MARK.as_bytes()).is_some();
-        if same && !sealed {
-            let ask = self.stream && self.format == Format::Chat && self.endpoint.is_none();
-            let model = if self.path_model {
-                self.scan.model.as_deref().unwrap_or_default()
-            } else {
-                &candidate.model
-            };
-            return Ok((body::relayed(self.body, self.scan, model, ask), None));
+        if same {
+            return self.relayed(channel, candidate).map(|body| (body, None));
         }
         let source = Source {
             format: self.format,
@@ -226,28 +255,21 @@ impl Exchange<'_> {
         // What this channel's format cannot carry, a channel of the client's own format could.
         let converted = convert_request(self.body, &source, &target, &options)
             .map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
-        let conversion = (!same).then_some((converted.context, converted.report));
-        Ok((converted.body.into(), conversion))
+        Ok((converted.body.into(), Some((converted.context, converted.report))))
     }
 }
 
 /// Reads what the upstream says when it refuses.
-async fn refused(
-    client: &mut Client,
-    mut answered: Answered<'_>,
+pub(crate) async fn refused(
+    response: &mut UpstreamResponse<'_>,
+    idle: Duration,
     own_credential: bool,
-    waited: &mut Duration,
 ) -> Missed {
-    let status = answered.response.status();
+    let status = response.status();
     // Redirects are never followed: they would carry the provider key somewhere else.
     let status = if status < 400 { 502 } else { status };
-    let started = Instant::now();
-    let read = tokio::select! {
-        read = answered.response.body(MAX_ERROR, answered.idle) => read.unwrap_or_default(),
-        _ = client.gone() => return Missed::Gone,
-    };
-    *waited += started.elapsed();
-    let header = |name: &str| answered.response.header(name).map(str::to_owned);
+    let read = response.body(MAX_ERROR, idle).await.unwrap_or_default();
+    let header = |name: &str| response.header(name).map(str::to_owned);
     Missed::Failed(
         from_upstream(Some(status), &header, &read, own_credential),
         Stage::Answer,

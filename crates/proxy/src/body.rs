@@ -57,21 +57,37 @@ pub(crate) fn format_of(shape: Shape) -> Option<Format> {
     }
 }
 
+/// What a relayed body is changed in.
+pub(crate) struct Edits<'e> {
+    /// The model's name at the upstream; `None`: it does not stand in the body.
+    pub(crate) model: Option<&'e str>,
+    /// Chat streams: usage is asked for.
+    pub(crate) ask_usage: bool,
+    /// Places inside the body that name the model once more.
+    pub(crate) nested: &'e [(std::ops::Range<usize>, String)],
+}
+
 /// The body with another model name, everything else byte for byte; and, for Chat streams, with usage asked for.
-pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, model: &str, ask_usage: bool) -> Bytes {
+pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, wanted: &Edits<'_>) -> Bytes {
     let mut edits: Vec<(usize, usize, String)> = Vec::new();
-    if let (Some(at), Some(name)) = (&scan.model_at, &scan.model)
-        && name != model
-    {
-        let mut quoted = Vec::new();
-        ai_api_converter::json::Writer::new(&mut quoted).str(model);
-        edits.push((at.start, at.end, String::from_utf8_lossy(&quoted).into_owned()));
+    let comma = if scan.shape.empty { "" } else { "," };
+    if let Some(model) = wanted.model {
+        let same = scan.model.as_deref() == Some(model) && !scan.model_differs;
+        for at in scan.model_at.iter().filter(|_| !same) {
+            edits.push((at.start, at.end, quoted(model)));
+        }
+        if scan.model_at.is_empty() {
+            let text = format!("\"model\":{}{comma}", quoted(model));
+            edits.push((scan.members_at, scan.members_at, text));
+        }
     }
-    if ask_usage && scan.include_usage != Some(true) {
+    for (at, name) in wanted.nested {
+        edits.push((at.start, at.end, quoted(name)));
+    }
+    if wanted.ask_usage && scan.include_usage != Some(true) {
         match &scan.stream_options_at {
             Some(at) => edits.push((at.start, at.end, r#"{"include_usage":true}"#.into())),
             None => {
-                let comma = if scan.shape.empty { "" } else { "," };
                 let text = format!("\"stream_options\":{{\"include_usage\":true}}{comma}");
                 edits.push((scan.members_at, scan.members_at, text));
             }
@@ -92,6 +108,37 @@ pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, model: &str, ask_usage: boo
     out.into()
 }
 
+fn quoted(text: &str) -> String {
+    let mut out = Vec::new();
+    ai_api_converter::json::Writer::new(&mut out).str(text);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The nested names of a model, as the upstream calls it. A body that names another model than the path is refused: the path was
+/// authorised.
+pub(crate) fn nested(
+    body: &[u8],
+    path: &str,
+    upstream: &str,
+) -> Result<Vec<(std::ops::Range<usize>, String)>, Failure> {
+    let found = ai_api_converter::scan::nested_models(body).map_err(Failure::from)?;
+    let bare = |name: &str| name.strip_prefix("models/").unwrap_or(name).to_owned();
+    let other = found
+        .iter()
+        .any(|(_, name)| bare(name) != path && bare(name) != bare(upstream));
+    if other {
+        let text = "The body names another model than the path.";
+        return Err(Failure {
+            param: Some("model".into()),
+            ..Failure::new(FailureClass::InvalidRequest, text)
+        });
+    }
+    Ok(found
+        .into_iter()
+        .map(|(at, _)| (at, format!("models/{upstream}")))
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +147,12 @@ mod tests {
     fn only_the_model_and_the_stream_options_change() {
         let check = |body: &str, model: &str, ask: bool, wanted: &str| {
             let bytes = Bytes::from(body.to_owned());
-            let out = relayed(&bytes, &scan(body.as_bytes()).unwrap(), model, ask);
+            let edits = Edits {
+                model: Some(model),
+                ask_usage: ask,
+                nested: &[],
+            };
+            let out = relayed(&bytes, &scan(body.as_bytes()).unwrap(), &edits);
             assert_eq!(String::from_utf8(out.to_vec()).unwrap(), wanted);
         };
         check(
@@ -131,7 +183,23 @@ mod tests {
             r#"{"stream_options":{"include_usage":true}}"#,
             "b",
             true,
-            r#"{"stream_options":{"include_usage":true}}"#,
+            r#"{"model":"b","stream_options":{"include_usage":true}}"#,
         );
+        check(
+            r#"{"model":"a","model":"b"}"#,
+            "b",
+            false,
+            r#"{"model":"b","model":"b"}"#,
+        );
+        check(r#"{}"#, "b", false, r#"{"model":"b"}"#);
+    }
+
+    #[test]
+    fn nested_models_follow_the_path_and_must_not_contradict_it() {
+        let body = br#"{"requests":[{"model":"models/x","content":{}}]}"#;
+        let found = nested(body, "x", "gemini-embedding").unwrap();
+        assert_eq!(found[0].1, "models/gemini-embedding");
+        assert!(nested(body, "y", "y").is_err());
+        assert!(nested(br#"{"generateContentRequest":{"model":"models/z"}}"#, "x", "x").is_err());
     }
 }

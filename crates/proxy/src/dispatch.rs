@@ -9,8 +9,9 @@ use opm_routing::{
 };
 use rand::Rng as _;
 
-use crate::answer::give;
+use crate::answer::{Given, give};
 use crate::attempt::{Exchange, Missed};
+use crate::endpoint::{call, is_converted};
 use crate::gateway::{Gateway, Refused};
 use crate::history::Tried;
 use crate::net::client::Client;
@@ -163,27 +164,7 @@ impl<'d> Dispatch<'d> {
         record: &mut Record,
     ) -> Result<(), Missed> {
         let started = Instant::now();
-        let target = (place.channel, place.peer);
-        let upstreams = self.gateway.upstreams();
-        let sent = self
-            .exchange
-            .attempt(
-                client,
-                upstreams,
-                target,
-                place.candidate,
-                key,
-                &mut record.waited,
-            )
-            .await;
-        let (status, given) = match sent {
-            Ok(answered) => {
-                let status = answered.response.status();
-                let given = give(client, self.exchange, answered, self.gateway.metrics(), record).await;
-                (Some(status), given)
-            }
-            Err(missed) => (None, Err(missed)),
-        };
+        let (status, given) = self.send(client, place, key, record).await;
         let now = self.gateway.now();
         let mut tried = |outcome, status| {
             self.gateway.metrics().attempt(&place.live.name, outcome);
@@ -234,6 +215,50 @@ impl<'d> Dispatch<'d> {
                 );
                 Err(Missed::Failed(failure, stage))
             }
+        }
+    }
+
+    /// Sends the request and gives the client the answer. The status is the upstream's, if there was one.
+    async fn send(
+        &self,
+        client: &mut Client,
+        place: Place<'d>,
+        key: Option<usize>,
+        record: &mut Record,
+    ) -> (Option<u16>, Result<Given, Missed>) {
+        let target = (place.channel, place.peer);
+        let upstreams = self.gateway.upstreams();
+        if is_converted(self.exchange, place.candidate) {
+            let given = call(
+                client,
+                self.exchange,
+                upstreams,
+                target,
+                place.candidate,
+                key,
+                record,
+            )
+            .await;
+            return (given.is_ok().then_some(200), given);
+        }
+        let sent = self
+            .exchange
+            .attempt(
+                client,
+                upstreams,
+                target,
+                place.candidate,
+                key,
+                &mut record.waited,
+            )
+            .await;
+        match sent {
+            Ok(answered) => {
+                let status = answered.response.status();
+                let given = give(client, self.exchange, answered, self.gateway.metrics(), record).await;
+                (Some(status), given)
+            }
+            Err(missed) => (None, Err(missed)),
         }
     }
 
@@ -296,8 +321,11 @@ impl<'d> Dispatch<'d> {
     }
 }
 
-/// Notes a key as tried; true if the channel has one that was not.
+/// Notes a key as tried, if the channel has another one; the only key may be tried again.
 fn has_other(channel: &Channel, tried: &mut Vec<usize>, key: usize) -> bool {
-    tried.push(key);
-    tried.len() < channel.keys.len()
+    let other = tried.len() + 1 < channel.keys.len();
+    if other {
+        tried.push(key);
+    }
+    other
 }

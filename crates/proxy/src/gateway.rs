@@ -7,7 +7,7 @@ use ai_api_converter::{Failure, FailureClass, Format};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
-use opm_routing::{Live, Millis, NoRoute, Plan, Skip, UnderWay, Wanted, World, plan};
+use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
 use opm_telemetry::Metrics;
 use rand::Rng as _;
 
@@ -159,7 +159,10 @@ impl Gateway {
             Err(Unrecognized::NotFound(hint)) if client.method() == "POST" => {
                 return self.by_shape(client, id, snapshot, hint, record).await;
             }
-            Err(error) => return Err(Some(unrecognized(&error))),
+            Err(error) => {
+                record.format = Some(list_shape(client, error.hint()));
+                return Err(Some(unrecognized(&error)));
+            }
         };
         record.api = api.name();
         let shape = match &api {
@@ -293,19 +296,15 @@ impl Gateway {
         );
         let found = self.plan(client, snapshot, &wish, &model, caller, talk, bytes, record);
         self.metrics.stage("route", started.elapsed());
-        if let (Err(NoRoute::OtherApi), true) = (&found, wish.endpoint.is_some_and(is_counting)) {
+        if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
             return own(client, id, wish.format, record).count(bytes).await;
         }
-        let (mut plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
-        if wish.endpoint.is_some() {
-            let candidates = plan.candidates.iter_mut();
-            candidates.for_each(|candidate| candidate.format = wish.format);
-        }
+        let (plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
         let exchange = Exchange {
             id,
             format: wish.format,
             model: &model,
-            path_model: wish.model.is_some(),
+            path_model: wish.format == Format::Gemini && wish.model.is_some(),
             stream: wish.endpoint.is_none()
                 && (wish.stream || (wish.format != Format::Gemini && scan.stream)),
             array: wish.array,
@@ -352,7 +351,7 @@ impl Gateway {
             model,
             format: wish.format,
             key: caller.key,
-            same_format: wish.endpoint.is_some(),
+            offer: wish.endpoint.map_or(Offer::Generation, offer),
             header: &|name| client.header(name),
             sticky: known.as_deref(),
             domain: ai_api_converter::seal::first_domain(body),
@@ -370,7 +369,7 @@ impl Gateway {
         });
         drop(choosing);
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
-        record.trail = trail(snapshot, &wanted, seen, now);
+        record.trail = Trail::of(snapshot, &wanted, seen, now, unix_seconds());
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
     }
 }
@@ -390,44 +389,6 @@ fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o
         id,
         shape,
         record,
-    }
-}
-
-/// The way of a request, as far as the plan tells it.
-pub(crate) fn trail(
-    snapshot: &Snapshot,
-    wanted: &Wanted<'_>,
-    plan: Result<&Plan, &Vec<(usize, Skip)>>,
-    now: Millis,
-) -> Trail {
-    let name = |channel: &usize| snapshot.live.get(*channel).map(|live| Arc::clone(&live.name));
-    let skipped = match plan {
-        Ok(plan) => &plan.skipped,
-        Err(skipped) => skipped,
-    };
-    let plan = plan.ok();
-    Trail {
-        at: unix_seconds(),
-        planned: now,
-        model: wanted.model.chars().take(120).collect(),
-        format: Some(wanted.format),
-        key: wanted.key.map(|key| key.name.clone()),
-        strategy: plan.map_or(snapshot.config.strategy, |plan| plan.strategy),
-        rule: plan.and_then(|plan| plan.rule),
-        sticky: plan.is_some_and(|plan| plan.sticky),
-        last_resort: plan.is_some_and(|plan| plan.last_resort),
-        candidates: plan
-            .map(|plan| plan.candidates.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|found| Some((name(&found.channel)?, found.model.clone(), found.format)))
-            .collect(),
-        skipped: skipped
-            .iter()
-            .filter_map(|(channel, why)| Some((name(channel)?, *why)))
-            .collect(),
-        attempts: Vec::new(),
-        status: 0,
     }
 }
 
@@ -470,12 +431,13 @@ fn asks_for_sse(client: &Client) -> bool {
     alt.as_deref() == Some("sse")
 }
 
-/// The public model name: from the path, else from the body.
+/// The public model name. Gemini's stands in the path; elsewhere (Azure) the path only speaks where the body does not.
 fn model_of(wish: &Wish, scan: &ai_api_converter::scan::Scan<'_>) -> Result<String, Refused> {
-    let model = wish
-        .model
-        .clone()
-        .or_else(|| scan.model.clone().map(std::borrow::Cow::into_owned));
+    let body = scan.model.clone().map(std::borrow::Cow::into_owned);
+    let model = match wish.format {
+        Format::Gemini => wish.model.clone().or(body),
+        Format::Chat | Format::Responses | Format::Messages => body.or_else(|| wish.model.clone()),
+    };
     model.filter(|model| !model.is_empty()).ok_or_else(|| {
         let failure = Failure::new(FailureClass::InvalidRequest, "/model: `model` is required");
         Some(Failure {
@@ -485,12 +447,15 @@ fn model_of(wish: &Wish, scan: &ai_api_converter::scan::Scan<'_>) -> Result<Stri
     })
 }
 
-/// Is this one of the three counting endpoints?
-fn is_counting(endpoint: &str) -> bool {
-    matches!(
-        endpoint,
-        "messages/count_tokens" | "responses/input_tokens" | "models/{model}:countTokens"
-    )
+/// What an endpoint needs of a channel.
+pub(crate) fn offer(endpoint: &str) -> Offer {
+    match endpoint {
+        "messages/count_tokens" | "responses/input_tokens" | "models/{model}:countTokens" => Offer::Counting,
+        "embeddings" | "models/{model}:embedContent" | "models/{model}:batchEmbedContents" => {
+            Offer::Embeddings
+        }
+        _ => Offer::SameFormat,
+    }
 }
 
 /// The upstream path of a pass-through endpoint.

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ai_api_converter::Format;
 use opm_config::Strategy;
-use opm_routing::{Millis, Skip};
+use opm_routing::{Millis, Plan, Skip, Wanted};
 use parking_lot::Mutex;
+
+use crate::snapshot::Snapshot;
 
 /// Requests that are remembered.
 const KEPT: usize = 4_096;
@@ -58,6 +60,46 @@ pub struct Tried {
 }
 
 impl Trail {
+    /// The way of a request, as far as the plan tells it: the plan, or what was skipped where there is none. `at` in seconds since
+    /// 1970.
+    #[must_use]
+    pub fn of(
+        snapshot: &Snapshot,
+        wanted: &Wanted<'_>,
+        plan: Result<&Plan, &Vec<(usize, Skip)>>,
+        now: Millis,
+        at: u64,
+    ) -> Self {
+        let name = |channel: &usize| snapshot.live.get(*channel).map(|live| Arc::clone(&live.name));
+        let skipped = match plan {
+            Ok(plan) => &plan.skipped,
+            Err(skipped) => skipped,
+        };
+        let plan = plan.ok();
+        let candidates = plan.map(|plan| plan.candidates.as_slice()).unwrap_or_default();
+        Trail {
+            at,
+            planned: now,
+            model: wanted.model.chars().take(120).collect(),
+            format: Some(wanted.format),
+            key: wanted.key.map(|key| key.name.clone()),
+            strategy: plan.map_or(snapshot.config.strategy, |plan| plan.strategy),
+            rule: plan.and_then(|plan| plan.rule),
+            sticky: plan.is_some_and(|plan| plan.sticky),
+            last_resort: plan.is_some_and(|plan| plan.last_resort),
+            candidates: candidates
+                .iter()
+                .filter_map(|found| Some((name(&found.channel)?, found.model.clone(), found.format)))
+                .collect(),
+            skipped: skipped
+                .iter()
+                .filter_map(|(channel, why)| Some((name(channel)?, *why)))
+                .collect(),
+            attempts: Vec::new(),
+            status: 0,
+        }
+    }
+
     /// `a:overloaded:503:12ms b:ok:200:40ms`.
     pub(crate) fn tried(&self) -> impl fmt::Display + '_ {
         struct List<'t>(&'t [Tried]);

@@ -6,6 +6,7 @@ mod answer;
 mod attempt;
 mod body;
 mod dispatch;
+mod endpoint;
 pub mod gateway;
 mod headers;
 pub mod history;

@@ -45,7 +45,12 @@ const SAME_FORMAT: &[&str] = &[
     "thread-id",
     "session_id",
     "user-agent",
+    "traceparent",
+    "tracestate",
     "x-app",
+    "x-claude-code-agent-id",
+    "x-claude-code-parent-agent-id",
+    "x-claude-code-session-id",
     "x-client-request-id",
     "x-codex-beta-features",
     "x-codex-turn-metadata",
@@ -135,8 +140,13 @@ impl Outgoing<'_> {
         }
         let client = client.filter(|_| self.same);
         for name in SAME_FORMAT {
-            if let Some(value) = client.and_then(|client| client.header(name)) {
-                put(name, value);
+            // A list may come in several lines (anthropic-beta does).
+            let lines = client
+                .into_iter()
+                .flat_map(|client| client.headers().get_all(*name));
+            let lines: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
+            if !lines.is_empty() {
+                put(name, &lines.join(","));
             }
         }
         self.authenticate(&mut put);

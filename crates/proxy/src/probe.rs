@@ -120,6 +120,7 @@ impl Probe<'_> {
         let mut stream = Stream::Relay(Box::new(Relay::new(RelayOptions {
             format,
             hide_usage: false,
+            rename: false,
             array: false,
             model: model.to_owned(),
             request_id: String::new(),

@@ -45,10 +45,16 @@ pub(crate) fn no_route(error: &NoRoute, model: &str) -> Failure {
     }
 }
 
-/// The failure that tells the caller most: the last about the request itself, else the first about the upstream.
+/// The failure that tells the caller most: the last about the request itself, else a rate limit (of several the one that ends
+/// first), else the first about an upstream.
 pub(crate) fn more_telling(before: Option<Failure>, now: Failure) -> Failure {
+    let limited = |failure: &Failure| failure.class == FailureClass::RateLimited;
     match before {
-        Some(before) if now.is_channels_fault() && !matches!(now.class, FailureClass::RateLimited) => before,
+        Some(before) if limited(&before) && limited(&now) => {
+            let sooner = now.retry_after.unwrap_or_default() < before.retry_after.unwrap_or_default();
+            if sooner { now } else { before }
+        }
+        Some(before) if now.is_channels_fault() && (limited(&before) || !limited(&now)) => before,
         _ => now,
     }
 }

@@ -98,6 +98,20 @@ pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Ve
     }
 }
 
+/// Adds what the answer could not show to `x-gateway-dropped`.
+pub(crate) fn also_dropped(
+    report: &Report,
+    more: &[std::borrow::Cow<'static, str>],
+    headers: &mut Vec<(&'static str, String)>,
+) {
+    if more.is_empty() {
+        return;
+    }
+    headers.retain(|(name, _)| *name != "x-gateway-dropped");
+    let all: Vec<std::borrow::Cow<'static, str>> = report.dropped.iter().chain(more).cloned().collect();
+    headers.push(("x-gateway-dropped", cut(&all)));
+}
+
 fn cut(list: &[std::borrow::Cow<'static, str>]) -> String {
     let mut out = String::new();
     for entry in list {

@@ -24,7 +24,7 @@ pub use credential::{Mismatch, check_credential, provider_of};
 pub use latency::PeakEwma;
 pub use live::{ChannelLive, Live, UnderWay};
 pub use models::served_models;
-pub use plan::{Candidate, NoRoute, Plan, Skip, Wanted, World, plan};
+pub use plan::{Candidate, NoRoute, Offer, Plan, Skip, Wanted, World, plan};
 pub use provider_keys::{Parked, ProviderKeys};
 pub use retry::{Again, Counted, RetryBudget, Stage, Verdict, verdict};
 pub use rotation::Rotation;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use opm_config::{Channel, Config};
 use parking_lot::Mutex;
@@ -21,6 +21,8 @@ pub struct ChannelLive {
     /// Its name.
     pub name: Arc<str>,
     in_flight: AtomicUsize,
+    requests: AtomicU64,
+    failures: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -46,6 +48,8 @@ impl ChannelLive {
         ChannelLive {
             name: channel.name.as_str().into(),
             in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 breaker: Breaker::new(channel.breaker),
                 latency: PeakEwma::default(),
@@ -72,6 +76,7 @@ impl ChannelLive {
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> UnderWay {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
     }
 
@@ -94,6 +99,7 @@ impl ChannelLive {
 
     /// A try failed through the channel's fault.
     pub fn failed(&self, now: Millis, admitted: Admitted, chance: f64) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.inner.lock().breaker.failed(now, admitted, chance);
     }
 
@@ -142,6 +148,21 @@ impl ChannelLive {
     #[must_use]
     pub fn all_parked(&self, now: Millis) -> Option<(Millis, Parked)> {
         self.inner.lock().keys.all_parked(now)
+    }
+
+    /// Attempts since the start, and those that failed through the channel's fault.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (
+            self.requests.load(Ordering::Relaxed),
+            self.failures.load(Ordering::Relaxed),
+        )
+    }
+
+    /// The parking of each key, in order.
+    #[must_use]
+    pub fn parkings(&self, now: Millis) -> Vec<Option<(Millis, Parked)>> {
+        self.inner.lock().keys.parkings(now)
     }
 
     /// Parked keys, of how many.

@@ -20,14 +20,28 @@ pub struct Wanted<'w> {
     pub format: Format,
     /// Who asks.
     pub key: Option<&'w ClientKey>,
-    /// Only channels of the client's own format will do (pass-through endpoints).
-    pub same_format: bool,
+    /// What the channel must offer.
+    pub offer: Offer,
     /// The text of a request header.
     pub header: &'w dyn Fn(&str) -> Option<&'w str>,
     /// The channel that holds the conversation's state or prompt cache.
     pub sticky: Option<&'w str>,
     /// The signature domain of sealed state in the conversation.
     pub domain: Option<u32>,
+}
+
+/// What a request needs of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Offer {
+    /// Answers; their format can be converted.
+    #[default]
+    Generation,
+    /// Something that only channels of the client's own format have.
+    SameFormat,
+    /// Embeddings, OpenAI's or Gemini's.
+    Embeddings,
+    /// Counting of tokens: Messages, Responses or Gemini.
+    Counting,
 }
 
 /// What is known besides the configuration.
@@ -257,13 +271,11 @@ fn fit(
         .or_else(|| channel.upstream_model(model))
         .or_else(|| ruled.map(|_| model.to_owned()));
     let model = name.ok_or(Skip::Model)?;
-    if wanted.same_format && !speaks(channel, wanted.format) {
-        return Err(Skip::Api);
-    }
+    let format = offered(channel, wanted).ok_or(Skip::Api)?;
     Ok(Candidate {
         channel: number,
         model,
-        format: format_for(channel, wanted.format),
+        format,
     })
 }
 
@@ -351,6 +363,31 @@ fn transparent(config: &Config, wanted: &Wanted<'_>) -> Option<Candidate> {
 fn speaks(channel: &Channel, format: Format) -> bool {
     channel.formats.contains(&format)
         || (channel.vendor == Vendor::OpenAi && matches!(format, Format::Chat | Format::Responses))
+}
+
+/// In which format the channel offers what is wanted; `None`: it does not.
+fn offered(channel: &Channel, wanted: &Wanted<'_>) -> Option<Format> {
+    match wanted.offer {
+        Offer::Generation => Some(format_for(channel, wanted.format)),
+        Offer::SameFormat => speaks(channel, wanted.format).then_some(wanted.format),
+        Offer::Embeddings => match channel.vendor {
+            Vendor::OpenAi => channel.embeddings.then_some(Format::Chat),
+            Vendor::Gemini => channel.embeddings.then_some(Format::Gemini),
+            Vendor::Anthropic => None,
+        },
+        Offer::Counting => {
+            let formats = || {
+                channel
+                    .formats
+                    .iter()
+                    .copied()
+                    .filter(|format| *format != Format::Chat)
+            };
+            formats()
+                .find(|format| *format == wanted.format)
+                .or_else(|| formats().next())
+        }
+    }
 }
 
 /// The client's own format where the channel has it, else the channel's preferred one.

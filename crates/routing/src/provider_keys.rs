@@ -86,6 +86,15 @@ impl ProviderKeys {
         parked?.into_iter().min_by_key(|(until, _)| *until)
     }
 
+    /// The parking of each key, in order.
+    #[must_use]
+    pub fn parkings(&self, now: Millis) -> Vec<Option<(Millis, Parked)>> {
+        self.keys
+            .iter()
+            .map(|key| key.parked.filter(|(until, _)| now < *until))
+            .collect()
+    }
+
     /// How many keys are parked, of how many.
     #[must_use]
     pub fn parked(&self, now: Millis) -> (usize, usize) {

@@ -97,7 +97,8 @@ pub fn verdict(failure: &Failure, stage: Stage, retry: &Retry) -> Verdict {
             park: Some((REFUSED, Parked::Refused)),
             ..Verdict::default()
         },
-        (_, C::ModelNotFound) => Verdict {
+        // Where an answer was asked for, what is not found is the model.
+        (_, C::ModelNotFound | C::NotFound) => Verdict {
             next: on(When::ModelNotFound),
             ..Verdict::default()
         },

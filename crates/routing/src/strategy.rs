@@ -127,13 +127,19 @@ fn turns(channels: &[Option<&Channel>], world: World<'_>, takes_turn: bool) -> V
     ranks
 }
 
+/// Costs that differ by less than a tenth, or by less than five milliseconds, are equal.
+const NOISE: f64 = 0.1;
+const NOISE_MS: f64 = 5.0;
+
 /// The cheaper of two picked at random comes first, then the other one, then the rest by cost: nobody is flooded by everybody who
 /// saw the same lowest number (the power of two choices).
 fn two_choices(costs: &[f64], chance: &mut dyn FnMut() -> f64) -> Vec<f64> {
     let first = pick(costs.len(), chance);
     let second = (first + 1 + pick(costs.len() - 1, chance)) % costs.len();
     let cost = |at: usize| costs.get(at).copied().unwrap_or(f64::INFINITY);
-    let (winner, other) = if cost(second) < cost(first) {
+    // What differs by less than noise is equal: then chance has chosen already.
+    let noise = (cost(first).min(cost(second)) * NOISE).max(NOISE_MS);
+    let (winner, other) = if cost(second) + noise < cost(first) {
         (second, first)
     } else {
         (first, second)

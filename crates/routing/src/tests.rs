@@ -47,7 +47,7 @@ impl Scene {
             model: "m",
             format: Format::Chat,
             key: None,
-            same_format: false,
+            offer: Offer::Generation,
             header: &|_| None,
             sticky: None,
             domain: None,

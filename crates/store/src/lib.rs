@@ -34,7 +34,7 @@ pub use channel::{ChannelState, ChannelStore, StoredChannel};
 pub use error::StoreError;
 pub use key::{KeyChange, KeyStore, NewKey, StoredKey};
 pub use location::Location;
-pub use material::{MaterialError, Pepper, Purpose, StoreSecrets, random};
+pub use material::{MaterialError, Pepper, Purpose, StoreSecrets, admin_token, random};
 pub use route::RouteStore;
 pub use store::{Store, open};
 pub use usage::{

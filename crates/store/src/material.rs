@@ -1,12 +1,13 @@
-//! The two secrets beside a store: the pepper of client keys and the master key of provider keys.
+//! The secrets beside a store: the pepper of client keys, the master key of provider keys, and the token of the admin API.
 //!
-//! Both are texts: the value of an environment variable, or else the content of a file beside the database that is made on first
+//! All are texts: the value of an environment variable, or else the content of a file beside the database that is made on first
 //! use. So a file's content can become the variable's value when the store moves to Postgres.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use hkdf::Hkdf;
+use opm_core::Secret;
 use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -20,13 +21,15 @@ const SHORTEST: usize = 32;
 /// Fewest different characters: `changeme…` and `00000000…` are no secrets.
 const VARIETY: usize = 10;
 
-/// Which of the two secrets.
+/// Which of the secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Key of the hash of client keys.
     Pepper,
     /// Key from which those of provider keys are derived.
     Master,
+    /// Token of the admin API.
+    Admin,
 }
 
 impl Purpose {
@@ -36,16 +39,18 @@ impl Purpose {
         match self {
             Purpose::Pepper => "OPM_KEY_PEPPER",
             Purpose::Master => "OPM_MASTER_KEY",
+            Purpose::Admin => "OPM_ADMIN_TOKEN",
         }
     }
 
-    /// The file beside the database: `opm.db.pepper`, `opm.db.master`.
+    /// The file beside the database: `opm.db.pepper`, `opm.db.master`, `opm.db.admin`.
     #[must_use]
     pub fn file_beside(self, database: &Path) -> PathBuf {
         let mut name = database.as_os_str().to_owned();
         name.push(match self {
             Purpose::Pepper => ".pepper",
             Purpose::Master => ".master",
+            Purpose::Admin => ".admin",
         });
         PathBuf::from(name)
     }
@@ -149,6 +154,19 @@ impl StoreSecrets {
             vault: Vault::new(text(Purpose::Master, location, master)?.as_bytes())?,
         })
     }
+}
+
+/// The token of the admin API in the file beside a SQLite file, made on first use: whoever may read it may administrate. `None`: the
+/// store has no file (memory, Postgres), so the token must be configured.
+///
+/// # Errors
+/// [`MaterialError`].
+pub fn admin_token(location: &Location) -> Result<Option<Secret>, MaterialError> {
+    let Some(database) = location.file() else {
+        return Ok(None);
+    };
+    let text = secret_file::text(Purpose::Admin, &Purpose::Admin.file_beside(database))?;
+    Ok(Some(Secret::new(text.to_string())))
 }
 
 fn text(
@@ -300,6 +318,34 @@ mod tests {
         fs::write(folder.path().join("opm.db.pepper"), "").unwrap();
         let error = StoreSecrets::load(&in_folder(folder.path()), None, None).unwrap_err();
         assert!(error.to_string().contains("opm.db.pepper is empty"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_admin_token_is_made_once_for_a_file_and_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let place = in_folder(folder.path());
+        let first = admin_token(&place).unwrap().unwrap();
+        let again = admin_token(&place).unwrap().unwrap();
+        assert_eq!(first.expose(), again.expose());
+        assert_eq!(first.expose().len(), 64);
+        let file = fs::metadata(folder.path().join("opm.db.admin")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_store_without_a_file_has_no_admin_token_and_a_weak_one_is_refused() {
+        for url in ["sqlite::memory:", "postgres://me@db/opm"] {
+            assert!(admin_token(&location(url)).unwrap().is_none());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("opm.db.admin"), "hunter22").unwrap();
+        let error = admin_token(&in_folder(folder.path())).unwrap_err().to_string();
+        assert!(
+            error.contains("opm.db.admin is too short") && !error.contains("hunter22"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `opm serve`: the gateway on Pingora.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,8 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use opm_config::{Config, EXIT_CONFIG, Environment, Origin};
+use opm_core::Secret;
 use opm_proxy::net::drain::Drain;
+use opm_proxy::net::server::Handler;
 use opm_proxy::net::service::{Beside, Listening, run_server};
+use opm_proxy::net::site::Served;
 use opm_proxy::net::upstream::Upstreams;
 use opm_proxy::{Gateway, Parts, Snapshot};
 use opm_routing::{Live, Standing};
@@ -18,9 +22,11 @@ use tokio::runtime::Runtime;
 
 use super::{find, report};
 use crate::args::Serve;
+use crate::control::{Controls, unix_seconds};
 use crate::health;
 use crate::live::{Kept, LiveConfig, Read};
 use crate::logging;
+use crate::site::AdminSite;
 use crate::watch::watch;
 use crate::welcome::welcome;
 
@@ -64,6 +70,7 @@ pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::R
     let first = configured.snapshot().load_full();
     eprint!("{}", welcome(&first.config));
     let listening = listening(&first, upgrade)?;
+    let admin_address = admin_address(&first.config, upgrade)?;
     let parts = Parts {
         snapshot: Arc::clone(configured.snapshot()),
         live,
@@ -74,11 +81,12 @@ pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::R
         clock: Instant::now(),
     };
     background(&runtime, &configured, &parts, watched);
+    let admin = admin_address.and_then(|address| admin(&configured, &parts, address));
     let reloading = Arc::clone(&configured);
     let beside = Beside {
         metrics: parts.metrics.clone(),
         refresh: refresh(parts.clone()),
-        admin: None,
+        admin,
         background: Vec::new(),
         reload: Box::new(move || reload(&reloading)),
     };
@@ -92,8 +100,11 @@ pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::R
 
 /// Opens the store that the configuration names.
 fn open_store(config: &Config, runtime: &Runtime) -> anyhow::Result<Option<Kept>> {
-    let Some(url) = &config.storage else {
-        return Ok(None);
+    // Without a store, what the admin API changes lives as long as the process.
+    let url = match &config.storage {
+        Some(url) => url.as_str(),
+        None if config.admin.token.is_some() => IN_MEMORY,
+        None => return Ok(None),
     };
     let env = Environment::process();
     let location = Location::parse(url)?;
@@ -109,6 +120,69 @@ fn open_store(config: &Config, runtime: &Runtime) -> anyhow::Result<Option<Kept>
         store,
         secrets: Arc::new(secrets),
     }))
+}
+
+const IN_MEMORY: &str = "sqlite::memory:";
+
+/// Where the admin API is served; `None`: nobody could prove to be the operator, or another process has the usual port.
+fn admin_address(config: &Config, upgrade: bool) -> anyhow::Result<Option<SocketAddr>> {
+    let address = config.admin.listen;
+    if admin_token(config)?.is_none() {
+        if config.admin.given {
+            eprintln!("  ! the admin API is not served: set `admin.token` or a `storage.url` of SQLite");
+        }
+        return Ok(None);
+    }
+    if upgrade {
+        return Ok(Some(address));
+    }
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(Some(address)),
+        Err(error) if config.admin.given => Err(anyhow!("the admin API cannot listen on {address}: {error}")),
+        Err(error) => {
+            eprintln!("  ! the admin API is not served: {address}: {error}; set `admin.listen`");
+            Ok(None)
+        }
+    }
+}
+
+/// The operator's token: from the configuration, else from the file beside the store, which is made on first use.
+fn admin_token(config: &Config) -> anyhow::Result<Option<Secret>> {
+    if let Some(token) = &config.admin.token {
+        return Ok(Some(token.clone()));
+    }
+    let Some(url) = &config.storage else {
+        return Ok(None);
+    };
+    Ok(opm_store::admin_token(&Location::parse(url)?)?)
+}
+
+fn admin(
+    configured: &Arc<LiveConfig>,
+    parts: &Parts,
+    address: SocketAddr,
+) -> Option<(SocketAddr, Box<dyn Handler>)> {
+    let kept = configured.kept()?;
+    let config = &configured.snapshot().load().config;
+    let control = Controls {
+        configured: Arc::clone(configured),
+        parts: parts.clone(),
+        upstreams: Upstreams::new(ca_file()),
+        storage: match config.storage.as_deref() {
+            None => "memory",
+            Some(url) if url.starts_with("sqlite") => "sqlite",
+            Some(_) => "postgres",
+        },
+        started_at: unix_seconds(),
+    };
+    let api = opm_admin::Api {
+        control: Arc::new(control),
+        store: Arc::clone(&kept.store),
+        secrets: Arc::clone(&kept.secrets),
+        token: admin_token(config).ok().flatten()?,
+        clock: Arc::new(unix_seconds),
+    };
+    Some((address, Box::new(Served(AdminSite(opm_admin::router(api))))))
 }
 
 fn listening(first: &Snapshot, upgrade: bool) -> anyhow::Result<Listening> {

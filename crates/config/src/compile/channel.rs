@@ -145,7 +145,15 @@ fn one_channel(
     }
     let name = name_node.and_then(|node| r.text(node));
     let keys = find("keys").map(|node| secrets(node, r)).unwrap_or_default();
+    let given = find("keys").is_some_and(|node| matches!(&node.value, Node::List(list) if !list.is_empty()));
+    let without = given && keys.is_empty();
     let channel = build(node, name.unwrap_or_default(), keys, defaults, r)?;
+    if without {
+        // Without its keys it would pass the callers' own credentials on, which nobody asked for.
+        let text = format!("all keys of channel `{}` are empty: it is left out", channel.name);
+        r.warning("W003", node, text);
+        return None;
+    }
     Some((name_node.map(place)?, channel))
 }
 
@@ -281,6 +289,15 @@ fn options(members: &[(Spanned<String>, Placed)], channel: &mut Channel, r: &mut
             }
             "headers" => {
                 for (name, value) in r.members(value, "headers") {
+                    let good = |text: &str| {
+                        !text.is_empty()
+                            && text
+                                .bytes()
+                                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                    };
+                    if !good(&name.value) {
+                        r.error("E008", name, format!("`{}` is no header name", name.value), None);
+                    }
                     if let Some(text) = r.text(value) {
                         channel.headers.push((name.value.to_ascii_lowercase(), text));
                     }

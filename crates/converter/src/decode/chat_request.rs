@@ -1,32 +1,24 @@
 //! Request bodies of Chat Completions to the IR.
 
-use std::borrow::Cow;
+mod messages;
+mod parts;
+mod tools;
 
-use super::openai::{
-    cache_mark, call_id, detail, google_signature, natives, opaque, reasoning, strings, tool_choice,
-};
+use super::intake::Intake;
+use super::openai::{natives, reasoning, strings, tool_choice};
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
-use crate::ir::request::Native;
-use crate::ir::{
-    Arguments, Block, Media, MediaKind, OutputFormat, Request, Role, Show, Source, SystemBlock, TextBlock,
-    Thought, Tool, ToolCall, ToolKind, ToolResult, Turn,
-};
-use crate::ir::{Opaque, ReasoningDepth, State};
-use crate::json::{Raw, Text, from_str};
-use crate::media;
+use crate::ir::{OutputFormat, ReasoningDepth, Request, Show, Speech, Tool, ToolKind};
+use crate::json::{Raw, from_str};
 use crate::report::Class;
-use crate::wire::Content;
 use crate::wire::chat as wire;
+use messages::messages_of;
+use tools::tools;
 
 /// Members without a place in the IR (conversion.md 4.1); what is not listed is a hint.
-const CLASSES: &[(&str, Class)] = &[
-    ("audio", Class::Must),
-    ("prompt_cache_options", Class::Inert),
-    ("prompt_cache_retention", Class::Inert),
-];
+const CLASSES: &[(&str, Class)] = &[("prompt_cache_retention", Class::Inert)];
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let messages = wire
         .messages
@@ -39,7 +31,11 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
             .stream_options
             .and_then(|options| options.include_usage)
             .unwrap_or(false),
-        tools: tools(wire.tools.unwrap_or_default(), wire.functions.unwrap_or_default())?,
+        tools: tools(
+            wire.tools.unwrap_or_default(),
+            wire.functions.unwrap_or_default(),
+            intake,
+        )?,
         tool_choice: match wire.tool_choice.or(wire.function_call) {
             Some(raw) => tool_choice(raw).map_err(|error| error.under("tool_choice"))?,
             None => None,
@@ -56,7 +52,12 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         stop: strings(wire.stop).map_err(|error| error.under("stop"))?,
         logprobs: wire.logprobs.unwrap_or(false),
         top_logprobs: wire.top_logprobs,
-        reasoning: reasoning(wire.reasoning_effort.as_deref(), Show::Default),
+        reasoning: reasoning(
+            wire.reasoning_effort.as_deref(),
+            Show::Default,
+            "reasoning_effort",
+            intake,
+        ),
         output: output(wire.response_format)?,
         verbosity: wire.verbosity,
         cache_key: wire.prompt_cache_key,
@@ -65,6 +66,12 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         metadata: wire.metadata,
         service_tier: wire.service_tier,
         store: wire.store,
+        modalities: wire.modalities.unwrap_or_default(),
+        speech: wire.audio.map(|audio| Speech {
+            voice: audio.voice.and_then(Raw::as_text),
+            format: audio.format,
+        }),
+        cache_options: wire.prompt_cache_options,
         legacy_functions,
         natives: natives(wire.extra, CLASSES),
         ..Request::default()
@@ -76,427 +83,18 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         // A client that asks for reasoning wants to see it where the vendor must be told so (conversion.md section 9).
         request.reasoning.show = Show::Summary;
     }
-    modalities(&mut request.natives);
-    messages_of(messages, &mut request)?;
+    if let Some(options) = wire.web_search_options {
+        let kind = ToolKind::Hosted {
+            format: Format::Chat,
+            kind: "web_search_options".into(),
+            json: options,
+        };
+        request
+            .tools
+            .push(Tool::new("web_search".into(), kind, "web_search_options".into()));
+    }
+    messages_of(messages, &mut request, intake)?;
     Ok(request)
-}
-
-/// Text alone is what everybody does; sound is not.
-fn modalities(natives: &mut Vec<Native<'_>>) {
-    natives.retain(|native| native.path != "modalities" || native.value.get().contains("audio"));
-    for native in natives.iter_mut().filter(|native| native.path == "modalities") {
-        native.class = Class::Must;
-    }
-}
-
-fn messages_of<'a>(messages: Vec<wire::Message<'a>>, request: &mut Request<'a>) -> Result<(), Error> {
-    let mut leading = true;
-    for (index, message) in messages.into_iter().enumerate() {
-        let path = format!("messages[{index}]");
-        let at = |error: Error| error.under_index(index).under("messages");
-        let role = message
-            .role
-            .clone()
-            .ok_or_else(|| at(Error::at(ErrorKind::Missing, "/role", "`role` is required")))?;
-        let developer = role == "developer";
-        match role.as_ref() {
-            "system" | "developer" if leading => {
-                let texts = content(message.content, &path, true).map_err(at)?;
-                request
-                    .system
-                    .extend(texts.into_iter().filter_map(|block| match block {
-                        Block::Text(text) => Some(SystemBlock { developer, text }),
-                        _ => None,
-                    }));
-                continue;
-            }
-            _ => leading = false,
-        }
-        let name = if role == "function" {
-            None
-        } else {
-            message.name.clone()
-        };
-        let (role, blocks) = match role.as_ref() {
-            "system" | "developer" => (Role::System, content(message.content, &path, true).map_err(at)?),
-            "user" => (Role::User, content(message.content, &path, true).map_err(at)?),
-            "assistant" => (Role::Assistant, assistant(message, &path).map_err(at)?),
-            "tool" | "function" => {
-                push_result(
-                    request,
-                    tool_result(message, &path, role == "function").map_err(at)?,
-                    path,
-                );
-                continue;
-            }
-            other => {
-                let known = "developer, system, user, assistant, tool";
-                let text = format!(
-                    "unknown role `{}`; the roles are {known}",
-                    other.chars().take(40).collect::<String>()
-                );
-                return Err(at(Error::at(ErrorKind::Invalid, "/role", text)));
-            }
-        };
-        request.turns.push(Turn {
-            role,
-            developer,
-            name,
-            blocks,
-            path,
-        });
-    }
-    Ok(())
-}
-
-/// Consecutive results form one turn.
-fn push_result<'a>(request: &mut Request<'a>, result: Block<'a>, path: String) {
-    match request.turns.last_mut() {
-        Some(turn) if turn.role == Role::Tool => turn.blocks.push(result),
-        _ => request.turns.push(Turn {
-            role: Role::Tool,
-            developer: false,
-            name: None,
-            blocks: vec![result],
-            path,
-        }),
-    }
-}
-
-fn tool_result<'a>(message: wire::Message<'a>, path: &str, legacy: bool) -> Result<Block<'a>, Error> {
-    let parts = content(message.content, path, true)?;
-    let (call_id, _) = call_id(message.tool_call_id.unwrap_or_default());
-    if call_id.is_empty() && !legacy {
-        return Err(Error::at(
-            ErrorKind::Missing,
-            "/tool_call_id",
-            "a tool message needs the `tool_call_id` it answers",
-        ));
-    }
-    Ok(Block::ToolResult(ToolResult {
-        call_id,
-        name: message.name.map(|name| name.decode()),
-        parts,
-        is_error: false,
-        structured: None,
-        custom: false,
-        cache: None,
-    }))
-}
-
-fn assistant<'a>(message: wire::Message<'a>, path: &str) -> Result<Vec<Block<'a>>, Error> {
-    let mut blocks = thoughts(
-        message.reasoning_content,
-        message.reasoning_details.unwrap_or_default(),
-    );
-    let visible = content(message.content, path, false)?;
-    blocks.extend(
-        visible
-            .into_iter()
-            .filter(|block| !matches!(block, Block::Text(text) if text.text.is_empty())),
-    );
-    if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
-        blocks.push(Block::Refusal(refusal));
-    }
-    for (index, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-        push_call(call, &mut blocks).map_err(|error| error.under_index(index).under("tool_calls"))?;
-    }
-    if let Some(call) = message.function_call {
-        let arguments = Arguments::Encoded(call.arguments.unwrap_or_default());
-        let name = call.name.unwrap_or_default();
-        blocks.push(Block::ToolCall(ToolCall {
-            id: Cow::Borrowed(""),
-            name,
-            arguments,
-            namespace: None,
-            state: None,
-            cache: None,
-        }));
-    }
-    Ok(blocks)
-}
-
-/// Reasoning text and the seals beside it. The first state belongs to the text; the others are thoughts of their own.
-fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<wire::ReasoningDetail<'a>>) -> Vec<Block<'a>> {
-    let data = details.into_iter().filter_map(|detail| detail.data);
-    let mut states = data.filter_map(|data| opaque(data, |_| None));
-    let mut thoughts = Vec::new();
-    let first = states.next();
-    if text.is_some() || first.is_some() {
-        let state = first.or(Some(Opaque {
-            origin: Format::Chat,
-            domain: None,
-            state: State::Plain,
-        }));
-        thoughts.push(Block::Thought(Thought {
-            text: text.into_iter().collect(),
-            summary: false,
-            state,
-        }));
-    }
-    thoughts.extend(states.map(|state| {
-        Block::Thought(Thought {
-            state: Some(state),
-            ..Thought::default()
-        })
-    }));
-    thoughts
-}
-
-fn push_call<'a>(call: wire::ToolCall<'a>, blocks: &mut Vec<Block<'a>>) -> Result<(), Error> {
-    let (id, state) = call_id(call.id.unwrap_or_default());
-    if let Some(state) = state {
-        // The seal carries what the model thought right before this call; the same state may already stand in the details.
-        let known = blocks
-            .iter()
-            .any(|block| matches!(block, Block::Thought(thought) if thought.state.as_ref() == Some(&state)));
-        if !known {
-            blocks.push(Block::Thought(Thought {
-                state: Some(state),
-                ..Thought::default()
-            }));
-        }
-    }
-    let (name, arguments) = match (call.function, call.custom) {
-        (Some(function), _) => (
-            function.name,
-            Arguments::Encoded(function.arguments.unwrap_or_default()),
-        ),
-        (None, Some(custom)) => (custom.name, Arguments::Freeform(custom.input.unwrap_or_default())),
-        (None, None) => {
-            return Err(Error::at(
-                ErrorKind::Missing,
-                "/function",
-                "a tool call needs its `function`",
-            ));
-        }
-    };
-    let name =
-        name.ok_or_else(|| Error::at(ErrorKind::Missing, "/function/name", "a tool call needs a name"))?;
-    let state = google_signature(call.extra_content);
-    blocks.push(Block::ToolCall(ToolCall {
-        id,
-        name,
-        arguments,
-        namespace: None,
-        state,
-        cache: None,
-    }));
-    Ok(())
-}
-
-/// A string or parts. `must`: unknown parts change what the model is asked.
-fn content<'a>(
-    content: Option<Content<'a, wire::Part<'a>>>,
-    path: &str,
-    must: bool,
-) -> Result<Vec<Block<'a>>, Error> {
-    match content {
-        None => Ok(Vec::new()),
-        Some(Content::Text(text)) => Ok(vec![Block::Text(TextBlock {
-            text,
-            ..TextBlock::default()
-        })]),
-        Some(Content::Parts(parts)) => {
-            let numbered = parts.into_iter().enumerate();
-            let blocks = numbered.map(|(index, part)| {
-                part_block(part, format!("{path}.content[{index}]"), must)
-                    .map_err(|error| error.under_index(index).under("content"))
-            });
-            blocks.collect()
-        }
-    }
-}
-
-fn part_block<'a>(part: wire::Part<'a>, path: String, must: bool) -> Result<Block<'a>, Error> {
-    let kind = part.kind.unwrap_or_default();
-    let cache = cache_mark(
-        part.prompt_cache_breakpoint
-            .as_ref()
-            .or(part.cache_control.as_ref()),
-    );
-    let missing = |member: &str| {
-        Error::at(
-            ErrorKind::Missing,
-            format!("/{member}"),
-            format!("this part needs `{member}`"),
-        )
-    };
-    match kind.as_ref() {
-        "text" => {
-            let text = part.text.ok_or_else(|| missing("text"))?;
-            Ok(Block::Text(TextBlock {
-                text,
-                cache,
-                ..TextBlock::default()
-            }))
-        }
-        "image_url" => {
-            let raw = part.image_url.ok_or_else(|| missing("image_url"))?;
-            let (url, word) = image_url(raw).map_err(|error| error.under("image_url"))?;
-            let detail = detail(word.as_deref());
-            let source = media::source(&url);
-            Ok(Block::Media(Media {
-                kind: MediaKind::Image,
-                source,
-                detail,
-                title: None,
-                cache,
-            }))
-        }
-        "input_audio" => {
-            let audio = part.input_audio.ok_or_else(|| missing("input_audio"))?;
-            let mime = format!("audio/{}", audio.format.as_deref().unwrap_or("wav"));
-            let source = Source::Base64 {
-                mime: mime.into(),
-                data: audio.data.ok_or_else(|| missing("input_audio/data"))?,
-            };
-            Ok(Block::Media(Media {
-                kind: MediaKind::Audio,
-                source,
-                detail: None,
-                title: None,
-                cache,
-            }))
-        }
-        "file" => {
-            let file = part.file.ok_or_else(|| missing("file"))?;
-            let source = match (file.file_data, file.file_id) {
-                (Some(data), _) => media::data_url(&data).unwrap_or_else(|| Source::Base64 {
-                    mime: "application/pdf".into(),
-                    data,
-                }),
-                (None, Some(id)) => Source::File {
-                    id,
-                    owner: Format::Chat,
-                },
-                (None, None) => return Err(missing("file/file_data")),
-            };
-            let kind = match &source {
-                Source::Base64 { mime, .. } => media::kind(mime),
-                _ => MediaKind::Document,
-            };
-            Ok(Block::Media(Media {
-                kind,
-                source,
-                detail: None,
-                title: file.filename,
-                cache,
-            }))
-        }
-        "refusal" => Ok(Block::Refusal(part.refusal.unwrap_or_default())),
-        "" => Err(missing("type")),
-        _ => Ok(Block::Native(crate::ir::block::Native {
-            format: Format::Chat,
-            kind,
-            json: Raw::of_const("{}"),
-            path,
-            must,
-        })),
-    }
-}
-
-/// `image_url` is an object; a bare string is accepted too.
-fn image_url(raw: Raw<'_>) -> Result<(Text<'_>, Option<Cow<'_, str>>), Error> {
-    if let Some(url) = raw.as_text() {
-        return Ok((url, None));
-    }
-    let image: wire::ImageUrl<'_> = from_str(raw.get())?;
-    let url = image
-        .url
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/url", "an image needs its `url`"))?;
-    Ok((url, image.detail))
-}
-
-fn tools<'a>(tools: Vec<Raw<'a>>, functions: Vec<wire::Function<'a>>) -> Result<Vec<Tool<'a>>, Error> {
-    let mut list = Vec::with_capacity(tools.len() + functions.len());
-    for (index, raw) in tools.into_iter().enumerate() {
-        let at = |error: Error| error.under_index(index).under("tools");
-        list.push(tool(raw, format!("tools[{index}]")).map_err(at)?);
-    }
-    for (index, declared) in functions.into_iter().enumerate() {
-        let at = |error: Error| error.under_index(index).under("functions");
-        list.push(function(declared, None, format!("functions[{index}]")).map_err(at)?);
-    }
-    Ok(list)
-}
-
-fn tool(raw: Raw<'_>, path: String) -> Result<Tool<'_>, Error> {
-    let tool: wire::Tool<'_> = from_str(raw.get())?;
-    let cache = cache_mark(tool.cache_control.as_ref());
-    if let Some(declared) = tool.function {
-        return function(declared, cache, path).map_err(|error| error.under("function"));
-    }
-    if let Some(custom) = tool.custom {
-        let name = custom
-            .name
-            .ok_or_else(|| Error::at(ErrorKind::Missing, "/custom/name", "a tool needs a name"))?;
-        let format = custom.format.map(flat_format).transpose()?.flatten();
-        let kind = ToolKind::Custom { format };
-        return Ok(Tool {
-            name,
-            description: custom.description,
-            kind,
-            namespace: None,
-            cache,
-            path,
-        });
-    }
-    let kind = tool
-        .kind
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/type", "a tool needs a `type`"))?;
-    let name = kind.clone();
-    Ok(Tool {
-        name,
-        description: None,
-        kind: ToolKind::Hosted {
-            format: Format::Chat,
-            kind,
-            json: raw,
-        },
-        namespace: None,
-        cache,
-        path,
-    })
-}
-
-/// Chat nests a grammar one level deeper than Responses; the IR keeps the inner object, which has both members.
-fn flat_format(raw: Raw<'_>) -> Result<Option<Raw<'_>>, Error> {
-    crate::wire::object! {
-        /// `custom.format`.
-        pub(crate) struct Format {
-            /// text or grammar.
-            kind: Cow<'a, str> = "type",
-            /// The grammar.
-            grammar: Raw<'a> = "grammar",
-        }
-    }
-    let format: Format<'_> = from_str(raw.get())?;
-    Ok(format.grammar)
-}
-
-fn function<'a>(
-    function: wire::Function<'a>,
-    cache: Option<crate::ir::CacheMark>,
-    path: String,
-) -> Result<Tool<'a>, Error> {
-    let name = function
-        .name
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/name", "a function needs a name"))?;
-    let parameters = function.parameters.filter(|schema| !schema.is_null());
-    let kind = ToolKind::Function {
-        parameters,
-        openapi: false,
-        strict: function.strict,
-    };
-    Ok(Tool {
-        name,
-        description: function.description,
-        kind,
-        namespace: None,
-        cache,
-        path,
-    })
 }
 
 fn output(format: Option<wire::ResponseFormat<'_>>) -> Result<OutputFormat<'_>, Error> {

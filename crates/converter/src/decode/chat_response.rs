@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::openai::{google_signature, opaque};
+use super::openai::google_signature;
 use super::usage;
 use crate::error::Error;
 use crate::format::Format;
@@ -11,8 +11,9 @@ use crate::ir::{
     TextBlock, Thought, ToolCall,
 };
 use crate::json::{Raw, Text, from_str};
+use crate::span;
 use crate::stop::Stop;
-use crate::wire::chat::{ReasoningDetail, ToolCall as WireCall};
+use crate::wire::chat::ToolCall as WireCall;
 use crate::wire::{Content, object};
 
 object! {
@@ -59,11 +60,21 @@ object! {
         /// Reasoning text.
         reasoning_content: Text<'a> = "reasoning_content" | "reasoning",
         /// Reasoning state.
-        reasoning_details: Vec<ReasoningDetail<'a>> = "reasoning_details",
+        reasoning_details: Raw<'a> = "reasoning_details",
+        /// Sound.
+        audio: Audio<'a> = "audio",
         /// Citations.
         annotations: Vec<Annotation<'a>> = "annotations",
         /// Images.
         images: Vec<Raw<'a>> = "images",
+    }
+
+    /// Sound.
+    struct Audio {
+        /// Base64.
+        data: Text<'a> = "data",
+        /// What is said.
+        transcript: Text<'a> = "transcript",
     }
 
     /// A part.
@@ -102,6 +113,8 @@ object! {
         token: Text<'a> = "token",
         /// Value.
         logprob: Raw<'a> = "logprob",
+        /// Its bytes.
+        bytes: Raw<'a> = "bytes",
         /// Alternatives.
         top_logprobs: Vec<TokenLogprob<'a>> = "top_logprobs",
     }
@@ -117,24 +130,23 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
             .choices
             .unwrap_or_default()
             .into_iter()
-            .map(candidate)
+            .enumerate()
+            .map(|(number, choice)| candidate(number as u64, choice))
             .collect(),
         usage: wire.usage.map(usage::openai).transpose()?.unwrap_or_default(),
         service_tier: wire.service_tier,
         fingerprint: wire.system_fingerprint,
+        dropped: Vec::new(),
     })
 }
 
-fn candidate(choice: Choice<'_>) -> Candidate<'_> {
+fn candidate(number: u64, choice: Choice<'_>) -> Candidate<'_> {
     let message = choice.message.unwrap_or_default();
     let native_stop = choice.finish_reason.clone();
     let stop = choice
         .finish_reason
         .map_or(Stop::Unknown("".into()), Stop::from_chat);
-    let mut blocks = thoughts(
-        message.reasoning_content,
-        message.reasoning_details.unwrap_or_default(),
-    );
+    let mut blocks = thoughts(message.reasoning_content, message.reasoning_details);
     let citations: Vec<Citation<'_>> = message
         .annotations
         .unwrap_or_default()
@@ -146,15 +158,12 @@ fn candidate(choice: Choice<'_>) -> Candidate<'_> {
         Some(Content::Text(text)) => vec![text],
         Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
     };
-    for (index, text) in texts.into_iter().filter(|text| !text.is_empty()).enumerate() {
-        let citations = if index == 0 { citations.clone() } else { Vec::new() };
-        blocks.push(Block::Text(TextBlock {
-            text,
-            citations,
-            ..TextBlock::default()
-        }));
-    }
+    let texts = texts.into_iter().filter(|text| !text.is_empty());
+    push_texts(texts.collect(), citations, &mut blocks);
     blocks.extend(message.images.unwrap_or_default().into_iter().filter_map(image));
+    if let Some(audio) = message.audio {
+        push_audio(audio, &mut blocks);
+    }
     if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
         blocks.push(Block::Refusal(refusal));
     }
@@ -170,7 +179,7 @@ fn candidate(choice: Choice<'_>) -> Candidate<'_> {
     }
     let native_stop = native_stop.filter(|_| stop.is_ambiguous());
     Candidate {
-        index: choice.index.unwrap_or(0),
+        index: choice.index.unwrap_or(number),
         blocks,
         stop,
         native_stop,
@@ -178,37 +187,76 @@ fn candidate(choice: Choice<'_>) -> Candidate<'_> {
     }
 }
 
-fn thoughts<'a>(text: Option<Text<'a>>, details: Vec<ReasoningDetail<'a>>) -> Vec<Block<'a>> {
-    let mut states: Vec<Opaque<'a>> = details
-        .into_iter()
-        .filter_map(|detail| detail.data)
-        .filter_map(|data| opaque(data, |_| None))
-        .collect();
-    let mut blocks = Vec::new();
-    if let Some(text) = text.filter(|text| !text.is_empty()) {
-        let plain = Opaque {
-            origin: Format::Chat,
-            domain: None,
-            state: State::Plain,
-        };
-        let state = if states.is_empty() {
-            plain
+/// Citations count in the whole content: each goes to the text in which it begins.
+fn push_texts<'a>(texts: Vec<Text<'a>>, citations: Vec<Citation<'a>>, blocks: &mut Vec<Block<'a>>) {
+    let last = texts.len().saturating_sub(1);
+    let mut before = 0;
+    for (index, text) in texts.into_iter().enumerate() {
+        let length = if citations.is_empty() {
+            0
         } else {
-            states.remove(0)
+            span::points(&text.decode())
         };
-        blocks.push(Block::Thought(Thought {
-            text: vec![text],
-            summary: false,
-            state: Some(state),
+        let here = citations.iter().filter(|citation| match citation.range {
+            Some((start, _)) => start >= before && (start < before + length || index == last),
+            None => index == 0,
+        });
+        let here = here.map(|citation| Citation {
+            range: citation
+                .range
+                .map(|(start, end)| (start - before, end.saturating_sub(before).min(length)))
+                .filter(|(start, end)| start <= end),
+            ..citation.clone()
+        });
+        blocks.push(Block::Text(TextBlock {
+            text,
+            citations: here.collect(),
+            ..TextBlock::default()
         }));
+        before += length;
     }
-    blocks.extend(states.into_iter().map(|state| {
-        Block::Thought(Thought {
-            state: Some(state),
-            ..Thought::default()
+}
+
+/// What is said stands beside the sound, for formats that take only text.
+fn push_audio<'a>(audio: Audio<'a>, blocks: &mut Vec<Block<'a>>) {
+    let silent = !blocks.iter().any(|block| matches!(block, Block::Text(_)));
+    let transcript = audio.transcript.filter(|text| silent && !text.is_empty());
+    blocks.extend(transcript.map(|text| {
+        Block::Text(TextBlock {
+            text,
+            ..TextBlock::default()
         })
     }));
-    blocks
+    if let Some(data) = audio.data.filter(|data| !data.is_empty()) {
+        let mime = crate::media::sniff_audio(&data.decode()).into();
+        blocks.push(Block::Media(Media {
+            kind: MediaKind::Audio,
+            source: Source::Base64 { mime, data },
+            detail: None,
+            title: None,
+            cache: None,
+        }));
+    }
+}
+
+fn thoughts<'a>(text: Option<Text<'a>>, details: Option<Raw<'a>>) -> Vec<Block<'a>> {
+    let text: Vec<Text<'a>> = text.into_iter().filter(|text| !text.is_empty()).collect();
+    let opaque = |state| Opaque {
+        origin: Format::Chat,
+        domain: None,
+        state,
+    };
+    // OpenRouter wants its details back as they were; everybody else has only the text.
+    let state = match details {
+        Some(raw) if raw.get().contains('{') => opaque(State::Native(raw.get().into())),
+        _ if text.is_empty() => return Vec::new(),
+        _ => opaque(State::Plain),
+    };
+    vec![Block::Thought(Thought {
+        text,
+        summary: false,
+        state: Some(state),
+    })]
 }
 
 fn citation(annotation: Annotation<'_>) -> Option<Citation<'_>> {
@@ -290,6 +338,7 @@ pub(crate) fn logprob(token: TokenLogprob<'_>) -> Option<Logprob<'_>> {
     Some(Logprob {
         token: token.token?,
         logprob: token.logprob?,
+        bytes: token.bytes.filter(|bytes| !bytes.is_null()),
         top,
     })
 }

@@ -1,55 +1,62 @@
 //! Request bodies of generateContent to the IR.
 
-use std::borrow::Cow;
+mod config;
+mod parts;
+mod tools;
 
-use super::openai::{natives, opaque};
+use super::intake::Intake;
+use super::openai::natives;
 use crate::error::{Error, ErrorKind};
-use crate::format::Format;
-use crate::ir::block::Native;
-use crate::ir::{
-    Arguments, Block, Effort, Media, Opaque, OutputFormat, Reasoning, ReasoningDepth, Request, Role, Show,
-    Source, State, SystemBlock, TextBlock, Thought, Tool, ToolCall, ToolChoice, ToolKind, ToolResult, Turn,
-};
-use crate::json::{Kind, Raw, Reader, from_str};
-use crate::media;
+use crate::ir::{Block, Request, Speech, SystemBlock, TextBlock};
+use crate::json::from_str;
 use crate::report::Class;
 use crate::wire::gemini as wire;
+use config::{output, reasoning};
+use parts::{resolution, turn};
+use std::borrow::Cow;
+use tools::{tool_choice, tools};
 
 /// Members without a place in the IR (conversion.md 4.4); what is not listed is a hint.
 const CLASSES: &[(&str, Class)] = &[
     ("cachedContent", Class::Must),
     ("modelArmorConfig", Class::Must),
+    ("generationOutputConfig", Class::Must),
     ("continuationToken", Class::Must),
-    ("generationConfig.speechConfig", Class::Must),
+    ("safetySettings", Class::Inert),
+    ("generationConfig.modelArmorConfig", Class::Must),
+    ("generationConfig.generationOutputConfig", Class::Must),
     ("generationConfig.audioTranscriptionConfig", Class::Must),
     ("generationConfig.translationConfig", Class::Must),
-    ("generationConfig.mediaResolution", Class::Inert),
+    ("generationConfig.audioTimestamp", Class::Must),
     ("generationConfig.enableEnhancedCivicAnswers", Class::Inert),
 ];
 
-pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
+pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, Error> {
     let wire: wire::Request<'_> = from_str(body)?;
     let contents = wire
         .contents
         .ok_or_else(|| Error::at(ErrorKind::Missing, "/contents", "`contents` is required"))?;
     let mut config = wire.generation_config.unwrap_or_default();
     let extra = std::mem::take(&mut config.extra).into_iter();
-    let mut outside = wire.extra;
-    outside.extend(extra.map(|(name, value)| (Cow::Owned(format!("generationConfig.{name}")), value)));
-    let mut natives = natives(outside, CLASSES);
-    if config
-        .response_modalities
-        .iter()
-        .flatten()
-        .any(|word| !word.eq_ignore_ascii_case("text"))
-    {
-        let path = "generationConfig.responseModalities".into();
-        natives.push(crate::ir::request::Native {
-            path,
-            class: Class::Must,
-            value: Raw::of_const("[]"),
-        });
-    }
+    let mut outside: Vec<_> = wire
+        .extra
+        .into_iter()
+        .map(|(name, value)| (camel(name), value))
+        .collect();
+    outside.extend(extra.map(|(name, value)| {
+        let name = camel(name);
+        (Cow::Owned(format!("generationConfig.{name}")), value)
+    }));
+    let natives = natives(outside, CLASSES);
+    let tool_config = wire.tool_config.unwrap_or_default();
+    intake.extra(
+        "toolConfig",
+        &tool_config.extra,
+        &[
+            ("includeServerSideToolInvocations", Class::Inert),
+            ("include_server_side_tool_invocations", Class::Inert),
+        ],
+    );
     let mut request = Request {
         model: wire
             .model
@@ -60,12 +67,9 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
             })
             .unwrap_or_default(),
         include_usage: true,
-        system: system(wire.system_instruction),
-        tools: tools(wire.tools.unwrap_or_default())?,
-        tool_choice: wire
-            .tool_config
-            .and_then(|config| config.function_calling_config)
-            .and_then(tool_choice),
+        system: system(wire.system_instruction, intake),
+        tools: tools(wire.tools.unwrap_or_default(), intake)?,
+        tool_choice: tool_config.function_calling_config.and_then(tool_choice),
         temperature: config.temperature,
         top_p: config.top_p,
         top_k: config.top_k,
@@ -77,27 +81,78 @@ pub(super) fn decode(body: &str) -> Result<Request<'_>, Error> {
         stop: config.stop_sequences.take().unwrap_or_default(),
         logprobs: config.response_logprobs.unwrap_or(false),
         top_logprobs: config.logprobs,
-        reasoning: reasoning(config.thinking_config.take()),
-        output: output(&config),
+        reasoning: reasoning(config.thinking_config.take(), intake),
+        output: output(&config, intake),
+        modalities: config
+            .response_modalities
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|word| Cow::Owned(word.to_ascii_lowercase()))
+            .collect(),
+        speech: config.speech_config.take().map(|speech| {
+            let voice = speech.voice_config.and_then(|voice| voice.prebuilt);
+            Speech {
+                voice: voice.and_then(|voice| voice.voice_name),
+                format: None,
+            }
+        }),
+        media_detail: config.media_resolution.as_deref().and_then(resolution),
         metadata: wire.labels,
-        service_tier: wire
-            .service_tier
-            .map(|tier| Cow::Owned(tier.to_ascii_lowercase())),
+        service_tier: wire.service_tier.map(|tier| {
+            let tier = tier.to_ascii_lowercase();
+            let bare = tier.strip_prefix("service_tier_").map(str::to_owned);
+            Cow::Owned(bare.unwrap_or(tier))
+        }),
         store: wire.store,
         natives,
         ..Request::default()
     };
     for (index, content) in contents.0.into_iter().enumerate() {
-        turn(content, index, &mut request).map_err(|error| error.under_index(index).under("contents"))?;
+        turn(content, index, &mut request, intake)
+            .map_err(|error| error.under_index(index).under("contents"))?;
+    }
+    if let Some(detail) = request.media_detail {
+        for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
+            if let Block::Media(media) = block
+                && media.kind == crate::ir::MediaKind::Image
+            {
+                media.detail.get_or_insert(detail);
+            }
+        }
     }
     Ok(request)
 }
 
-fn system(content: Option<wire::Content<'_>>) -> Vec<SystemBlock<'_>> {
+/// `cached_content` as `cachedContent`: both spellings are read, one is reported.
+fn camel(name: Cow<'_, str>) -> Cow<'_, str> {
+    if !name.contains('_') {
+        return name;
+    }
+    let mut out = String::with_capacity(name.len());
+    let mut up = false;
+    for c in name.chars() {
+        if c == '_' && !out.is_empty() {
+            up = true;
+        } else {
+            out.push(if up { c.to_ascii_uppercase() } else { c });
+            up = false;
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn system<'a>(content: Option<wire::Content<'a>>, intake: &Intake) -> Vec<SystemBlock<'a>> {
     let parts = content.and_then(|content| content.parts).unwrap_or_default();
     let texts = parts
         .into_iter()
-        .filter_map(|part| part.text)
+        .enumerate()
+        .filter_map(|(index, part)| {
+            if part.text.is_none() {
+                intake.lose(format!("systemInstruction.parts[{index}]"), Class::Must);
+            }
+            part.text
+        })
         .filter(|text| !text.is_empty());
     texts
         .map(|text| SystemBlock {
@@ -108,351 +163,4 @@ fn system(content: Option<wire::Content<'_>>) -> Vec<SystemBlock<'_>> {
             },
         })
         .collect()
-}
-
-fn turn<'a>(content: wire::Content<'a>, index: usize, request: &mut Request<'a>) -> Result<(), Error> {
-    let role = match content.role.as_deref() {
-        None | Some("" | "user" | "function" | "tool") => Role::User,
-        Some("model" | "assistant") => Role::Assistant,
-        Some("system") => Role::System,
-        Some(other) => {
-            let other: String = other.chars().take(40).collect();
-            let text = format!("unknown role `{other}`; the roles are user and model");
-            return Err(Error::at(ErrorKind::Invalid, "/role", text));
-        }
-    };
-    let path = format!("contents[{index}]");
-    let mut results = Vec::new();
-    let mut others = Vec::new();
-    for (number, part) in content.parts.unwrap_or_default().into_iter().enumerate() {
-        let place = format!("{path}.parts[{number}]");
-        let block =
-            part_block(part, place, role).map_err(|error| error.under_index(number).under("parts"))?;
-        match block {
-            Some(block @ Block::ToolResult(_)) => results.push(block),
-            Some(block) => push(&mut others, block),
-            None => {}
-        }
-    }
-    let mut push = |role, blocks: Vec<Block<'a>>| {
-        request.turns.push(Turn {
-            role,
-            developer: false,
-            name: None,
-            blocks,
-            path: path.clone(),
-        });
-    };
-    if !results.is_empty() {
-        push(Role::Tool, results);
-        if others.is_empty() {
-            return Ok(());
-        }
-    }
-    push(role, others);
-    Ok(())
-}
-
-/// A thought that was streamed in pieces is one thought; the piece with the state ends it.
-fn push<'a>(blocks: &mut Vec<Block<'a>>, block: Block<'a>) {
-    match (blocks.last_mut(), block) {
-        (Some(Block::Thought(before)), Block::Thought(after)) if before.state.is_none() => {
-            let texts = before
-                .text
-                .drain(..)
-                .chain(after.text)
-                .map(|text| text.decode().into_owned());
-            let joined: String = texts.collect();
-            before.text = if joined.is_empty() {
-                Vec::new()
-            } else {
-                vec![joined.into()]
-            };
-            before.state = after.state;
-        }
-        (_, block) => blocks.push(block),
-    }
-}
-
-fn part_block<'a>(part: wire::Part<'a>, path: String, role: Role) -> Result<Option<Block<'a>>, Error> {
-    let signature = part.thought_signature.filter(|signature| !signature.is_empty());
-    let own = |state: fn(Cow<'a, str>) -> State<'a>| {
-        signature.clone().and_then(|signature| {
-            opaque(signature, |signature| {
-                Some(Opaque {
-                    origin: Format::Gemini,
-                    domain: None,
-                    state: state(signature),
-                })
-            })
-        })
-    };
-    if let Some(call) = part.function_call {
-        let name = call
-            .name
-            .ok_or_else(|| Error::at(ErrorKind::Missing, "/functionCall/name", "a call needs a name"))?;
-        let arguments = Arguments::Object(
-            call.args
-                .filter(|args| args.is_object())
-                .unwrap_or(Raw::of_const("{}")),
-        );
-        let (id, _) = super::openai::call_id(call.id.unwrap_or_default());
-        let state = own(State::CallSignature);
-        return Ok(Some(Block::ToolCall(ToolCall {
-            id,
-            name,
-            arguments,
-            namespace: None,
-            state,
-            cache: None,
-        })));
-    }
-    if let Some(result) = part.function_response {
-        return tool_result(result, &path).map(Some);
-    }
-    if let Some(blob) = part.inline_data {
-        let mime = media::repair(blob.mime_type.unwrap_or_default());
-        let data = blob
-            .data
-            .ok_or_else(|| Error::at(ErrorKind::Missing, "/inlineData/data", "`data` is required"))?;
-        let kind = media::kind(&mime);
-        let source = Source::Base64 {
-            mime,
-            data: media::standard(data),
-        };
-        return Ok(Some(Block::Media(Media {
-            kind,
-            source,
-            detail: None,
-            title: blob.display_name,
-            cache: None,
-        })));
-    }
-    if let Some(file) = part.file_data {
-        return file_block(file).map(Some);
-    }
-    let Some(text) = part.text else {
-        let state = own(State::PartSignature);
-        if state.is_some() {
-            return Ok(Some(Block::Thought(Thought {
-                state,
-                ..Thought::default()
-            })));
-        }
-        let Some((name, _)) = part.extra.into_iter().next() else {
-            return Ok(None);
-        };
-        let must = role != Role::Assistant;
-        return Ok(Some(Block::Native(Native {
-            format: Format::Gemini,
-            kind: name,
-            json: Raw::of_const("{}"),
-            path,
-            must,
-        })));
-    };
-    let state = own(State::PartSignature);
-    if part.thought == Some(true) || (text.is_empty() && state.is_some()) {
-        let text = if text.is_empty() { Vec::new() } else { vec![text] };
-        return Ok(Some(Block::Thought(Thought {
-            text,
-            summary: true,
-            state,
-        })));
-    }
-    Ok(Some(Block::Text(TextBlock {
-        text,
-        state,
-        ..TextBlock::default()
-    })))
-}
-
-fn file_block(file: wire::FileData<'_>) -> Result<Block<'_>, Error> {
-    let uri = file
-        .file_uri
-        .ok_or_else(|| Error::at(ErrorKind::Missing, "/fileData/fileUri", "`fileUri` is required"))?;
-    let address = uri.decode();
-    let foreign = address.starts_with("gs://") || address.contains("generativelanguage.googleapis.com");
-    let mime = file.mime_type.map(media::repair);
-    let kind = media::kind(mime.as_deref().unwrap_or_else(|| media::guess(&address)));
-    let source = if foreign {
-        Source::File {
-            id: uri,
-            owner: Format::Gemini,
-        }
-    } else {
-        Source::Url { url: uri, mime }
-    };
-    Ok(Block::Media(Media {
-        kind,
-        source,
-        detail: None,
-        title: file.display_name,
-        cache: None,
-    }))
-}
-
-/// `{"output": x}` is x, `{"error": x}` is a failure, anything else stays the object it is (conversion.md 6.6).
-fn tool_result<'a>(result: wire::FunctionResponse<'a>, path: &str) -> Result<Block<'a>, Error> {
-    let mut parts = Vec::new();
-    let mut is_error = false;
-    let mut structured = result.response.filter(|response| response.is_object());
-    if let Some((name, value)) = structured.and_then(only_member)
-        && (name == "output" || name == "result" || name == "error")
-    {
-        is_error = name == "error";
-        structured = None;
-        let text = value.as_text().unwrap_or_else(|| value.get().into());
-        parts.push(Block::Text(TextBlock {
-            text,
-            ..TextBlock::default()
-        }));
-    }
-    for (index, part) in result.parts.unwrap_or_default().into_iter().enumerate() {
-        parts.extend(part_block(
-            part,
-            format!("{path}.functionResponse.parts[{index}]"),
-            Role::User,
-        )?);
-    }
-    let (call_id, _) = super::openai::call_id(result.id.unwrap_or_default());
-    Ok(Block::ToolResult(ToolResult {
-        call_id,
-        name: result.name,
-        parts,
-        is_error,
-        structured,
-        custom: false,
-        cache: None,
-    }))
-}
-
-/// Name and value of an object's only member.
-fn only_member(object: Raw<'_>) -> Option<(Cow<'_, str>, Raw<'_>)> {
-    let mut members = Vec::new();
-    let mut reader = Reader::new(object.get());
-    if reader.kind() != Kind::Object {
-        return None;
-    }
-    let read = reader.object(|reader, key| {
-        members.push((key.clone(), reader.raw()?));
-        Ok(())
-    });
-    read.ok()?;
-    if members.len() == 1 { members.pop() } else { None }
-}
-
-fn tools(tools: Vec<wire::Tool<'_>>) -> Result<Vec<Tool<'_>>, Error> {
-    let mut list = Vec::new();
-    for (index, tool) in tools.into_iter().enumerate() {
-        for (number, declared) in tool
-            .function_declarations
-            .unwrap_or_default()
-            .into_iter()
-            .enumerate()
-        {
-            let name = declared.name.ok_or_else(|| {
-                let at = format!("/tools/{index}/functionDeclarations/{number}/name");
-                Error::at(ErrorKind::Missing, at, "a function needs a name")
-            })?;
-            let openapi = declared.parameters_json_schema.is_none() && declared.parameters.is_some();
-            let parameters = declared.parameters_json_schema.or(declared.parameters);
-            list.push(Tool {
-                name,
-                description: declared.description,
-                kind: ToolKind::Function {
-                    parameters,
-                    openapi,
-                    strict: None,
-                },
-                namespace: None,
-                cache: None,
-                path: format!("tools[{index}].functionDeclarations[{number}]"),
-            });
-        }
-        for (kind, json) in tool.extra {
-            let path = format!("tools[{index}].{kind}");
-            let hosted = ToolKind::Hosted {
-                format: Format::Gemini,
-                kind: kind.clone(),
-                json,
-            };
-            list.push(Tool {
-                name: kind,
-                description: None,
-                kind: hosted,
-                namespace: None,
-                cache: None,
-                path,
-            });
-        }
-    }
-    Ok(list)
-}
-
-fn tool_choice(config: wire::FunctionCallingConfig<'_>) -> Option<ToolChoice<'_>> {
-    let names = config.allowed_function_names.unwrap_or_default();
-    let mode = config.mode.unwrap_or_default().to_ascii_uppercase();
-    match (mode.as_str(), names.len()) {
-        ("NONE", _) => Some(ToolChoice::None),
-        ("ANY", 0) => Some(ToolChoice::Any),
-        ("ANY", 1) => names.into_iter().next().map(ToolChoice::Tool),
-        ("ANY", _) => Some(ToolChoice::Subset {
-            names,
-            required: true,
-        }),
-        ("VALIDATED", 0) => Some(ToolChoice::Validated),
-        ("VALIDATED", _) => Some(ToolChoice::Subset {
-            names,
-            required: false,
-        }),
-        ("AUTO", _) => Some(ToolChoice::Auto),
-        _ => None,
-    }
-}
-
-fn reasoning(config: Option<wire::ThinkingConfig<'_>>) -> Reasoning {
-    let Some(config) = config else {
-        return Reasoning {
-            show: Show::Hidden,
-            ..Reasoning::default()
-        };
-    };
-    let show = if config.include_thoughts == Some(true) {
-        Show::Summary
-    } else {
-        Show::Hidden
-    };
-    let budget = config
-        .thinking_budget
-        .and_then(|raw| raw.get().parse::<i64>().ok());
-    let depth = match (config.thinking_level, budget) {
-        (Some(level), _) => Effort::parse(&level).map_or(ReasoningDepth::Unset, ReasoningDepth::Effort),
-        (None, Some(0)) => ReasoningDepth::Off,
-        (None, Some(budget)) => u64::try_from(budget).map_or(ReasoningDepth::Dynamic, ReasoningDepth::Budget),
-        (None, None) => ReasoningDepth::Unset,
-    };
-    Reasoning {
-        depth,
-        effort: None,
-        show,
-    }
-}
-
-fn output<'a>(config: &wire::GenerationConfig<'a>) -> OutputFormat<'a> {
-    let schema = config
-        .response_json_schema
-        .map(|schema| (schema, false))
-        .or(config.response_schema.map(|schema| (schema, true)));
-    match schema {
-        Some((schema, openapi)) => OutputFormat::JsonSchema {
-            name: None,
-            description: None,
-            schema,
-            openapi,
-            strict: None,
-        },
-        None if config.response_mime_type.as_deref() == Some("application/json") => OutputFormat::JsonObject,
-        None => OutputFormat::Text,
-    }
 }

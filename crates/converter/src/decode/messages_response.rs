@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use super::usage;
 use crate::error::Error;
 use crate::format::Format;
-use crate::ir::block::Native;
 use crate::ir::{
     Arguments, Block, Candidate, Citation, Opaque, Response, State, TextBlock, Thought, ToolCall,
 };
@@ -21,7 +20,7 @@ object! {
         /// Model.
         model: Cow<'a, str> = "model",
         /// Blocks.
-        content: Vec<ContentBlock<'a>> = "content",
+        content: Vec<(Raw<'a>, Result<ContentBlock<'a>, Error>)> = "content",
         /// Why it ended.
         stop_reason: Cow<'a, str> = "stop_reason",
         /// Which sequence.
@@ -103,11 +102,20 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         model: wire.model,
         candidates: if empty { Vec::new() } else { vec![candidate] },
         usage: wire.usage.map(usage::anthropic).transpose()?.unwrap_or_default(),
+        service_tier: wire
+            .usage
+            .map(usage::anthropic_tier)
+            .transpose()?
+            .flatten()
+            .map(Cow::Borrowed),
         ..Response::default()
     })
 }
 
-fn block(block: ContentBlock<'_>) -> Option<Block<'_>> {
+fn block<'a>((raw, block): (Raw<'a>, Result<ContentBlock<'a>, Error>)) -> Option<Block<'a>> {
+    let Ok(block) = block else {
+        return Some(native(raw));
+    };
     let opaque = |state| {
         Some(Opaque {
             origin: Format::Messages,
@@ -153,7 +161,13 @@ fn block(block: ContentBlock<'_>) -> Option<Block<'_>> {
             }))
         }
         "tool_use" => {
-            let arguments = Arguments::Object(block.input.unwrap_or(Raw::of_const("{}")));
+            let arguments = match block.input {
+                // Servers that only imitate the format send the arguments as a string.
+                Some(input) if !input.is_object() => {
+                    Arguments::Encoded(input.as_text().unwrap_or_else(|| input.get().into()))
+                }
+                input => Arguments::Object(input.unwrap_or(Raw::of_const("{}"))),
+            };
             let (id, name) = (block.id.unwrap_or_default(), block.name?);
             Some(Block::ToolCall(ToolCall {
                 id,
@@ -164,15 +178,20 @@ fn block(block: ContentBlock<'_>) -> Option<Block<'_>> {
                 cache: None,
             }))
         }
-        // A server's own tool call is never shown as a client tool call.
-        _ => Some(Block::Native(Native {
-            format: Format::Messages,
-            kind: block.kind?,
-            json: Raw::of_const("{}"),
-            path: String::new(),
-            must: false,
-        })),
+        _ => Some(native(raw)),
     }
+}
+
+/// A server's own tool call is never shown as a client tool call: it travels sealed, and comes back as it was.
+fn native(raw: Raw<'_>) -> Block<'_> {
+    Block::Thought(Thought {
+        state: Some(Opaque {
+            origin: Format::Messages,
+            domain: None,
+            state: State::Native(raw.get().into()),
+        }),
+        ..Thought::default()
+    })
 }
 
 pub(crate) fn citation(raw: Raw<'_>) -> Option<Citation<'_>> {
@@ -186,5 +205,6 @@ pub(crate) fn citation(raw: Raw<'_>) -> Option<Citation<'_>> {
         range: None,
         quote: wire.cited_text,
         native: Some((Format::Messages, raw)),
+        ..Citation::default()
     })
 }

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::intake::Intake;
 use crate::error::Error;
 use crate::ir::request::Native;
 use crate::ir::{CacheMark, Detail, Effort, Opaque, Reasoning, ReasoningDepth, Show, State, ToolChoice};
 use crate::json::{Raw, Text, from_str};
-use crate::names;
 use crate::report::Class;
-use crate::seal::{self, Broken};
 use crate::wire::Extra;
 use crate::wire::chat::{CacheBreakpoint, Choice};
 
@@ -74,16 +73,20 @@ fn choice_name(choice: Choice<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// Reasoning level as a word.
-pub(super) fn reasoning(effort: Option<&str>, show: Show) -> Reasoning {
-    let depth = match effort.and_then(Effort::parse) {
+pub(super) fn reasoning(effort: Option<&str>, show: Show, path: &str, intake: &Intake) -> Reasoning {
+    let level = effort.and_then(Effort::parse);
+    if level.is_none() && effort.is_some() {
+        intake.lose(path.to_owned(), Class::Hint);
+    }
+    let depth = match level {
         None => ReasoningDepth::Unset,
         Some(Effort::None) => ReasoningDepth::Off,
         Some(effort) => ReasoningDepth::Effort(effort),
     };
     Reasoning {
         depth,
-        effort: None,
         show,
+        ..Reasoning::default()
     }
 }
 
@@ -105,27 +108,7 @@ pub(super) fn detail(word: Option<&str>) -> Option<Detail> {
     }
 }
 
-/// A call id and the state that rode on it. The state of a damaged seal is lost, the id is not.
-pub(super) fn call_id(id: Cow<'_, str>) -> (Cow<'_, str>, Option<Opaque<'static>>) {
-    let (bare, seal) = names::strip_seal(&id);
-    let Some(seal) = seal else { return (id, None) };
-    let state = seal::open(seal, None).ok();
-    (Cow::Owned(bare.to_owned()), state)
-}
-
-/// Opaque data in a slot of the client's own format: a seal, or the vendor's own state wrapped by `own`.
-pub(super) fn opaque<'a>(
-    data: Cow<'a, str>,
-    own: impl FnOnce(Cow<'a, str>) -> Option<Opaque<'a>>,
-) -> Option<Opaque<'a>> {
-    match seal::open(&data, None) {
-        Ok(state) => Some(state),
-        Err(Broken::NotASeal) => own(data),
-        Err(Broken::BadSeal | Broken::TooLarge) => None,
-    }
-}
-
-/// Google's signature on a tool call of its OpenAI-compatible surface.
+/// Google's signature on a tool call of an answer of its OpenAI-compatible surface.
 pub(crate) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
     crate::wire::object! {
         /// `extra_content`.
@@ -141,14 +124,11 @@ pub(crate) fn google_signature(extra: Option<Raw<'_>>) -> Option<Opaque<'_>> {
     }
     let extra: ExtraContent<'_> = from_str(extra?.get()).ok()?;
     let signature = extra.google?.thought_signature?;
-    let own = |signature| {
-        Some(Opaque {
-            origin: crate::Format::Gemini,
-            domain: None,
-            state: State::CallSignature(signature),
-        })
-    };
-    opaque(signature, own)
+    Some(Opaque {
+        origin: crate::Format::Gemini,
+        domain: None,
+        state: State::CallSignature(signature),
+    })
 }
 
 /// A string or a list of strings.

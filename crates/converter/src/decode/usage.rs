@@ -1,5 +1,7 @@
 //! Usage counters of the four formats to the canonical ones (conversion.md section 13).
 
+use std::borrow::Cow;
+
 use crate::error::Error;
 use crate::json::{Raw, from_str};
 use crate::usage::Usage;
@@ -28,12 +30,38 @@ object! {
         cache_write_tokens: u64 = "cache_write_tokens",
         /// Reasoning.
         reasoning_tokens: u64 = "reasoning_tokens",
+        /// Written, by lifetime.
+        cache_write_details: WriteDetails<'a> = "cache_write_tokens_details",
+        /// Text.
+        text_tokens: u64 = "text_tokens",
         /// Sound.
         audio_tokens: u64 = "audio_tokens",
+        /// Images.
+        image_tokens: u64 = "image_tokens",
         /// Prediction.
         accepted_prediction_tokens: u64 = "accepted_prediction_tokens",
         /// Prediction.
         rejected_prediction_tokens: u64 = "rejected_prediction_tokens",
+    }
+
+    /// Written, by lifetime.
+    struct WriteDetails {
+        /// Short.
+        short: u64 = "ttl_30m_tokens",
+        /// Long.
+        long: u64 = "ttl_12h_tokens",
+    }
+
+    /// `tool_usage`.
+    struct ToolUsage {
+        /// Searches.
+        web_search: Searches<'a> = "web_search",
+    }
+
+    /// Searches.
+    struct Searches {
+        /// How many.
+        count: u64 = "num_requests",
     }
 
     /// Anthropic usage.
@@ -72,6 +100,24 @@ object! {
     struct ServerTools {
         /// Searches.
         web_search_requests: u64 = "web_search_requests",
+        /// Fetches.
+        web_fetch_requests: u64 = "web_fetch_requests",
+    }
+
+    /// Only the tier.
+    struct Tier {
+        /// Anthropic's word.
+        service_tier: Cow<'a, str> = "service_tier",
+        /// Gemini's word.
+        traffic_type: Cow<'a, str> = "trafficType",
+    }
+
+    /// Tokens of one modality.
+    struct Modality {
+        /// TEXT, IMAGE …
+        modality: Cow<'a, str> = "modality",
+        /// How many.
+        count: u64 = "tokenCount",
     }
 
     /// Gemini usage.
@@ -88,6 +134,10 @@ object! {
         thoughts: u64 = "thoughtsTokenCount",
         /// Server-side tools.
         tools: u64 = "toolUsePromptTokenCount",
+        /// Prompt by modality.
+        prompt_details: Vec<Modality<'a>> = "promptTokensDetails",
+        /// Answers by modality.
+        candidates_details: Vec<Modality<'a>> = "candidatesTokensDetails",
     }
 }
 
@@ -96,38 +146,59 @@ pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
     let wire: OpenAi<'_> = from_str(raw.get())?;
     let input = wire.input_details.unwrap_or_default();
     let output = wire.output_details.unwrap_or_default();
+    let written = input.cache_write_details.unwrap_or_default();
     let prediction = output
         .accepted_prediction_tokens
         .zip(output.rejected_prediction_tokens);
+    let some = |count: Option<u64>| count.filter(|count| *count > 0);
     Ok(Usage {
         input: wire.prompt_tokens,
         output: wire.completion_tokens,
         cache_read: input.cached_tokens.or(wire.prompt_cache_hit_tokens),
         cache_write: input.cache_write_tokens,
+        cache_write_short: written.short,
+        cache_write_long: written.long,
         reasoning: output.reasoning_tokens,
-        input_audio: input.audio_tokens.filter(|count| *count > 0),
-        output_audio: output.audio_tokens.filter(|count| *count > 0),
-        prediction: prediction.filter(|(accepted, rejected)| accepted + rejected > 0),
+        input_text: some(input.text_tokens),
+        input_audio: some(input.audio_tokens),
+        input_image: some(input.image_tokens),
+        output_text: some(output.text_tokens),
+        output_audio: some(output.audio_tokens),
+        output_image: some(output.image_tokens),
+        prediction: prediction.filter(|(accepted, rejected)| accepted.saturating_add(*rejected) > 0),
         ..Usage::default()
     })
+}
+
+/// Searches in `tool_usage` of Responses.
+pub(crate) fn searches(raw: Raw<'_>) -> Result<Option<u64>, Error> {
+    let wire: ToolUsage<'_> = from_str(raw.get())?;
+    Ok(wire.web_search.and_then(|searches| searches.count))
 }
 
 /// Usage of Messages: its input excludes what the cache gave and took.
 pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
     let wire: Anthropic<'_> = from_str(raw.get())?;
     let split = wire.cache_creation.unwrap_or_default();
-    let cached = wire.cache_read_input_tokens.unwrap_or(0) + wire.cache_creation_input_tokens.unwrap_or(0);
+    let written = wire.cache_creation_input_tokens.or(split
+        .short
+        .zip(split.long)
+        .map(|(short, long)| short.saturating_add(long)));
+    let read = wire.cache_read_input_tokens.unwrap_or(0);
+    let cached = read.saturating_add(written.unwrap_or(0));
+    let hosted = wire.server_tool_use.unwrap_or_default();
     Ok(Usage {
-        input: wire.input_tokens.map(|input| input + cached),
+        input: wire.input_tokens.map(|input| input.saturating_add(cached)),
         output: wire.output_tokens,
         cache_read: wire.cache_read_input_tokens,
-        cache_write: wire.cache_creation_input_tokens,
+        cache_write: written,
         cache_write_short: split.short,
         cache_write_long: split.long,
         reasoning: wire
             .output_tokens_details
             .and_then(|details| details.thinking_tokens),
-        web_searches: wire.server_tool_use.and_then(|tools| tools.web_search_requests),
+        web_searches: hosted.web_search_requests,
+        web_fetches: hosted.web_fetch_requests,
         ..Usage::default()
     })
 }
@@ -139,18 +210,67 @@ pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
     let prompt = wire.prompt.unwrap_or(0);
     let candidates = wire.candidates.unwrap_or(0);
     let thoughts = wire.thoughts.unwrap_or(0);
-    let included = wire.total == Some(prompt + candidates + tools);
+    let without = prompt.saturating_add(candidates).saturating_add(tools);
+    let included = wire.total == Some(without);
     let known = wire.candidates.is_some() || wire.thoughts.is_some();
+    let (input_text, input_audio, input_image) = modalities(wire.prompt_details);
+    let (output_text, output_audio, output_image) = modalities(wire.candidates_details);
     Ok(Usage {
-        input: wire.prompt.map(|prompt| prompt + tools),
+        input: wire.prompt.map(|prompt| prompt.saturating_add(tools)),
         output: known.then_some(if included {
             candidates
         } else {
-            candidates + thoughts
+            candidates.saturating_add(thoughts)
         }),
         cache_read: wire.cached,
         reasoning: wire.thoughts,
         tool_prompt: wire.tools,
+        input_text,
+        input_audio,
+        input_image,
+        output_text,
+        output_audio,
+        output_image,
         ..Usage::default()
+    })
+}
+
+/// Text, sound and images; documents count as text.
+fn modalities(details: Option<Vec<Modality<'_>>>) -> (Option<u64>, Option<u64>, Option<u64>) {
+    let details = details.unwrap_or_default();
+    let sum = |names: &[&str]| {
+        let counts = details
+            .iter()
+            .filter(|detail| {
+                detail
+                    .modality
+                    .as_deref()
+                    .is_some_and(|name| names.contains(&name))
+            })
+            .filter_map(|detail| detail.count);
+        counts.reduce(u64::saturating_add)
+    };
+    (sum(&["TEXT", "DOCUMENT"]), sum(&["AUDIO"]), sum(&["IMAGE"]))
+}
+
+/// Anthropic's tier in OpenAI's words (conversion.md section 13).
+pub(crate) fn anthropic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
+    let wire: Tier<'_> = from_str(raw.get())?;
+    Ok(match wire.service_tier.as_deref() {
+        Some("standard" | "batch") => Some("default"),
+        Some("priority") => Some("priority"),
+        _ => None,
+    })
+}
+
+/// Gemini's traffic type in OpenAI's words.
+pub(crate) fn traffic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
+    let wire: Tier<'_> = from_str(raw.get())?;
+    Ok(match wire.traffic_type.as_deref() {
+        Some("ON_DEMAND") => Some("default"),
+        Some("ON_DEMAND_PRIORITY") => Some("priority"),
+        Some("ON_DEMAND_FLEX") => Some("flex"),
+        Some("PROVISIONED_THROUGHPUT") => Some("scale"),
+        _ => None,
     })
 }

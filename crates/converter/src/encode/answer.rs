@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::format::Format;
-use crate::ir::{Arguments, Opaque, State};
+use crate::ir::{Arguments, Block, Candidate, Opaque, State, Thought};
 use crate::json::{Text, Writer};
-use crate::seal;
+use crate::seal::{self, layout};
 
 pub(crate) use super::parts::{arguments_object, arguments_string};
 
@@ -13,7 +13,72 @@ pub(crate) fn slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
     match &state.state {
         // Plain reasoning text carries itself.
         State::Plain if context.client == Format::Chat => None,
-        _ => Some(seal::seal(state, context.seal_key.as_ref())),
+        state if context.client == context.upstream => native(state),
+        // What would not be opened again is not worth its bytes.
+        _ => Some(seal::seal(state, context.seal_key.as_ref())).filter(|seal| seal.len() <= seal::MAX_TEXT),
+    }
+}
+
+/// The same for a thought, whose parts the client's format may not be able to keep apart: then they go into the seal.
+pub(crate) fn thought_slot(thought: &Thought<'_>, context: &Context) -> Option<String> {
+    let state = thought.state.as_ref()?;
+    let split = matches!(state.state, State::Reasoning { .. })
+        && !thought.text.is_empty()
+        && (thought.text.len() > 1 || !thought.summary);
+    if !split {
+        return slot(state, context);
+    }
+    let segment = [layout::Segment::thought(thought)];
+    let domain = state.domain.unwrap_or(0);
+    let key = context.seal_key.as_ref();
+    Some(layout::seal(&segment, state.origin, domain, true, key))
+}
+
+/// The seal of a signature that belongs to the text behind it.
+pub(crate) fn text_slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
+    slot(&of_text(state), context)
+}
+
+/// The seal of a signature that ends a turn.
+pub(crate) fn tail_slot(state: &Opaque<'_>, context: &Context) -> Option<String> {
+    let mut state = state.clone();
+    if let State::PartSignature(signature) = state.state {
+        state.state = State::TailSignature(signature);
+    }
+    slot(&state, context)
+}
+
+/// A text's signature as a state that stands in front of the text.
+pub(crate) fn of_text<'a>(state: &Opaque<'a>) -> Opaque<'a> {
+    let mut state = state.clone();
+    if let State::PartSignature(signature) = state.state {
+        state.state = State::TextSignature(signature);
+    }
+    state
+}
+
+/// The thought with which a Gemini turn ends: an empty part that only carries a signature.
+pub(crate) fn tail<'c, 'a>(candidate: &'c Candidate<'a>) -> Option<&'c Opaque<'a>> {
+    let (Block::Thought(thought), before) = candidate.blocks.split_last()? else {
+        return None;
+    };
+    let state = thought.state.as_ref()?;
+    let said = before.iter().any(|block| !matches!(block, Block::Thought(_)));
+    let empty = matches!(state.state, State::PartSignature(_)) && thought.text.is_empty();
+    (said && empty).then_some(state)
+}
+
+/// The state as its own vendor spells it.
+fn native(state: &State<'_>) -> Option<String> {
+    match state {
+        State::Signature(text)
+        | State::Redacted(text)
+        | State::CallSignature(text)
+        | State::PartSignature(text)
+        | State::TextSignature(text)
+        | State::TailSignature(text)
+        | State::Reasoning { encrypted: text, .. } => Some(text.clone().into_owned()),
+        State::Plain | State::Native(_) | State::Sealed(_) => None,
     }
 }
 

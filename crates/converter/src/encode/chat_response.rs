@@ -1,12 +1,23 @@
 //! The IR to answers of Chat Completions.
 
-use super::answer::{arguments_string, custom_input, reasoning_detail, slot};
+use super::answer::{arguments_string, custom_input, of_text, reasoning_detail};
+use super::chain::Chain;
 use super::usage;
 use crate::context::Context;
-use crate::ir::{Block, Candidate, Citation, Logprob, Media, Opaque, Response, Source, State, ToolCall};
-use crate::json::{Text, Writer};
+use crate::format::Format;
+use crate::ir::{
+    Block, Candidate, Citation, Logprob, Media, MediaKind, Opaque, Response, Source, State, TextBlock,
+    Thought, ToolCall,
+};
+use crate::json::{Raw, Text, Writer};
 use crate::names;
+use crate::span;
 use crate::stop::Stop;
+
+pub(crate) use super::chain::MAX_SEALED_ID;
+
+/// Tiers that Chat's SDKs know.
+const TIERS: [&str; 6] = ["auto", "default", "flex", "scale", "priority", "fast"];
 
 pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
@@ -26,8 +37,11 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
                 choice(w.item(), candidate, context);
             }
         });
-        usage::chat(w.key("usage"), &response.usage);
-        if let Some(tier) = &response.service_tier {
+        if !response.usage.is_empty() {
+            usage::chat(w.key("usage"), &response.usage);
+        }
+        let tier = response.service_tier.as_deref();
+        if let Some(tier) = tier.filter(|tier| TIERS.contains(tier)) {
             w.key("service_tier").str(tier);
         }
         if let Some(fingerprint) = &response.fingerprint {
@@ -60,59 +74,43 @@ fn choice(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
 
 /// One token with its alternatives; bytes are the UTF-8 of the token.
 pub(crate) fn logprob(w: &mut Writer<'_>, token: &Logprob<'_>) {
-    let one = |w: &mut Writer<'_>, token: &Text<'_>, value: crate::json::Raw<'_>| {
+    let one = |w: &mut Writer<'_>, token: &Text<'_>, value: Raw<'_>, bytes: Option<Raw<'_>>| {
         w.key("token").text(token);
         w.key("logprob").raw(value);
-        w.key("bytes").array(|w| {
-            for byte in token.decode().bytes() {
-                w.item().u64(u64::from(byte));
-            }
-        });
+        match bytes {
+            Some(bytes) => w.key("bytes").raw(bytes),
+            None => w.key("bytes").array(|w| {
+                for byte in token.decode().bytes() {
+                    w.item().u64(u64::from(byte));
+                }
+            }),
+        }
     };
     w.object(|w| {
-        one(w, &token.token, token.logprob);
+        one(w, &token.token, token.logprob, token.bytes);
         w.key("top_logprobs").array(|w| {
             for (alternative, value) in &token.top {
-                w.item().object(|w| one(w, alternative, *value));
+                w.item().object(|w| one(w, alternative, *value, None));
             }
         });
     });
 }
 
 fn message(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
-    let texts: Vec<&Text<'_>> = candidate
+    let texts: Vec<&Text<'_>> = texts(candidate).map(|text| &text.text).collect();
+    let calls = candidate
         .blocks
         .iter()
-        .filter_map(|block| {
-            if let Block::Text(text) = block {
-                Some(&text.text)
-            } else {
-                None
-            }
-        })
-        .collect();
-    let calls: Vec<&ToolCall<'_>> = candidate
-        .blocks
-        .iter()
-        .filter_map(|block| {
-            if let Block::ToolCall(call) = block {
-                Some(call)
-            } else {
-                None
-            }
-        })
-        .collect();
+        .any(|block| matches!(block, Block::ToolCall(_)));
     let refusal = refusal(candidate, texts.is_empty());
     w.object(|w| {
         w.key("role").str("assistant");
-        if texts.is_empty() {
-            if calls.is_empty() && refusal.is_none() {
-                w.key("content").str("")
-            } else {
-                w.key("content").null()
-            }
-        } else {
+        if !texts.is_empty() {
             super::parts::joined(w.key("content"), &texts, "");
+        } else if calls || refusal.is_some() {
+            w.key("content").null();
+        } else {
+            w.key("content").str("");
         }
         match refusal {
             Some(refusal) => w.key("refusal").text(refusal),
@@ -120,9 +118,16 @@ fn message(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
         }
         reasoning(w, candidate, context);
         annotations(w, candidate);
-        images(w, candidate);
-        tool_calls(w, candidate, &calls, context);
+        media(w, candidate, context);
+        tool_calls(w, candidate, context);
     });
+}
+
+fn texts<'c, 'a>(candidate: &'c Candidate<'a>) -> impl Iterator<Item = &'c TextBlock<'a>> {
+    candidate.blocks.iter().filter_map(|block| match block {
+        Block::Text(text) => Some(text),
+        _ => None,
+    })
 }
 
 fn refusal<'c, 'a>(candidate: &'c Candidate<'a>, silent: bool) -> Option<&'c Text<'a>> {
@@ -142,19 +147,41 @@ fn refusal<'c, 'a>(candidate: &'c Candidate<'a>, silent: bool) -> Option<&'c Tex
     }
 }
 
+/// Reasoning text for readers, and the sealed layout of the turn for the way back: one seal behind every state.
 fn reasoning(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
     let mut texts: Vec<&Text<'_>> = Vec::new();
     let mut seals: Vec<String> = Vec::new();
+    let mut chain = Chain::default();
     for block in &candidate.blocks {
         match block {
             Block::Thought(thought) => {
                 texts.extend(&thought.text);
-                seals.extend(thought.state.as_ref().and_then(|state| slot(state, context)));
+                if carried(thought, context) {
+                    chain.thought(thought);
+                }
+                if thought.state.as_ref().is_some_and(is_sealed) {
+                    seals.push(chain.seal(context));
+                }
             }
-            Block::ToolCall(call) => seals.extend(call.state.as_ref().and_then(|state| slot(state, context))),
-            Block::Text(text) => seals.extend(text.state.as_ref().and_then(|state| slot(state, context))),
+            Block::ToolCall(call) => {
+                if let Some(state) = call.state.as_ref().filter(|state| is_sealed(state)) {
+                    chain.state(&state.state);
+                    seals.push(chain.seal(context));
+                }
+                chain.call();
+            }
+            Block::Text(text) => {
+                if let Some(state) = text.state.as_ref().filter(|state| is_sealed(state)) {
+                    chain.state(&of_text(state).state);
+                    seals.push(chain.seal(context));
+                }
+                chain.text(&text.text);
+            }
             _ => {}
         }
+    }
+    if chain.is_mixed() || chain.has_thoughts() {
+        seals.push(chain.seal(context));
     }
     if !texts.is_empty() {
         super::parts::joined(w.key("reasoning_content"), &texts, "\n");
@@ -168,28 +195,51 @@ fn reasoning(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
     }
 }
 
+/// Plain reasoning text carries itself.
+fn is_sealed(state: &Opaque<'_>) -> bool {
+    !matches!(state.state, State::Plain)
+}
+
+/// Thoughts that have a place in the layout: those with state, and Gemini's, which go back even without.
+fn carried(thought: &Thought<'_>, context: &Context) -> bool {
+    match &thought.state {
+        Some(state) => is_sealed(state),
+        None => context.upstream == Format::Gemini,
+    }
+}
+
+/// Web citations, counted over the whole content.
 fn annotations(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
-    let cited: Vec<&Citation<'_>> = candidate
-        .blocks
-        .iter()
-        .filter_map(|block| {
-            if let Block::Text(text) = block {
-                Some(&text.citations)
-            } else {
-                None
-            }
-        })
-        .flatten()
-        .filter(|citation| citation.url.is_some())
-        .collect();
+    let mut before = 0;
     w.key("annotations").array(|w| {
-        for citation in cited {
-            w.item().object(|w| {
-                w.key("type").str("url_citation");
-                w.key("url_citation").object(|w| url_citation(w, citation));
-            });
+        for block in texts(candidate) {
+            let length = span::points(&block.text.decode());
+            for citation in block.citations.iter().filter(|citation| citation.url.is_some()) {
+                w.item().object(|w| {
+                    w.key("type").str("url_citation");
+                    w.key("url_citation")
+                        .object(|w| placed_citation(w, citation, before, length));
+                });
+            }
+            before += length;
         }
     });
+}
+
+/// Members of a web citation in a text that begins at `before`. Anthropic's citations mean the whole text.
+pub(super) fn placed_citation(w: &mut Writer<'_>, citation: &Citation<'_>, before: u64, length: u64) {
+    let whole = matches!(citation.native, Some((Format::Messages, _))).then_some((0, length));
+    let range = citation
+        .range
+        .or(whole)
+        .map(|(start, end)| (before + start, before + end));
+    url_citation(
+        w,
+        &Citation {
+            range,
+            ..citation.clone()
+        },
+    );
 }
 
 /// Members of a web citation.
@@ -203,76 +253,78 @@ pub(crate) fn url_citation(w: &mut Writer<'_>, citation: &Citation<'_>) {
         .text(citation.url.as_ref().unwrap_or(&Text::default()));
 }
 
-fn images(w: &mut Writer<'_>, candidate: &Candidate<'_>) {
-    let images: Vec<&Media<'_>> = candidate
-        .blocks
-        .iter()
-        .filter_map(|block| {
-            if let Block::Media(media) = block {
-                Some(media)
-            } else {
-                None
+/// Images in the dialect that several servers share; sound in Chat's own place.
+fn media(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
+    let of_kind = |kind: MediaKind| {
+        let media = candidate.blocks.iter().filter_map(|block| match block {
+            Block::Media(media) => Some(media),
+            _ => None,
+        });
+        media.filter(move |media| media.kind == kind && matches!(media.source, Source::Base64 { .. }))
+    };
+    if of_kind(MediaKind::Image).next().is_some() {
+        w.key("images").array(|w| {
+            for media in of_kind(MediaKind::Image) {
+                w.item().object(|w| {
+                    w.key("type").str("image_url");
+                    w.key("image_url")
+                        .object(|w| super::chat_request::url(w.key("url"), &media.source));
+                });
             }
-        })
-        .filter(|media| matches!(media.source, Source::Base64 { .. }))
-        .collect();
-    if images.is_empty() {
-        return;
+        });
     }
-    w.key("images").array(|w| {
-        for media in images {
-            w.item().object(|w| {
-                w.key("type").str("image_url");
-                w.key("image_url")
-                    .object(|w| super::chat_request::url(w.key("url"), &media.source));
-            });
-        }
-    });
+    if let Some(Media {
+        source: Source::Base64 { data, .. },
+        ..
+    }) = of_kind(MediaKind::Audio).next()
+    {
+        w.key("audio").object(|w| {
+            let id = names::hash(&[b"audio", context.request_id.as_bytes()], 22);
+            w.key("id").str(&format!("audio_{id}"));
+            w.key("data").text(data);
+            // Nothing is kept for a later request to refer to.
+            w.key("expires_at").u64(context.now);
+            w.key("transcript").str("");
+        });
+    }
 }
 
-fn tool_calls(w: &mut Writer<'_>, candidate: &Candidate<'_>, calls: &[&ToolCall<'_>], context: &Context) {
-    let Some(first) = calls.first() else { return };
+fn tool_calls(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
+    let mut calls = candidate.blocks.iter().filter_map(|block| match block {
+        Block::ToolCall(call) => Some(call),
+        _ => None,
+    });
+    let Some(first) = calls.next() else { return };
     if context.legacy_functions {
         return w.key("function_call").object(|w| {
             w.key("name").str(&first.name);
             arguments_string(w.key("arguments"), &first.arguments);
         });
     }
+    // Chat clients echo ids but rarely other members: the layout rides on them too (conversion.md 7.3).
+    let mut chain = Chain::default();
     w.key("tool_calls").array(|w| {
-        let mut sealed = first_state(candidate);
-        for call in calls {
-            // Chat clients echo ids but rarely other members: the state rides on the first id too (conversion.md 7.3).
-            let own = call.state.as_ref();
-            let id = match own
-                .or(sealed.take())
-                .filter(|_| context.declares_tools)
-                .and_then(|state| slot(state, context))
-            {
-                Some(seal) if call.id.len() + seal.len() < MAX_SEALED_ID => names::with_seal(&call.id, &seal),
-                _ => call.id.clone().into_owned(),
-            };
-            tool_call(w.item(), call, &id, context);
+        for block in &candidate.blocks {
+            match block {
+                Block::Text(text) => {
+                    if let Some(state) = text.state.as_ref().filter(|state| is_sealed(state)) {
+                        chain.state(&of_text(state).state);
+                    }
+                    chain.text(&text.text);
+                }
+                Block::Thought(thought) if carried(thought, context) => chain.thought(thought),
+                Block::ToolCall(call) => {
+                    if let Some(state) = call.state.as_ref().filter(|state| is_sealed(state)) {
+                        chain.state(&state.state);
+                    }
+                    let id = chain.on_id(&call.id, context);
+                    chain.call();
+                    tool_call(w.item(), call, &id, context);
+                }
+                _ => {}
+            }
         }
     });
-}
-
-/// Longest id that carries a seal, bytes.
-pub(crate) const MAX_SEALED_ID: usize = 4_096;
-
-/// The last state in front of the first call.
-fn first_state<'c, 'a>(candidate: &'c Candidate<'a>) -> Option<&'c Opaque<'a>> {
-    let before = candidate
-        .blocks
-        .iter()
-        .take_while(|block| !matches!(block, Block::ToolCall(_)));
-    let states = before.filter_map(|block| {
-        if let Block::Thought(thought) = block {
-            thought.state.as_ref()
-        } else {
-            None
-        }
-    });
-    states.last()
 }
 
 fn tool_call(w: &mut Writer<'_>, call: &ToolCall<'_>, id: &str, context: &Context) {

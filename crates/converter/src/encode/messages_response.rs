@@ -1,6 +1,6 @@
 //! The IR to answers of Messages.
 
-use super::answer::{arguments_object, slot};
+use super::answer::{arguments_object, slot, tail, tail_slot, text_slot, thought_slot};
 use super::usage;
 use crate::context::Context;
 use crate::ir::{Block, Candidate, Response, Thought};
@@ -25,7 +25,7 @@ pub(super) fn encode(response: &Response<'_>, context: &Context) -> Vec<u8> {
             .str(response.model.as_deref().unwrap_or(&context.model));
         w.key("content").array(|w| content(w, candidate, context));
         stop(w, &candidate.stop);
-        usage::messages(w.key("usage"), &response.usage);
+        usage::messages_with_tier(w.key("usage"), &response.usage, response.service_tier.as_deref());
     });
     out
 }
@@ -60,19 +60,31 @@ fn optional(w: &mut Writer<'_>, text: Option<&Text<'_>>) {
 }
 
 fn content(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
-    let last = candidate.blocks.len().saturating_sub(1);
+    let tail = tail(candidate);
+    if let Some(seal) = tail.and_then(|state| tail_slot(state, context)) {
+        // A turn may not end with it, and its place is known: the end (wire.md 4.4).
+        redacted(w.item(), &seal);
+    }
+    // Nothing but a call or a text may end the answer (wire.md 4.4).
+    let last = candidate
+        .blocks
+        .iter()
+        .rposition(|block| !matches!(block, Block::Thought(_) | Block::Native(_)))
+        .unwrap_or(candidate.blocks.len());
+    let refused = matches!(candidate.stop, Stop::Refusal { .. });
     for (index, block) in candidate.blocks.iter().enumerate() {
         match block {
+            Block::Text(text) if text.text.is_empty() => {}
             Block::Text(text) => {
-                if !text.text.is_empty() {
-                    text_block(w.item(), &text.text);
+                if let Some(seal) = text.state.as_ref().and_then(|state| text_slot(state, context)) {
+                    redacted(w.item(), &seal);
                 }
+                text_block(w.item(), &text.text);
             }
+            // The explanation of a refusal stands in `stop_details`.
+            Block::Refusal(_) if refused => {}
             Block::Refusal(text) => text_block(w.item(), text),
-            // A thinking block at the end of an answer breaks agents (wire.md 4.4).
-            Block::Thought(thought) if index < last || thought_alone(candidate) => {
-                thought_block(w, thought, context)
-            }
+            Block::Thought(thought) if index < last => thought_block(w, thought, context),
             Block::ToolCall(call) => {
                 if let Some(seal) = call.state.as_ref().and_then(|state| slot(state, context)) {
                     redacted(w.item(), &seal);
@@ -87,13 +99,6 @@ fn content(w: &mut Writer<'_>, candidate: &Candidate<'_>, context: &Context) {
             Block::Thought(_) | Block::Media(_) | Block::ToolResult(_) | Block::Native(_) => {}
         }
     }
-}
-
-fn thought_alone(candidate: &Candidate<'_>) -> bool {
-    candidate
-        .blocks
-        .iter()
-        .all(|block| matches!(block, Block::Thought(_)))
 }
 
 fn text_block(w: &mut Writer<'_>, text: &Text<'_>) {
@@ -112,7 +117,7 @@ fn redacted(w: &mut Writer<'_>, seal: &str) {
 }
 
 fn thought_block(w: &mut Writer<'_>, thought: &Thought<'_>, context: &Context) {
-    let seal = thought.state.as_ref().and_then(|state| slot(state, context));
+    let seal = thought_slot(thought, context);
     if thought.text.is_empty() {
         if let Some(seal) = seal {
             redacted(w.item(), &seal);

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
-use crate::ir::{Arguments, Block, Member, Request, State, Tool, ToolKind, ToolResult};
+use crate::format::{Dialect, Format};
+use crate::ir::{Arguments, Block, Member, Request, Role, State, Tool, ToolResult};
 use crate::json::{Kind, Raw, Reader, Text, Writer};
 use crate::report::{Class, Report};
 use crate::target::Target;
@@ -54,6 +55,21 @@ pub(crate) fn is_object(json: &str) -> bool {
     let mut reader = Reader::new(json);
     reader.kind() == Kind::Object && reader.skip().is_ok() && reader.finish().is_ok()
 }
+
+/// Writes arguments as a JSON object; what is no object travels inside one, and is reported.
+pub(super) fn call_input(w: &mut Writer<'_>, arguments: &Arguments<'_>, path: &str, report: &mut Report) {
+    let before = w.bytes().len();
+    arguments_object(w, arguments);
+    let wrapped = matches!(arguments, Arguments::Encoded(_))
+        && w.bytes()
+            .get(before..)
+            .is_some_and(|written| written.starts_with(WRAPPED));
+    if wrapped {
+        report.emulated(path, RAW_ARGUMENTS);
+    }
+}
+
+const WRAPPED: &[u8] = br#"{"__raw_arguments":"#;
 
 /// Writes arguments as a JSON object (Messages, Gemini).
 pub(crate) fn arguments_object(w: &mut Writer<'_>, arguments: &Arguments<'_>) {
@@ -121,17 +137,57 @@ pub(crate) fn upstream_name<'n>(name: &'n str, namespace: Option<&str>, target: 
     }
 }
 
-/// Hosted tools of another vendor are dropped and reported, never refused (conversion.md 2.3).
-pub(super) fn client_tools<'r, 'a>(request: &'r Request<'a>, report: &mut Report) -> Vec<&'r Tool<'a>> {
-    let mut tools = Vec::with_capacity(request.tools.len());
-    for tool in &request.tools {
-        if matches!(tool.kind, ToolKind::Hosted { .. }) {
-            report.dropped(tool.path.clone());
-        } else {
-            tools.push(tool);
+/// The upstream's name of a tool that is spoken of by its name alone (a forced one, a result's).
+pub(super) fn declared_name<'n>(
+    request: &'n Request<'_>,
+    name: &'n str,
+    target: &Target<'_>,
+) -> Cow<'n, str> {
+    let namespace = request
+        .tools
+        .iter()
+        .find(|tool| tool.name == name)
+        .and_then(|tool| tool.namespace.as_deref());
+    upstream_name(name, namespace, target)
+}
+
+/// A conversation of Messages that ends with the assistant's words asks for their continuation, which nobody else promises
+/// (conversion.md 5.6).
+pub(super) fn prefill(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    let last = request.turns.last();
+    if report.client() == Format::Messages && last.is_some_and(|turn| turn.role == Role::Assistant) {
+        report.cannot_carry("prefill", Class::Hint)?;
+    }
+    Ok(())
+}
+
+/// Participants' names exist in Chat only.
+pub(super) fn names_lost(request: &Request<'_>, report: &mut Report) -> Result<(), Error> {
+    for turn in request.turns.iter().filter(|turn| turn.name.is_some()) {
+        report.cannot_carry(format!("{}.name", turn.path), Class::Inert)?;
+    }
+    Ok(())
+}
+
+/// Members that only Responses and Messages have on tools (conversion.md 8.1).
+pub(super) fn tool_extras_lost(
+    tool: &Tool<'_>,
+    lost: &[(&'static str, bool)],
+    report: &mut Report,
+) -> Result<(), Error> {
+    for (name, present) in lost {
+        if *present {
+            report.cannot_carry(format!("{}.{name}", tool.path), Class::Inert)?;
         }
     }
-    tools
+    Ok(())
+}
+
+/// Members that exist in both OpenAI formats under one name.
+const OPENAI_SHARED: &[&str] = &["moderation", "prompt_cache_retention"];
+
+fn is_openai(format: Format) -> bool {
+    matches!(format, Format::Chat | Format::Responses)
 }
 
 /// Reports a member of the IR that the upstream's format does not have.
@@ -149,8 +205,13 @@ pub(super) fn natives(
     target: &Target<'_>,
     report: &mut Report,
 ) -> Result<(), Error> {
+    let (from, to) = (report.client(), target.format);
     for native in &request.natives {
-        if report.client() == target.format {
+        let shared = is_openai(from)
+            && is_openai(to)
+            && target.dialect == Dialect::Native
+            && OPENAI_SHARED.contains(&native.path.as_ref());
+        if from == to || shared {
             w.key(&native.path).raw(native.value);
         } else {
             report.cannot_carry(native.path.clone().into_owned(), native.class)?;
@@ -159,7 +220,20 @@ pub(super) fn natives(
     Ok(())
 }
 
-/// What becomes of a thought's state at this upstream.
+/// What becomes of a thought at this upstream. Words without state are lost too: nobody takes another's thinking as text
+/// (conversion.md 7.5).
+pub(super) fn thought_state<'s, 'a>(
+    thought: &'s crate::ir::Thought<'a>,
+    target: &Target<'_>,
+    report: &mut Report,
+) -> Option<&'s State<'a>> {
+    if thought.state.is_none() && !thought.text.is_empty() && target.dialect != Dialect::DeepSeek {
+        report.state_dropped("foreign_origin");
+    }
+    restorable(thought.state.as_ref(), target, report)
+}
+
+/// What becomes of a state at this upstream.
 pub(super) fn restorable<'s, 'a>(
     state: Option<&'s crate::ir::Opaque<'a>>,
     target: &Target<'_>,
@@ -167,6 +241,9 @@ pub(super) fn restorable<'s, 'a>(
 ) -> Option<&'s State<'a>> {
     let opaque = state?;
     if matches!(opaque.state, State::Plain) && opaque.domain.is_none() {
+        if target.dialect != Dialect::DeepSeek {
+            report.state_dropped("foreign_origin");
+        }
         return None;
     }
     if opaque.origin != target.format {
@@ -179,6 +256,14 @@ pub(super) fn restorable<'s, 'a>(
     }
     report.states_restored += 1;
     Some(&opaque.state)
+}
+
+/// A block that only one format knows: as it came if that is the upstream's, else what the caller makes of it.
+pub(super) fn own_block<'b>(
+    native: &'b crate::ir::block::Native<'_>,
+    target: &Target<'_>,
+) -> Option<Raw<'b>> {
+    (native.format == target.format).then_some(native.json)
 }
 
 /// A block that the upstream's format cannot take.

@@ -204,8 +204,46 @@ pub enum State<'a> {
     CallSignature(Cow<'a, str>),
     /// Gemini's `thoughtSignature` of a text, thought or empty part.
     PartSignature(Cow<'a, str>),
+    /// Gemini's `thoughtSignature` of the text part that follows this place.
+    TextSignature(Cow<'a, str>),
+    /// Gemini's `thoughtSignature` of an empty part that ended the turn; the place of this state says nothing.
+    TailSignature(Cow<'a, str>),
     /// DeepSeek's plain reasoning text that must be echoed; the text stands in the thought.
     Plain,
+    /// A block that only its vendor understands (a server tool's call or result): its JSON.
+    Native(Cow<'a, str>),
+    /// A seal as the client sent it, not opened yet: what it holds is known after [`crate::unseal`].
+    Sealed(Cow<'a, str>),
+}
+
+impl Opaque<'_> {
+    /// The same state without a borrow of the source.
+    #[must_use]
+    pub fn into_owned(self) -> Opaque<'static> {
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        let state = match self.state {
+            State::Signature(text) => State::Signature(own(text)),
+            State::Redacted(text) => State::Redacted(own(text)),
+            State::Reasoning { id, encrypted } => State::Reasoning {
+                id: id.map(own),
+                encrypted: own(encrypted),
+            },
+            State::CallSignature(text) => State::CallSignature(own(text)),
+            State::PartSignature(text) => State::PartSignature(own(text)),
+            State::TextSignature(text) => State::TextSignature(own(text)),
+            State::TailSignature(text) => State::TailSignature(own(text)),
+            State::Plain => State::Plain,
+            State::Native(json) => State::Native(own(json)),
+            State::Sealed(text) => State::Sealed(own(text)),
+        };
+        Opaque {
+            origin: self.origin,
+            domain: self.domain,
+            state,
+        }
+    }
 }
 
 /// A source that a text cites. Offsets count Unicode code points of the block's text (conversion.md 12.6).
@@ -219,6 +257,8 @@ pub struct Citation<'a> {
     pub range: Option<(u64, u64)>,
     /// The cited words.
     pub quote: Option<Text<'a>>,
+    /// A file as the source: its id (OpenAI, Gemini's context) and name.
+    pub file: Option<(Text<'a>, Text<'a>)>,
     /// The citation as its own format wrote it.
     pub native: Option<(Format, Raw<'a>)>,
 }

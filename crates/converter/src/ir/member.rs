@@ -32,6 +32,12 @@ pub enum Member {
     ToolChoice,
     Parallel,
     Tools,
+    Modalities,
+    Speech,
+    CacheOptions,
+    Compared,
+    ToolCalls,
+    Container,
 }
 
 impl Member {
@@ -174,4 +180,46 @@ const TABLE: &[Row] = &[
         "parallel_tool_calls",
     ),
     (Member::Tools, "tools", "tools", "tools", "tools"),
+    (
+        Member::Modalities,
+        "modalities",
+        "modalities",
+        "modalities",
+        "generationConfig.responseModalities",
+    ),
+    (
+        Member::Speech,
+        "audio",
+        "audio",
+        "audio",
+        "generationConfig.speechConfig",
+    ),
+    (
+        Member::CacheOptions,
+        "prompt_cache_options",
+        "prompt_cache_options",
+        "prompt_cache_options",
+        "prompt_cache_options",
+    ),
+    (
+        Member::Compared,
+        "diagnostics",
+        "diagnostics",
+        "diagnostics",
+        "diagnostics",
+    ),
+    (
+        Member::ToolCalls,
+        "max_tool_calls",
+        "max_tool_calls",
+        "max_tool_calls",
+        "max_tool_calls",
+    ),
+    (
+        Member::Container,
+        "container",
+        "container",
+        "container",
+        "container",
+    ),
 ];

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::format::Format;
-use crate::ir::block::{Block, CacheMark, TextBlock};
+use crate::ir::block::{Block, CacheMark, Detail, TextBlock};
 use crate::json::{Raw, Text};
 use crate::report::Class;
+use crate::shim::CallItem;
 
 /// A request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,8 +73,46 @@ pub struct Request<'a> {
     pub include_encrypted_reasoning: bool,
     /// Chat: the request used `functions` instead of `tools`.
     pub legacy_functions: bool,
+    /// Kinds of output asked for, lower case: `text`, `audio`, `image`, `video`. Empty: text.
+    pub modalities: Vec<Cow<'a, str>>,
+    /// How spoken output sounds (`audio`, `speechConfig`).
+    pub speech: Option<Speech<'a>>,
+    /// OpenAI's `prompt_cache_options`, raw.
+    pub cache_options: Option<Raw<'a>>,
+    /// The earlier answer that cache diagnostics compare with (`diagnostics.previous_message_id`).
+    pub compared_answer: Option<Text<'a>>,
+    /// Most calls of hosted tools (Responses).
+    pub max_tool_calls: Option<u64>,
+    /// Responses: `include`, as it came.
+    pub include: Vec<Cow<'a, str>>,
+    /// Messages: `mcp_servers`, raw; the toolsets of `tools` refer to it.
+    pub mcp_servers: Option<Raw<'a>>,
+    /// Messages: `container`, raw.
+    pub container: Option<Raw<'a>>,
+    /// Gemini: how closely images are looked at that do not say so themselves.
+    pub media_detail: Option<Detail>,
+    /// Members inside messages, parts and tools that no member of the IR can hold.
+    pub losses: Vec<Loss>,
     /// Members that only the client's format knows, with their class towards the other formats.
     pub natives: Vec<Native<'a>>,
+}
+
+/// How spoken output sounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Speech<'a> {
+    /// Name of the voice.
+    pub voice: Option<Text<'a>>,
+    /// wav, mp3, pcm16 … (Chat).
+    pub format: Option<Cow<'a, str>>,
+}
+
+/// A nested member that the IR has no place for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Client spelling of its place: `messages[3].content[1].foo`.
+    pub path: String,
+    /// How much it matters.
+    pub class: Class,
 }
 
 /// A request member without a place in the other formats.
@@ -137,8 +176,35 @@ pub struct Tool<'a> {
     pub namespace: Option<Cow<'a, str>>,
     /// Prompt cache marker.
     pub cache: Option<CacheMark>,
+    /// Its definition is loaded only when a tool search finds it (`defer_loading`).
+    pub defer: bool,
+    /// Who may call it (`allowed_callers`), raw.
+    pub callers: Option<Raw<'a>>,
+    /// Schema of its result, raw.
+    pub output_schema: Option<Raw<'a>>,
+    /// It is the shim of a vendor-trained tool of Responses, whose calls are items of their own.
+    pub item: Option<CallItem>,
     /// Client spelling of its place: `tools[3]`.
     pub path: String,
+}
+
+impl<'a> Tool<'a> {
+    /// A tool with nothing but a name and a kind.
+    #[must_use]
+    pub fn new(name: Cow<'a, str>, kind: ToolKind<'a>, path: String) -> Tool<'a> {
+        Tool {
+            name,
+            description: None,
+            kind,
+            namespace: None,
+            cache: None,
+            defer: false,
+            callers: None,
+            output_schema: None,
+            item: None,
+            path,
+        }
+    }
 }
 
 /// Kinds of tools.
@@ -202,6 +268,31 @@ pub struct Reasoning {
     pub effort: Option<Effort>,
     /// Whether the client sees it.
     pub show: Show,
+    /// How detailed a summary (Responses).
+    pub summary: Option<Summary>,
+}
+
+/// How detailed a reasoning summary is (Responses).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summary {
+    /// The vendor decides.
+    Auto,
+    /// Short.
+    Concise,
+    /// Long.
+    Detailed,
+}
+
+impl Summary {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Summary::Auto => "auto",
+            Summary::Concise => "concise",
+            Summary::Detailed => "detailed",
+        }
+    }
 }
 
 /// How much to reason.

@@ -24,6 +24,8 @@ pub struct Response<'a> {
     pub service_tier: Option<Cow<'a, str>>,
     /// `system_fingerprint` (Chat).
     pub fingerprint: Option<Text<'a>>,
+    /// What the decoder met and no other format can say, for the report.
+    pub dropped: Vec<Cow<'static, str>>,
 }
 
 /// One answer.
@@ -48,6 +50,8 @@ pub struct Logprob<'a> {
     pub token: Text<'a>,
     /// Its log probability.
     pub logprob: Raw<'a>,
+    /// Its bytes, a list of numbers; absent: those of its UTF-8.
+    pub bytes: Option<Raw<'a>>,
     /// Alternatives.
     pub top: Vec<(Text<'a>, Raw<'a>)>,
 }

@@ -71,6 +71,12 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// The source text from an offset of [`Reader::offset`] to the end of the value read last.
+    #[must_use]
+    pub fn since(&self, start: usize) -> Raw<'a> {
+        Raw(self.source.get(start..self.at).unwrap_or("null"))
+    }
+
     fn byte(&self) -> Option<u8> {
         self.source.as_bytes().get(self.at).copied()
     }
@@ -503,6 +509,22 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
             Ok(())
         })?;
         Ok(list)
+    }
+}
+
+/// A value that is read if it is of the type, and kept as source text if it is something newer.
+impl<'a, T: Read<'a>> Read<'a> for (Raw<'a>, Result<T, Error>) {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.skip_space();
+        let mut attempt = reader.clone();
+        match T::read(&mut attempt) {
+            Ok(value) => {
+                let raw = reader.source.get(reader.at..attempt.at).unwrap_or_default();
+                *reader = attempt;
+                Ok((Raw(raw), Ok(value)))
+            }
+            Err(error) => Ok((reader.raw()?, Err(error))),
+        }
     }
 }
 

@@ -8,6 +8,12 @@ use memchr::memchr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a>(pub(crate) &'a str);
 
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Raw("null")
+    }
+}
+
 impl<'a> Raw<'a> {
     /// The source text.
     #[must_use]
@@ -81,6 +87,16 @@ impl<'a> Text<'a> {
             Text::Plain(text) => text.clone(),
             Text::Escaped(inside) => unescape(inside),
         }
+    }
+
+    /// The first `length` bytes or a little less, not decoded; for a look at what is known to be plain (base64).
+    #[must_use]
+    pub fn head(&self, length: usize) -> String {
+        let whole: &str = match self {
+            Text::Plain(text) => text,
+            Text::Escaped(inside) => inside,
+        };
+        whole.chars().take(length).collect::<String>().replace("\\/", "/")
     }
 
     /// True for the empty string.

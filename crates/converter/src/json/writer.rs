@@ -173,8 +173,20 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes an integer.
-    pub fn u64(&mut self, value: u64) {
-        self.out.extend_from_slice(value.to_string().as_bytes());
+    pub fn u64(&mut self, mut value: u64) {
+        // Twenty digits hold every u64; a `String` here would be an allocation per stream event.
+        let mut digits = [b'0'; 20];
+        let mut used = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
+            used += 1;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.out
+            .extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
     }
 
     /// Writes a signed integer.

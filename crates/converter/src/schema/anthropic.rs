@@ -42,18 +42,12 @@ const FORMATS: &[&str] = &[
 pub(super) fn output(node: Node<'_>) -> Node<'_> {
     let mut node = children(node, &mut output);
     if node.get("$ref").is_some() {
-        let only = node
-            .remove("$ref")
-            .into_iter()
-            .map(|value| ("$ref".into(), value));
-        let defs = ["$defs", "definitions"]
-            .into_iter()
-            .filter_map(|name| Some((name.into(), node.remove(name)?)));
-        return Node::Object(defs.collect::<Vec<_>>().into_iter().chain(only).collect());
+        return reference(node);
     }
     if let Some(branches) = node.remove("oneOf") {
         node.set("anyOf", branches);
     }
+    contradiction(&mut node);
     let mut notes = Vec::new();
     let names: Vec<String> = node
         .members()
@@ -69,6 +63,8 @@ pub(super) fn output(node: Node<'_>) -> Node<'_> {
             "minItems" => {
                 matches!(node.get("minItems"), Some(Node::Leaf(count)) if count == "0" || count == "1")
             }
+            // An open map cannot be said; a closed object is what is said below.
+            "additionalProperties" => matches!(node.get("additionalProperties"), Some(Node::Leaf(_))),
             known => KEPT.contains(&known),
         };
         if !fits && let Some(value) = node.remove(&name) {
@@ -82,6 +78,74 @@ pub(super) fn output(node: Node<'_>) -> Node<'_> {
         node.set("additionalProperties", Node::Leaf("false".into()));
     }
     node
+}
+
+/// A reference stands alone; what stood beside it is said in words, in a union of one.
+fn reference(mut node: Node<'_>) -> Node<'_> {
+    let mut out = Vec::new();
+    for name in ["$defs", "definitions"] {
+        if let Some(defs) = node.remove(name) {
+            out.push((name.into(), defs));
+        }
+    }
+    let Some(target) = node.remove("$ref") else {
+        return node;
+    };
+    let notes: Vec<String> = node
+        .members()
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_ref(), "description" | "title" | "default" | "examples"))
+        .map(|(name, value)| format!("{name}: {}", value.source()))
+        .collect();
+    if notes.is_empty() {
+        out.push(("$ref".into(), target));
+        return Node::Object(out);
+    }
+    let description = node.remove("description");
+    let inner = Node::Object(vec![("$ref".into(), target)]);
+    out.push(("anyOf".into(), Node::Array(vec![inner])));
+    let mut out = Node::Object(out);
+    if let Some(description) = description {
+        out.set("description", description);
+    }
+    out.note(&format!("{{{}}}", notes.join(", ")));
+    out
+}
+
+/// A type that none of the allowed values has is left out.
+fn contradiction(node: &mut Node<'_>) {
+    let Some(kind) = node
+        .get("type")
+        .and_then(Node::string)
+        .map(|kind| kind.into_owned())
+    else {
+        return;
+    };
+    let values = match (node.get("enum"), node.get("const")) {
+        (Some(Node::Array(list)), _) => list.clone(),
+        (None, Some(value)) => vec![value.clone()],
+        _ => return,
+    };
+    let fits = |value: &Node<'_>| match value {
+        Node::Leaf(text) => match text.as_bytes().first() {
+            Some(b'"') => kind == "string",
+            Some(b't' | b'f') => kind == "boolean",
+            Some(b'n') => kind == "null",
+            _ => kind == "number" || (kind == "integer" && !text.contains(['.', 'e', 'E'])),
+        },
+        Node::Object(_) => kind == "object",
+        Node::Array(_) => kind == "array",
+    };
+    if !values.is_empty() && !values.iter().all(fits) {
+        node.remove("type");
+    }
+}
+
+/// Does the root hold a union?
+pub(super) fn has_root_union(node: &Node<'_>) -> bool {
+    ["anyOf", "oneOf", "allOf"]
+        .iter()
+        .any(|name| node.get(name).is_some())
 }
 
 /// A union at the root of a tool's schema becomes one object with the properties of all branches.

@@ -52,6 +52,15 @@ impl<'a> Node<'a> {
             .is_some_and(|kind| kind == word)
     }
 
+    /// How many values it holds.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Node::Object(members) => 1 + members.iter().map(|(_, value)| value.count()).sum::<usize>(),
+            Node::Array(list) => 1 + list.iter().map(Node::count).sum::<usize>(),
+            Node::Leaf(_) => 1,
+        }
+    }
+
     /// Sets a member in place, or adds it at the end.
     pub(super) fn set(&mut self, name: &'static str, value: Node<'a>) {
         if let Node::Object(members) = self {

@@ -154,6 +154,25 @@ pub enum BlockKind<'e> {
     Refusal,
     /// An inline image or sound.
     Media,
+    /// A web search that the vendor ran: its arguments are a JSON object with `query`. Never shown as a client tool.
+    Search,
+}
+
+impl Start<'_> {
+    /// The same head without a borrow of the stream.
+    #[must_use]
+    pub fn into_owned(self) -> Start<'static> {
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        Start {
+            id: own(self.id),
+            model: self.model.map(own),
+            created: self.created,
+            service_tier: self.service_tier.map(own),
+            fingerprint: self.fingerprint.map(Text::into_owned),
+        }
+    }
 }
 
 /// Takes events in order.

@@ -64,6 +64,14 @@ object! {
         service_tier: Cow<'a, str> = "service_tier",
         /// Keep the answer.
         store: bool = "store",
+        /// text, audio.
+        modalities: Vec<Cow<'a, str>> = "modalities",
+        /// Spoken output.
+        audio: AudioOutput<'a> = "audio",
+        /// Caching mode.
+        prompt_cache_options: Raw<'a> = "prompt_cache_options",
+        /// Search of the search models.
+        web_search_options: Raw<'a> = "web_search_options",
         /// Stream.
         stream: bool = "stream",
         /// Stream options.
@@ -74,6 +82,14 @@ object! {
     pub struct StreamOptions {
         /// The client wants the usage chunk.
         include_usage: bool = "include_usage",
+    }
+
+    /// `audio` of a request.
+    pub struct AudioOutput {
+        /// wav, mp3, flac, opus, pcm16.
+        format: Cow<'a, str> = "format",
+        /// Name of a voice.
+        voice: Raw<'a> = "voice",
     }
 
     /// One message.

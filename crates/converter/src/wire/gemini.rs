@@ -20,14 +20,30 @@ object! {
         tool_config: ToolConfig<'a> = "toolConfig" | "tool_config",
         /// Everything else.
         generation_config: GenerationConfig<'a> = "generationConfig" | "generation_config",
-        /// Thresholds.
-        safety_settings: Raw<'a> = "safetySettings" | "safety_settings",
         /// Labels.
         labels: Raw<'a> = "labels",
         /// Tier.
         service_tier: Cow<'a, str> = "serviceTier" | "service_tier",
         /// Keep the answer.
         store: bool = "store",
+    }
+
+    /// `speechConfig`.
+    pub struct SpeechConfig {
+        /// Voice.
+        voice_config: VoiceConfig<'a> = "voiceConfig" | "voice_config",
+    }
+
+    /// `voiceConfig`.
+    pub struct VoiceConfig {
+        /// One of the vendor's voices.
+        prebuilt: PrebuiltVoice<'a> = "prebuiltVoiceConfig" | "prebuilt_voice_config",
+    }
+
+    /// `prebuiltVoiceConfig`.
+    pub struct PrebuiltVoice {
+        /// Its name.
+        voice_name: Text<'a> = "voiceName" | "voice_name",
     }
 
     /// One content.
@@ -54,6 +70,16 @@ object! {
         function_call: FunctionCall<'a> = "functionCall" | "function_call",
         /// Result.
         function_response: FunctionResponse<'a> = "functionResponse" | "function_response",
+        /// How closely to look.
+        media_resolution: Raw<'a> = "mediaResolution" | "media_resolution",
+        /// Text of a sound.
+        audio_transcription: AudioTranscription<'a> = "audioTranscription" | "audio_transcription",
+    }
+
+    /// `audioTranscription`.
+    pub struct AudioTranscription {
+        /// The text.
+        text: Text<'a> = "text",
     }
 
     /// `inlineData`.
@@ -96,6 +122,8 @@ object! {
         response: Raw<'a> = "response",
         /// Media.
         parts: Vec<Part<'a>> = "parts",
+        /// More answers follow.
+        will_continue: bool = "willContinue" | "will_continue",
     }
 
     /// A tool.
@@ -114,6 +142,8 @@ object! {
         parameters: Raw<'a> = "parameters",
         /// JSON Schema.
         parameters_json_schema: Raw<'a> = "parametersJsonSchema" | "parameters_json_schema",
+        /// Schema of the result.
+        response_json_schema: Raw<'a> = "responseJsonSchema" | "response_json_schema",
     }
 
     /// `toolConfig`.
@@ -164,6 +194,28 @@ object! {
         response_modalities: Vec<Cow<'a, str>> = "responseModalities" | "response_modalities",
         /// Reasoning.
         thinking_config: ThinkingConfig<'a> = "thinkingConfig" | "thinking_config",
+        /// Spoken output.
+        speech_config: SpeechConfig<'a> = "speechConfig" | "speech_config",
+        /// How closely to look.
+        media_resolution: Cow<'a, str> = "mediaResolution" | "media_resolution",
+        /// Structured output, another spelling.
+        response_format: Raw<'a> = "responseFormat" | "response_format",
+    }
+
+    /// An entry of `responseFormat`.
+    pub struct ResponseFormat {
+        /// Text.
+        text: TextFormat<'a> = "text",
+    }
+
+    /// `responseFormat[].text`.
+    pub struct TextFormat {
+        /// MIME type.
+        mime_type: Cow<'a, str> = "mimeType" | "mime_type",
+        /// JSON Schema.
+        json_schema: Raw<'a> = "jsonSchema" | "json_schema",
+        /// JSON Schema.
+        schema: Raw<'a> = "schema",
     }
 
     /// `thinkingConfig`.

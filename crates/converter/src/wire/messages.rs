@@ -40,6 +40,22 @@ object! {
         service_tier: Cow<'a, str> = "service_tier",
         /// Stream.
         stream: bool = "stream",
+        /// MCP servers (beta).
+        mcp_servers: Raw<'a> = "mcp_servers",
+        /// Container of code execution.
+        container: Raw<'a> = "container",
+        /// Cache diagnostics.
+        diagnostics: Diagnostics<'a> = "diagnostics",
+        /// Where it may be served.
+        inference_geo: Cow<'a, str> = "inference_geo",
+        /// standard or fast.
+        speed: Cow<'a, str> = "speed",
+    }
+
+    /// `diagnostics`.
+    pub struct Diagnostics {
+        /// The answer to compare with.
+        previous_message_id: Text<'a> = "previous_message_id",
     }
 
     /// One message.
@@ -48,6 +64,10 @@ object! {
         role: Cow<'a, str> = "role",
         /// String or blocks.
         content: Content<'a, ContentBlock<'a>> = "content",
+        /// System messages (beta): effort from here on.
+        output_config: OutputConfig<'a> = "output_config",
+        /// System messages (beta): shown for one turn only.
+        clear_at: Cow<'a, str> = "clear_at",
     }
 
     /// One content block.
@@ -80,6 +100,10 @@ object! {
         data: Cow<'a, str> = "data",
         /// Cache marker.
         cache_control: CacheControl<'a> = "cache_control",
+        /// Toolset that the called tool is a member of.
+        toolset_name: Cow<'a, str> = "toolset_name",
+        /// Added or removed tool (beta).
+        tool: Raw<'a> = "tool",
     }
 
     /// A source.
@@ -144,6 +168,10 @@ object! {
         strict: bool = "strict",
         /// Cache marker.
         cache_control: CacheControl<'a> = "cache_control",
+        /// Loaded when a search finds it.
+        defer_loading: bool = "defer_loading",
+        /// Who may call it.
+        allowed_callers: Raw<'a> = "allowed_callers",
     }
 
     /// `tool_choice`.

@@ -51,6 +51,14 @@ object! {
         stream: bool = "stream",
         /// Stream options.
         stream_options: Raw<'a> = "stream_options",
+        /// Most calls of hosted tools.
+        max_tool_calls: u64 = "max_tool_calls",
+        /// Caching mode.
+        prompt_cache_options: Raw<'a> = "prompt_cache_options",
+        /// auto or disabled.
+        truncation: Cow<'a, str> = "truncation",
+        /// Answer later.
+        background: bool = "background",
     }
 
     /// `reasoning`.
@@ -59,6 +67,10 @@ object! {
         effort: Cow<'a, str> = "effort",
         /// Show a summary.
         summary: Cow<'a, str> = "summary" | "generate_summary",
+        /// Which reasoning of the history is read.
+        context: Raw<'a> = "context",
+        /// standard or pro.
+        mode: Raw<'a> = "mode",
     }
 
     /// `text`.
@@ -100,11 +112,23 @@ object! {
         /// Namespace.
         namespace: Cow<'a, str> = "namespace",
         /// Arguments.
-        arguments: Text<'a> = "arguments",
+        arguments: Raw<'a> = "arguments",
         /// Custom tool input.
-        input: Text<'a> = "input",
-        /// Result.
-        output: Content<'a, Part<'a>> = "output",
+        input: Raw<'a> = "input",
+        /// Result; an object for computer calls.
+        output: Raw<'a> = "output",
+        /// What a vendor-trained tool is to do.
+        action: Raw<'a> = "action" | "operation",
+        /// What a computer is to do, several steps.
+        actions: Raw<'a> = "actions",
+        /// How a call or a patch ended.
+        status: Cow<'a, str> = "status",
+        /// Added or found tools.
+        tools: Vec<Raw<'a>> = "tools",
+        /// Changed reasoning controls.
+        reasoning: Raw<'a> = "reasoning",
+        /// Changed format.
+        text: Raw<'a> = "text",
         /// Reasoning summary.
         summary: Vec<Part<'a>> = "summary",
         /// Opaque state.
@@ -151,5 +175,11 @@ object! {
         format: Raw<'a> = "format",
         /// Functions of a namespace.
         tools: Vec<Raw<'a>> = "tools",
+        /// Loaded when a search finds it.
+        defer_loading: bool = "defer_loading",
+        /// Who may call it.
+        allowed_callers: Raw<'a> = "allowed_callers",
+        /// Schema of the result.
+        output_schema: Raw<'a> = "output_schema",
     }
 }

@@ -121,10 +121,15 @@ impl Client {
 
     /// Where the connection comes from.
     #[must_use]
+    pub fn socket_address(&self) -> Option<std::net::SocketAddr> {
+        self.session.client_addr()?.as_inet().copied()
+    }
+
+    /// The address of the client's machine.
+    #[must_use]
     pub fn address(&self) -> Option<std::net::IpAddr> {
-        let address = self.session.client_addr()?.as_inet()?.ip();
         // A dual-stack listener shows IPv4 clients as mapped addresses.
-        Some(address.to_canonical())
+        Some(self.socket_address()?.ip().to_canonical())
     }
 
     /// The text of a request header.

@@ -65,7 +65,7 @@ fn request(client: &Client, body: Bytes) -> Option<Request<Bytes>> {
     *request.headers_mut() = client.headers().clone();
     // A decoded body is no longer what the header says of it.
     request.headers_mut().remove("content-encoding");
-    if let Some(address) = client.address() {
+    if let Some(address) = client.socket_address() {
         request.extensions_mut().insert(address);
     }
     Some(request)

@@ -86,6 +86,17 @@ pub enum Unrecognized {
     Invalid,
 }
 
+impl Unrecognized {
+    /// Whose shape the error takes, as far as the path says.
+    #[must_use]
+    pub fn hint(&self) -> Option<Format> {
+        match self {
+            Unrecognized::NotFound(hint) | Unrecognized::Method(_, hint) => *hint,
+            Unrecognized::Invalid => None,
+        }
+    }
+}
+
 const PREFIXES: &[(&str, Option<Format>)] = &[
     ("openai", Some(Format::Chat)),
     ("anthropic", Some(Format::Messages)),
@@ -126,7 +137,11 @@ pub fn recognize(method: &str, raw: &str) -> Result<Recognized, Unrecognized> {
         });
     }
     if method != wanted && !(wanted == "GET" && method == "HEAD") {
-        return Err(Unrecognized::Method(wanted, hint));
+        let format = match &api {
+            Api::Generate { format, .. } | Api::PassThrough { format, .. } => Some(*format),
+            _ => hint,
+        };
+        return Err(Unrecognized::Method(wanted, format));
     }
     Ok(Recognized { api, hint })
 }
@@ -389,7 +404,7 @@ mod tests {
         );
         assert_eq!(
             recognize("GET", "/v1/chat/completions"),
-            Err(Unrecognized::Method("POST", None))
+            Err(Unrecognized::Method("POST", Some(Format::Chat)))
         );
         for path in [
             "/v1/../admin",

@@ -1,89 +1,20 @@
 //! Stream events of Chat Completions to hub events.
 
-use std::borrow::Cow;
+mod tool;
+mod wire;
 
 use super::{Decode, in_band, read};
-use crate::decode::{self, ChatLogprobs, chat_logprobs, usage};
+use crate::decode::{chat_logprobs, google_signature, usage};
 use crate::failure::Failure;
 use crate::format::Format;
-use crate::ir::{Opaque, State};
-use crate::json::{Raw, Text};
+use crate::ir::{Citation, Logprob, Opaque, State};
+use crate::json::Text;
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Sink, Start};
-use crate::wire::chat::{CustomCall, FunctionCall, ReasoningDetail};
-use crate::wire::{Content, object};
-
-object! {
-    /// A chunk.
-    struct Chunk {
-        /// Id.
-        id: Cow<'a, str> = "id",
-        /// Model.
-        model: Cow<'a, str> = "model",
-        /// Seconds.
-        created: u64 = "created",
-        /// Choices.
-        choices: Vec<Choice<'a>> = "choices",
-        /// Usage.
-        usage: Raw<'a> = "usage",
-        /// Tier.
-        service_tier: Cow<'a, str> = "service_tier",
-        /// Fingerprint.
-        system_fingerprint: Text<'a> = "system_fingerprint",
-        /// In-band error.
-        error: Raw<'a> = "error",
-    }
-
-    /// A choice.
-    struct Choice {
-        /// Number.
-        index: u64 = "index",
-        /// What is new.
-        delta: Delta<'a> = "delta",
-        /// Why it ended.
-        finish_reason: Cow<'a, str> = "finish_reason",
-        /// Log probabilities.
-        logprobs: ChatLogprobs<'a> = "logprobs",
-        /// Usage, where some servers put it.
-        usage: Raw<'a> = "usage",
-    }
-
-    /// A delta.
-    struct Delta {
-        /// Text; some servers send parts.
-        content: Content<'a, Part<'a>> = "content",
-        /// Refusal.
-        refusal: Text<'a> = "refusal",
-        /// Reasoning text.
-        reasoning: Text<'a> = "reasoning_content" | "reasoning",
-        /// Reasoning state.
-        reasoning_details: Vec<ReasoningDetail<'a>> = "reasoning_details",
-        /// Calls.
-        tool_calls: Vec<ToolCall<'a>> = "tool_calls",
-        /// Call, old form.
-        function_call: FunctionCall<'a> = "function_call",
-    }
-
-    /// A part.
-    struct Part {
-        /// Text.
-        text: Text<'a> = "text",
-    }
-
-    /// A fragment of a tool call.
-    struct ToolCall {
-        /// Number.
-        index: u64 = "index",
-        /// Id.
-        id: Cow<'a, str> = "id",
-        /// Function.
-        function: FunctionCall<'a> = "function",
-        /// Custom tool.
-        custom: CustomCall<'a> = "custom",
-        /// Google's signature.
-        extra_content: Raw<'a> = "extra_content",
-    }
-}
+use crate::stream::position::points;
+use crate::wire::Content;
+use tool::Tools;
+use wire::{Annotation, Choice, Chunk, Delta, Detail, Part, ToolCall};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -92,21 +23,15 @@ enum Kind {
     Refusal,
 }
 
-#[derive(Debug)]
-struct Tool {
-    index: u64,
-    id: String,
-    /// `None` until the name is known: nothing was started yet.
-    block: Option<BlockId>,
-    early: String,
-}
-
 #[derive(Debug, Default)]
 struct ChoiceState {
     number: u32,
     current: Option<(BlockId, Kind)>,
-    tools: Vec<Tool>,
+    tools: Tools,
     finished: bool,
+    /// Code points of visible text, and where the text block under way began.
+    points: u64,
+    block_at: u64,
 }
 
 /// Decoder of one Chat stream.
@@ -124,17 +49,17 @@ impl Decode for Decoder {
             return Err(in_band(data));
         }
         let choices = chunk.choices.unwrap_or_default();
-        if !self.started && !choices.is_empty() {
+        let alone = choices.first.is_none();
+        if !self.started && !alone {
             self.started = true;
             sink.event(Event::Start(Start {
                 id: chunk.id.unwrap_or_default(),
                 model: chunk.model.filter(|model| !model.is_empty()),
-                created: chunk.created,
+                created: chunk.created.and_then(|created| created.0),
                 service_tier: chunk.service_tier,
                 fingerprint: chunk.system_fingerprint,
             }));
         }
-        let alone = choices.is_empty();
         let mut counted = chunk.usage;
         for choice in choices {
             counted = counted.or(choice.usage);
@@ -158,7 +83,8 @@ impl Decode for Decoder {
 
 impl Decoder {
     fn choice(&mut self, wire: Choice<'_>, sink: &mut dyn Sink) {
-        let number = u32::try_from(wire.index.unwrap_or(0)).unwrap_or(0);
+        let index = wire.index.and_then(|index| index.0).unwrap_or(0);
+        let number = u32::try_from(index).unwrap_or(0);
         let at = self
             .choices
             .iter()
@@ -174,21 +100,20 @@ impl Decoder {
         let Some(choice) = choices.get_mut(at) else { return };
         choice.delta(
             wire.delta.unwrap_or_default(),
-            chat_logprobs(wire.logprobs),
+            chat_logprobs(wire.logprobs.map(|logprobs| *logprobs)),
             next,
             sink,
         );
-        if let Some(reason) = wire.finish_reason
+        // Some servers send an empty reason until there is one.
+        if let Some(reason) = wire.finish_reason.filter(|reason| !reason.is_empty())
             && !std::mem::replace(&mut choice.finished, true)
         {
-            choice.close(sink);
-            for tool in choice.tools.drain(..).filter_map(|tool| tool.block) {
-                sink.event(Event::BlockStop { block: tool });
+            let stop = Stop::from_chat(reason);
+            if !matches!(stop, Stop::Failed(_)) {
+                choice.close(sink);
+                choice.tools.close(sink);
             }
-            sink.event(Event::Finish {
-                choice: number,
-                stop: Stop::from_chat(reason),
-            });
+            sink.event(Event::Finish { choice: number, stop });
         }
     }
 }
@@ -197,53 +122,129 @@ impl ChoiceState {
     fn delta(
         &mut self,
         delta: Delta<'_>,
-        logprobs: Vec<crate::ir::Logprob<'_>>,
+        logprobs: Vec<Logprob<'_>>,
         next: &mut BlockId,
         sink: &mut dyn Sink,
     ) {
-        if let Some(text) = delta.reasoning.filter(|text| !text.is_empty()) {
-            let block = self.block(Kind::Reasoning, next, sink);
-            sink.event(Event::Reasoning { block, part: 0, text });
+        // One of the spellings per chunk: servers repeat the same text in several.
+        let said = delta.reasoning.filter(|text| !text.is_empty());
+        let silent = said.is_none();
+        if let Some(text) = said {
+            self.reasoning(text, next, sink);
         }
         for detail in delta.reasoning_details.unwrap_or_default() {
-            let own = detail.data.and_then(|data| crate::seal::open(&data, None).ok());
-            if let Some(state) = own {
-                let block = self.block(Kind::Reasoning, next, sink);
-                sink.event(Event::Seal { block, state });
-            }
+            self.detail(detail, silent, next, sink);
         }
-        let texts: Vec<Text<'_>> = match delta.content {
-            None => Vec::new(),
-            Some(Content::Text(text)) => vec![text],
-            Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
-        };
-        let mut logprobs = logprobs;
-        for text in texts.into_iter().filter(|text| !text.is_empty()) {
-            let block = self.block(Kind::Text, next, sink);
-            sink.event(Event::Text {
-                block,
-                text,
-                logprobs: std::mem::take(&mut logprobs),
-            });
+        if let Some(state) = google_signature(delta.extra_content) {
+            self.state(state, next, sink);
+        }
+        match delta.content {
+            None => {}
+            Some(Content::Text(text)) => self.text(text, logprobs, next, sink),
+            Some(Content::Parts(parts)) => self.parts(parts, logprobs, next, sink),
+        }
+        for annotation in delta.annotations.unwrap_or_default() {
+            self.annotation(annotation, sink);
         }
         if let Some(text) = delta.refusal.filter(|text| !text.is_empty()) {
             let block = self.block(Kind::Refusal, next, sink);
             sink.event(Event::Refusal { block, text });
         }
         for call in delta.tool_calls.unwrap_or_default() {
-            self.tool(call, next, sink);
+            self.call(call, next, sink);
         }
         if let Some(function) = delta.function_call {
-            self.tool(
-                ToolCall {
-                    index: Some(0),
-                    function: Some(function),
-                    ..ToolCall::default()
-                },
-                next,
-                sink,
-            );
+            let call = ToolCall {
+                index: Some(super::Whole(Some(0))),
+                function: Some(*function),
+                ..ToolCall::default()
+            };
+            self.call(call, next, sink);
         }
+    }
+
+    fn call(&mut self, call: ToolCall<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
+        self.close(sink);
+        self.tools.fragment(call, self.number, next, sink);
+    }
+
+    fn reasoning(&mut self, text: Text<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
+        let block = self.block(Kind::Reasoning, next, sink);
+        sink.event(Event::Reasoning { block, part: 0, text });
+    }
+
+    fn detail(&mut self, detail: Detail<'_>, silent: bool, next: &mut BlockId, sink: &mut dyn Sink) {
+        if let Some(text) = detail.text.filter(|text| silent && !text.is_empty()) {
+            self.reasoning(text, next, sink);
+        }
+        if let Some(state) = detail.data.and_then(|data| crate::seal::open(&data, None).ok()) {
+            self.state(state, next, sink);
+        }
+    }
+
+    /// State belongs to the thought under way, or to its place.
+    fn state(&mut self, state: Opaque<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
+        if let Some((block, Kind::Reasoning)) = self.current {
+            return sink.event(Event::Seal { block, state });
+        }
+        self.close(sink);
+        *next += 1;
+        let block = *next;
+        sink.event(Event::BlockStart {
+            choice: self.number,
+            block,
+            kind: BlockKind::State,
+        });
+        sink.event(Event::Seal { block, state });
+        sink.event(Event::BlockStop { block });
+    }
+
+    fn text(&mut self, text: Text<'_>, logprobs: Vec<Logprob<'_>>, next: &mut BlockId, sink: &mut dyn Sink) {
+        if text.is_empty() {
+            return;
+        }
+        let block = self.block(Kind::Text, next, sink);
+        self.points += points(&text);
+        sink.event(Event::Text {
+            block,
+            text,
+            logprobs,
+        });
+    }
+
+    fn parts(
+        &mut self,
+        parts: Vec<Part<'_>>,
+        mut logprobs: Vec<Logprob<'_>>,
+        next: &mut BlockId,
+        sink: &mut dyn Sink,
+    ) {
+        for part in parts {
+            for thought in part.thinking.unwrap_or_default() {
+                if let Some(text) = thought.text.filter(|text| !text.is_empty()) {
+                    self.reasoning(text, next, sink);
+                }
+            }
+            if let Some(text) = part.text {
+                self.text(text, std::mem::take(&mut logprobs), next, sink);
+            }
+        }
+    }
+
+    /// Places count from the start of the whole content; a block counts from its own.
+    fn annotation(&mut self, annotation: Annotation<'_>, sink: &mut dyn Sink) {
+        let (Some((block, Kind::Text)), Some(source)) = (self.current, annotation.url_citation) else {
+            return;
+        };
+        let place = |index: Option<super::Whole>| index?.0?.checked_sub(self.block_at);
+        let range = place(source.start_index).zip(place(source.end_index));
+        let citation = Citation {
+            url: source.url,
+            title: source.title,
+            range: range.filter(|(start, end)| start < end),
+            ..Citation::default()
+        };
+        sink.event(Event::Citation { block, citation });
     }
 
     /// The open block of a kind; another kind is closed first.
@@ -255,6 +256,7 @@ impl ChoiceState {
         *next += 1;
         let block = *next;
         self.current = Some((block, kind));
+        self.block_at = self.points;
         let wire = match kind {
             Kind::Text => BlockKind::Text,
             Kind::Reasoning => BlockKind::Reasoning { summary: false },
@@ -282,86 +284,6 @@ impl ChoiceState {
                 });
             }
             sink.event(Event::BlockStop { block });
-        }
-    }
-
-    /// Which call a fragment belongs to (wire.md 4.3, 5.13).
-    fn tool(&mut self, call: ToolCall<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
-        let id = call.id.unwrap_or_default();
-        let custom = call.custom.is_some();
-        let (name, arguments) = match (call.function, call.custom) {
-            (Some(function), _) => (function.name, function.arguments),
-            (None, Some(custom)) => (custom.name, custom.input),
-            (None, None) => (None, None),
-        };
-        let name = name.filter(|name| !name.is_empty());
-        let known = match call.index {
-            Some(index) => self.tools.iter().rposition(|tool| tool.index == index),
-            None if id.is_empty() => self.tools.len().checked_sub(1),
-            None => self.tools.iter().position(|tool| tool.id == id),
-        };
-        let other_call =
-            |tool: &Tool| !id.is_empty() && !tool.id.is_empty() && tool.id != id && name.is_some();
-        let at = match known {
-            Some(at) if !self.tools.get(at).is_some_and(other_call) => at,
-            _ => {
-                let index = call.index.unwrap_or(self.tools.len() as u64);
-                self.tools.push(Tool {
-                    index,
-                    id: String::new(),
-                    block: None,
-                    early: String::new(),
-                });
-                self.tools.len() - 1
-            }
-        };
-        self.close(sink);
-        let number = self.number;
-        let Some(tool) = self.tools.get_mut(at) else {
-            return;
-        };
-        if tool.id.is_empty() {
-            tool.id = id.into_owned();
-        }
-        if let (None, Some(name)) = (tool.block, name) {
-            if let Some(state) = decode::google_signature(call.extra_content) {
-                *next += 1;
-                let block = *next;
-                sink.event(Event::BlockStart {
-                    choice: number,
-                    block,
-                    kind: BlockKind::State,
-                });
-                sink.event(Event::Seal { block, state });
-                sink.event(Event::BlockStop { block });
-            }
-            *next += 1;
-            tool.block = Some(*next);
-            let (bare, _) = crate::names::strip_seal(&tool.id);
-            let kind = BlockKind::Tool {
-                id: Cow::Borrowed(bare),
-                name,
-                custom,
-            };
-            sink.event(Event::BlockStart {
-                choice: number,
-                block: *next,
-                kind,
-            });
-            if !tool.early.is_empty() {
-                let fragment = std::mem::take(&mut tool.early).into();
-                sink.event(Event::Arguments {
-                    block: *next,
-                    fragment,
-                });
-            }
-        }
-        let Some(fragment) = arguments.filter(|fragment| !fragment.is_empty()) else {
-            return;
-        };
-        match tool.block {
-            Some(block) => sink.event(Event::Arguments { block, fragment }),
-            None => tool.early.push_str(&fragment.decode()),
         }
     }
 }

@@ -1,14 +1,20 @@
 //! Stream events of streamGenerateContent to hub events.
 
+mod grounding;
+mod partial;
+mod wire;
+
 use super::{Decode, in_band, read};
-use crate::decode::{GeminiAnswer, usage};
+use crate::decode::usage;
 use crate::failure::Failure;
 use crate::format::Format;
-use crate::ir::{Opaque, State};
+use crate::ir::{Logprob, Opaque, State};
 use crate::json::{Raw, Text};
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Sink, Start};
-use crate::wire::gemini::Part;
+use crate::stream::position::Position;
+use partial::ArgumentWriter;
+use wire::{Chunk, FunctionCall, Part};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -20,7 +26,12 @@ enum Kind {
 struct Candidate {
     number: u32,
     current: Option<(BlockId, Kind)>,
+    /// A call that comes in pieces.
+    call: Option<(BlockId, ArgumentWriter)>,
     finish: Option<Stop<'static>>,
+    /// The visible text, and where the text block under way began, in code points.
+    text: Position,
+    block_at: u64,
 }
 
 /// Decoder of one Gemini stream.
@@ -34,55 +45,52 @@ pub(crate) struct Decoder {
 
 impl Decode for Decoder {
     fn event(&mut self, _name: Option<&str>, data: &str, sink: &mut dyn Sink) -> Result<(), Failure> {
-        let chunk: GeminiAnswer<'_> = read(data)?;
-        if chunk.error.is_some() {
+        let chunk: Chunk<'_> = read(data)?;
+        let bare = chunk.candidates.is_none() && chunk.usage.is_none() && chunk.prompt_feedback.is_none();
+        if chunk.error.is_some() || (bare && crate::failure::document(data).is_some()) {
             return Err(in_band(data));
         }
         if !self.started {
             self.started = true;
-            let id = chunk.response_id.unwrap_or_default();
             sink.event(Event::Start(Start {
-                id,
-                model: chunk.model_version,
+                id: chunk.id.unwrap_or_default(),
+                model: chunk.model,
                 ..Start::default()
             }));
         }
-        if let Some(Ok(usage)) = chunk.usage_metadata.map(usage::gemini) {
+        if let Some(Ok(usage)) = chunk.usage.map(usage::gemini) {
             sink.event(Event::Usage { usage, last: false });
         }
         let blocked = chunk.prompt_feedback.and_then(|feedback| feedback.block_reason);
         let candidates = chunk.candidates.unwrap_or_default();
-        if let (true, Some(reason)) = (candidates.is_empty(), blocked) {
+        if let (None, Some(reason)) = (&candidates.first, blocked) {
             let at = self.candidate(0);
             if let Some(candidate) = self.candidates.get_mut(at) {
                 candidate.finish = Some(Stop::Filtered(format!("prompt:{reason}").into()));
             }
         }
         for wire in candidates {
-            let at = self.candidate(u32::try_from(wire.index.unwrap_or(0)).unwrap_or(0));
-            let Decoder { next, candidates, .. } = self;
-            let Some(candidate) = candidates.get_mut(at) else {
-                continue;
-            };
-            for part in wire.content.and_then(|content| content.parts).unwrap_or_default() {
-                candidate.part(part, next, sink);
-            }
-            if let Some(reason) = wire.finish_reason {
-                candidate.finish = Some(Stop::from_gemini(reason).into_owned());
-            }
+            self.chunk(wire, sink);
         }
         Ok(())
     }
 
     fn is_held(&self) -> bool {
-        !self.ended && self.candidates.iter().any(|candidate| candidate.finish.is_some())
+        !self.ended
+            && !self.candidates.is_empty()
+            && self.candidates.iter().all(|candidate| candidate.finish.is_some())
     }
 
     /// The last reason counts: relays repeat STOP on every chunk (wire.md 4.3).
     fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Failure> {
+        if self.candidates.iter().any(|candidate| candidate.finish.is_none()) {
+            // One of the answers is not complete.
+            return Ok(());
+        }
         let mut finished = false;
         for candidate in &mut self.candidates {
             if let Some(stop) = candidate.finish.take() {
+                candidate.end_call(sink);
                 candidate.close(sink);
                 sink.event(Event::Finish {
                     choice: candidate.number,
@@ -112,6 +120,26 @@ impl Decoder {
                 self.candidates.len() - 1
             })
     }
+
+    fn chunk(&mut self, wire: wire::Candidate<'_>, sink: &mut dyn Sink) {
+        let index = wire.index.and_then(|index| index.0).unwrap_or(0);
+        let at = self.candidate(u32::try_from(index).unwrap_or(0));
+        let Decoder { next, candidates, .. } = self;
+        let Some(candidate) = candidates.get_mut(at) else {
+            return;
+        };
+        let mut logprobs = grounding::logprobs(wire.logprobs);
+        for part in wire.content.and_then(|content| content.parts).unwrap_or_default() {
+            candidate.part(part, &mut logprobs, next, sink);
+        }
+        if let Some(sources) = wire.grounding {
+            candidate.ground(sources, next, sink);
+        }
+        let reason = wire.finish_reason.filter(|reason| !reason.is_empty());
+        if let Some(reason) = reason.filter(|reason| reason != "FINISH_REASON_UNSPECIFIED") {
+            candidate.finish = Some(Stop::from_gemini(reason).into_owned());
+        }
+    }
 }
 
 fn opaque(state: State<'_>) -> Opaque<'_> {
@@ -123,12 +151,61 @@ fn opaque(state: State<'_>) -> Opaque<'_> {
 }
 
 impl Candidate {
-    fn part(&mut self, part: Part<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
-        let signature = part.thought_signature.filter(|signature| !signature.is_empty());
-        if let Some(call) = part.function_call {
-            let Some(name) = call.name else { return };
-            if let Some(signature) = signature {
-                self.call_signature(opaque(State::CallSignature(signature)), next, sink);
+    fn part<'p>(
+        &mut self,
+        part: Part<'p>,
+        logprobs: &mut Vec<Logprob<'p>>,
+        next: &mut BlockId,
+        sink: &mut dyn Sink,
+    ) {
+        let signature = part.signature.filter(|signature| !signature.is_empty());
+        if let Some(call) = part.call {
+            let state = signature.map(|signature| opaque(State::CallSignature(signature)));
+            return self.call(call, state, next, sink);
+        }
+        self.end_call(sink);
+        if let Some(blob) = part.inline_data {
+            self.close(sink);
+            let block = self.begin(BlockKind::Media, next, sink);
+            let (mime, data) = (blob.mime.unwrap_or_default(), blob.data.unwrap_or_default());
+            sink.event(Event::Media { block, mime, data });
+            return sink.event(Event::BlockStop { block });
+        }
+        let text = part.text.unwrap_or_default();
+        if !text.is_empty() && part.thought == Some(true) {
+            let block = self.block(Kind::Thought, next, sink);
+            sink.event(Event::Reasoning { block, part: 0, text });
+        } else if !text.is_empty() {
+            let block = self.block(Kind::Text, next, sink);
+            self.text.add(&text);
+            sink.event(Event::Text {
+                block,
+                text,
+                logprobs: std::mem::take(logprobs),
+            });
+        }
+        if let Some(signature) = signature {
+            let state = opaque(State::PartSignature(signature));
+            match self.current {
+                Some((block, _)) => sink.event(Event::Seal { block, state }),
+                None => self.state(state, next, sink),
+            }
+        }
+    }
+
+    /// A whole call, or a piece of one.
+    fn call(
+        &mut self,
+        call: FunctionCall<'_>,
+        state: Option<Opaque<'_>>,
+        next: &mut BlockId,
+        sink: &mut dyn Sink,
+    ) {
+        let name = call.name.filter(|name| !name.is_empty());
+        if let Some(name) = name {
+            self.end_call(sink);
+            if let Some(state) = state {
+                self.call_signature(state, next, sink);
             }
             self.close(sink);
             let kind = BlockKind::Tool {
@@ -137,49 +214,33 @@ impl Candidate {
                 custom: false,
             };
             let block = self.begin(kind, next, sink);
-            let args = call.args.filter(|args| args.is_object()).map_or("{}", Raw::get);
-            sink.event(Event::Arguments {
-                block,
-                fragment: Text::from(args),
-            });
-            sink.event(Event::BlockStop { block });
-            return;
+            if call.partial.is_none() && call.more != Some(true) {
+                let args = call.args.filter(|args| args.is_object()).map_or("{}", Raw::get);
+                let fragment = Text::from(args);
+                sink.event(Event::Arguments { block, fragment });
+                return sink.event(Event::BlockStop { block });
+            }
+            self.call = Some((block, ArgumentWriter::default()));
         }
-        if let Some(blob) = part.inline_data {
-            self.close(sink);
-            let block = self.begin(BlockKind::Media, next, sink);
-            let (mime, data) = (blob.mime_type.unwrap_or_default(), blob.data.unwrap_or_default());
-            sink.event(Event::Media { block, mime, data });
-            sink.event(Event::BlockStop { block });
+        let Some((block, writer)) = &mut self.call else {
             return;
-        }
-        let text = part.text.unwrap_or_default();
-        let kind = if part.thought == Some(true) {
-            Kind::Thought
-        } else {
-            Kind::Text
         };
-        if !text.is_empty() {
-            let block = self.block(kind, next, sink);
-            match kind {
-                Kind::Thought => sink.event(Event::Reasoning { block, part: 0, text }),
-                Kind::Text => sink.event(Event::Text {
-                    block,
-                    text,
-                    logprobs: Vec::new(),
-                }),
-            }
+        let block = *block;
+        for piece in call.partial.unwrap_or_default() {
+            let fragment = writer.piece(&piece).into();
+            sink.event(Event::Arguments { block, fragment });
         }
-        if let Some(signature) = signature {
-            let state = opaque(State::PartSignature(signature));
-            match self.current {
-                Some((block, _)) => sink.event(Event::Seal { block, state }),
-                None => {
-                    let block = self.begin(BlockKind::State, next, sink);
-                    sink.event(Event::Seal { block, state });
-                    sink.event(Event::BlockStop { block });
-                }
-            }
+        if call.more != Some(true) {
+            self.end_call(sink);
+        }
+    }
+
+    /// The end of a call that came in pieces.
+    fn end_call(&mut self, sink: &mut dyn Sink) {
+        if let Some((block, mut writer)) = self.call.take() {
+            let fragment = writer.end().into();
+            sink.event(Event::Arguments { block, fragment });
+            sink.event(Event::BlockStop { block });
         }
     }
 
@@ -189,6 +250,10 @@ impl Candidate {
             return sink.event(Event::Seal { block, state });
         }
         self.close(sink);
+        self.state(state, next, sink);
+    }
+
+    fn state(&mut self, state: Opaque<'_>, next: &mut BlockId, sink: &mut dyn Sink) {
         let block = self.begin(BlockKind::State, next, sink);
         sink.event(Event::Seal { block, state });
         sink.event(Event::BlockStop { block });
@@ -210,6 +275,7 @@ impl Candidate {
             _ => self.close(sink),
         }
         let wire = if kind == Kind::Text {
+            self.block_at = self.text.points();
             BlockKind::Text
         } else {
             BlockKind::Reasoning { summary: true }

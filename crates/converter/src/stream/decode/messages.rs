@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Decode, in_band, read};
+use super::{Decode, event, in_band, read};
 use crate::decode::{MessagesStopDetails as StopDetails, messages_citation, usage};
 use crate::failure::Failure;
 use crate::format::Format;
@@ -10,9 +10,8 @@ use crate::ir::{Opaque, State};
 use crate::json::{Raw, Text};
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Sink, Start};
-use crate::wire::object;
 
-object! {
+event! {
     /// Any event.
     struct Wire {
         /// Its type.
@@ -55,6 +54,8 @@ object! {
         name: Cow<'a, str> = "name",
         /// Tool input.
         input: Raw<'a> = "input",
+        /// The server tool's call that a result belongs to.
+        tool_use_id: Cow<'a, str> = "tool_use_id",
     }
 
     /// `delta` of a block or of the message.
@@ -85,6 +86,10 @@ enum Kind {
     Text,
     Thinking,
     Tool,
+    /// A web search of the vendor's.
+    Search,
+    /// Its result.
+    Result,
     Other,
 }
 
@@ -95,6 +100,8 @@ struct Open {
     kind: Kind,
     /// Input that stood in the start of a tool block; used if no fragment follows.
     input: Option<String>,
+    /// Id of a web search: its result names it.
+    search: String,
 }
 
 /// Decoder of one Messages stream.
@@ -102,6 +109,8 @@ struct Open {
 pub(crate) struct Decoder {
     next: BlockId,
     open: Vec<Open>,
+    /// Searches whose result is still to come.
+    searches: Vec<(String, BlockId)>,
 }
 
 impl Decode for Decoder {
@@ -116,7 +125,9 @@ impl Decode for Decoder {
                     model: message.model,
                     ..Start::default()
                 }));
-                if let Some(Ok(usage)) = message.usage.map(usage::anthropic) {
+                if let Some(Ok(mut usage)) = message.usage.map(usage::anthropic) {
+                    // A placeholder: nothing was generated yet.
+                    usage.output = None;
                     sink.event(Event::Usage { usage, last: false });
                 }
             }
@@ -177,6 +188,7 @@ impl Decoder {
             block,
             kind,
             input: None,
+            search: String::new(),
         });
         sink.event(Event::BlockStart {
             choice: 0,
@@ -223,27 +235,45 @@ impl Decoder {
             }
             Some("tool_use") => {
                 let (id, name) = (content.id.unwrap_or_default(), content.name.unwrap_or_default());
-                self.begin(
-                    index,
-                    Kind::Tool,
-                    BlockKind::Tool {
-                        id,
-                        name,
-                        custom: false,
-                    },
-                    sink,
-                );
-                let input = content
-                    .input
-                    .map(Raw::get)
-                    .filter(|input| input.len() > 2)
-                    .map(str::to_owned);
+                let kind = BlockKind::Tool {
+                    id,
+                    name,
+                    custom: false,
+                };
+                self.begin(index, Kind::Tool, kind, sink);
+                self.keep_input(content.input);
+            }
+            Some("server_tool_use") if content.name.as_deref() == Some("web_search") => {
+                self.begin(index, Kind::Search, BlockKind::Search, sink);
+                self.keep_input(content.input);
                 if let Some(open) = self.open.last_mut() {
-                    open.input = input;
+                    open.search = content.id.unwrap_or_default().into_owned();
+                }
+            }
+            Some("web_search_tool_result") => {
+                let id = content.tool_use_id.unwrap_or_default();
+                if let Some(at) = self.searches.iter().position(|(known, _)| *known == *id) {
+                    let (_, block) = self.searches.remove(at);
+                    self.open.push(Open {
+                        index,
+                        block,
+                        kind: Kind::Result,
+                        input: None,
+                        search: String::new(),
+                    });
                 }
             }
             // Server tools and their results are never shown as client tools.
             _ => {}
+        }
+    }
+
+    fn keep_input(&mut self, input: Option<Raw<'_>>) {
+        if let Some(open) = self.open.last_mut() {
+            open.input = input
+                .map(Raw::get)
+                .filter(|input| input.len() > 2)
+                .map(str::to_owned);
         }
     }
 
@@ -298,6 +328,7 @@ impl Decoder {
             .map(|open| (open.block, open.kind));
         match known {
             Some((block, kind)) if kind == wanted => return Some(block),
+            Some((block, Kind::Search)) if wanted == Kind::Tool => return Some(block),
             Some(_) => self.stop(index, sink),
             None => {}
         }
@@ -309,7 +340,7 @@ impl Decoder {
                 BlockKind::Reasoning { summary: false },
                 sink,
             )),
-            Kind::Tool | Kind::Other => None,
+            Kind::Tool | Kind::Search | Kind::Result | Kind::Other => None,
         }
     }
 
@@ -323,6 +354,11 @@ impl Decoder {
                 block: open.block,
                 fragment: input.into(),
             });
+        }
+        if open.kind == Kind::Search {
+            // The search goes on until its result is there.
+            self.searches.push((open.search, open.block));
+            return;
         }
         sink.event(Event::BlockStop { block: open.block });
     }

@@ -1,16 +1,17 @@
 //! Hub events to stream events of Chat Completions.
 
-use super::Encode;
+use super::{Encode, owned};
 use crate::context::Context;
 use crate::encode::answer::{reasoning_detail, slot};
 use crate::encode::chat::{MAX_SEALED_ID, google_extra, logprob, url_citation};
 use crate::encode::usage;
 use crate::failure::Failure;
-use crate::ir::{Opaque, State};
+use crate::ir::{Citation, Logprob, Opaque};
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Start};
+use crate::stream::position::points;
 use crate::stream::unwrap::InputUnwrapper;
 use crate::usage::Usage;
 
@@ -20,7 +21,31 @@ struct Tool {
     block: BlockId,
     choice: u32,
     index: u64,
+    custom: bool,
+    /// The upstream sees the free text tool as a function: its text is taken out of the arguments.
     unwrap: Option<InputUnwrapper>,
+}
+
+/// One of the answers (`n`).
+#[derive(Debug)]
+struct Choice {
+    number: u32,
+    /// How many calls it has.
+    calls: u64,
+    /// Code points of its visible text.
+    points: u64,
+    /// It said something that a client shows.
+    said: bool,
+    /// The last thought: thoughts are separated by a line break.
+    thought: Option<BlockId>,
+}
+
+/// A block under way and what its answer had said before it, in code points.
+#[derive(Debug)]
+struct Place {
+    block: BlockId,
+    choice: u32,
+    points: u64,
 }
 
 /// Encoder of one Chat stream.
@@ -29,17 +54,13 @@ pub(crate) struct Encoder {
     context: Context,
     /// Everything in front of `choices`, made once.
     head: Vec<u8>,
-    choices: Vec<(BlockId, u32)>,
+    choices: Vec<Choice>,
+    blocks: Vec<Place>,
     tools: Vec<Tool>,
-    /// How many calls each answer has.
-    calls: Vec<(u32, u64)>,
-    /// Parts of reasoning are separated by a line break.
-    part: Option<(BlockId, u32)>,
     seals: usize,
     /// State since the last call: it rides on the id of the next one.
     pending: Option<Opaque<'static>>,
     usage: Usage,
-    said: bool,
 }
 
 impl Encoder {
@@ -48,17 +69,15 @@ impl Encoder {
             context: context.clone(),
             head: Vec::new(),
             choices: Vec::new(),
+            blocks: Vec::new(),
             tools: Vec::new(),
-            calls: Vec::new(),
-            part: None,
             seals: 0,
             pending: None,
             usage: Usage::default(),
-            said: false,
         }
     }
 
-    fn start(&mut self, start: &Start<'_>, out: &mut Vec<u8>) {
+    fn start(&mut self, start: &Start<'_>) {
         let context = &self.context;
         let mut w = Writer::line(&mut self.head);
         w.bytes().extend_from_slice(b"data: {");
@@ -74,9 +93,25 @@ impl Encoder {
         if let Some(fingerprint) = &start.fingerprint {
             w.key("system_fingerprint").text(fingerprint);
         }
-        self.chunk(0, out, |w| {
-            w.raw(Raw::of_const(r#"{"role":"assistant","content":null}"#))
+    }
+
+    /// The state of one answer; its first chunk says the role.
+    fn choice(&mut self, number: u32, out: &mut Vec<u8>) -> Option<&mut Choice> {
+        let known = self.choices.iter().position(|choice| choice.number == number);
+        let at = known.unwrap_or_else(|| {
+            self.chunk(number, out, |w| {
+                w.raw(Raw::of_const(r#"{"role":"assistant","content":null}"#))
+            });
+            self.choices.push(Choice {
+                number,
+                calls: 0,
+                points: 0,
+                said: false,
+                thought: None,
+            });
+            self.choices.len() - 1
         });
+        self.choices.get_mut(at)
     }
 
     /// One chunk with a delta.
@@ -103,38 +138,104 @@ impl Encoder {
     }
 
     fn choice_of(&self, block: BlockId) -> u32 {
-        self.choices
-            .iter()
-            .rev()
-            .find(|(known, _)| *known == block)
-            .map_or(0, |(_, choice)| *choice)
+        let place = self.blocks.iter().rev().find(|place| place.block == block);
+        place.map_or(0, |place| place.choice)
     }
 
-    fn member(&self, block: BlockId, name: &str, text: &Text<'_>, out: &mut Vec<u8>) {
-        self.chunk(self.choice_of(block), out, |w| {
-            w.object(|w| w.key(name).text(text))
+    fn member(&self, choice: u32, name: &str, text: &Text<'_>, out: &mut Vec<u8>) {
+        self.chunk(choice, out, |w| w.object(|w| w.key(name).text(text)));
+    }
+
+    fn text(&mut self, block: BlockId, text: &Text<'_>, logprobs: &[Logprob<'_>], out: &mut Vec<u8>) {
+        let number = self.choice_of(block);
+        if let Some(choice) = self.choice(number, out) {
+            choice.said = true;
+            choice.points += points(text);
+        }
+        if logprobs.is_empty() {
+            return self.member(number, "content", text, out);
+        }
+        self.open(number, out);
+        let mut w = Writer::line(out);
+        w.object(|w| w.key("content").text(text));
+        w.bytes().extend_from_slice(b",\"logprobs\":{\"content\":[");
+        for token in logprobs {
+            logprob(w.item(), token);
+        }
+        out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]");
+        self.close(out);
+    }
+
+    fn refusal(&mut self, block: BlockId, text: &Text<'_>, out: &mut Vec<u8>) {
+        let number = self.choice_of(block);
+        if let Some(choice) = self.choice(number, out) {
+            choice.said = true;
+        }
+        self.member(number, "refusal", text, out);
+    }
+
+    /// Places count code points of the whole message; a citation without a range is about its whole block.
+    fn citation(&mut self, block: BlockId, citation: &Citation<'_>, out: &mut Vec<u8>) {
+        let number = self.choice_of(block);
+        let Some(end) = self.choice(number, out).map(|choice| choice.points) else {
+            return;
+        };
+        let place = self.blocks.iter().rev().find(|place| place.block == block);
+        let start = place.map_or(0, |place| place.points);
+        let range = match citation.range {
+            Some((from, to)) => (start + from, start + to),
+            None => (start, end),
+        };
+        let shifted = Citation {
+            range: Some(range),
+            ..citation.clone()
+        };
+        self.chunk(number, out, |w| {
+            w.object(|w| {
+                w.key("annotations").array(|w| {
+                    w.item().object(|w| {
+                        w.key("type").str("url_citation");
+                        w.key("url_citation").object(|w| url_citation(w, &shifted));
+                    });
+                });
+            });
+        });
+    }
+
+    fn media(&mut self, block: BlockId, mime: &str, data: &Text<'_>, out: &mut Vec<u8>) {
+        let choice = self.choice_of(block);
+        self.chunk(choice, out, |w| {
+            w.object(|w| {
+                w.key("images").array(|w| {
+                    w.item().object(|w| {
+                        w.key("type").str("image_url");
+                        w.key("image_url").object(|w| {
+                            w.key("url").str(&format!("data:{mime};base64,{}", data.decode()));
+                        });
+                    });
+                });
+            });
         });
     }
 
     fn block_start(&mut self, choice: u32, block: BlockId, kind: BlockKind<'_>, out: &mut Vec<u8>) {
-        self.choices.push((block, choice));
+        let Some(answer) = self.choice(choice, out) else {
+            return;
+        };
+        let (points, index) = (answer.points, answer.calls);
+        self.blocks.push(Place {
+            block,
+            choice,
+            points,
+        });
         let BlockKind::Tool { id, name, custom } = kind else {
             return;
         };
-        let custom = custom || self.context.is_custom(&name);
-        let at = self
-            .calls
-            .iter()
-            .position(|(known, _)| *known == choice)
-            .unwrap_or_else(|| {
-                self.calls.push((choice, 0));
-                self.calls.len() - 1
-            });
-        let Some((_, count)) = self.calls.get_mut(at) else {
-            return;
-        };
-        let index = *count;
-        *count += 1;
+        if let Some(answer) = self.choice(choice, out) {
+            answer.calls += 1;
+        }
+        let shim = !custom && self.context.is_custom(&name);
+        let custom = custom || shim;
         let state = self.pending.take();
         let sealed = state
             .as_ref()
@@ -172,7 +273,8 @@ impl Encoder {
             block,
             choice,
             index,
-            unwrap: custom.then(InputUnwrapper::default),
+            custom,
+            unwrap: shim.then(InputUnwrapper::default),
         });
     }
 
@@ -185,7 +287,7 @@ impl Encoder {
             .unwrap
             .as_mut()
             .map(|unwrap| Text::from(unwrap.push(&fragment.decode())));
-        let (choice, index, custom) = (tool.choice, tool.index, unwrapped.is_some());
+        let (choice, index, custom) = (tool.choice, tool.index, tool.custom);
         let text = unwrapped.as_ref().unwrap_or(fragment);
         if text.is_empty() {
             return;
@@ -209,15 +311,15 @@ impl Encoder {
         });
     }
 
-    fn reasoning(&mut self, block: BlockId, part: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let break_before = self
-            .part
-            .is_some_and(|(known, before)| known != block || before != part);
-        self.part = Some((block, part));
-        if break_before {
-            self.member(block, "reasoning_content", &Text::from("\n"), out);
+    fn reasoning(&mut self, block: BlockId, text: &Text<'_>, out: &mut Vec<u8>) {
+        let number = self.choice_of(block);
+        let before = self
+            .choice(number, out)
+            .and_then(|choice| choice.thought.replace(block));
+        if before.is_some_and(|before| before != block) {
+            self.member(number, "reasoning_content", &Text::from("\n"), out);
         }
-        self.member(block, "reasoning_content", text, out);
+        self.member(number, "reasoning_content", text, out);
     }
 
     fn seal(&mut self, block: BlockId, state: Opaque<'_>, out: &mut Vec<u8>) {
@@ -236,15 +338,14 @@ impl Encoder {
     }
 
     fn finish(&mut self, choice: u32, stop: &Stop<'_>, out: &mut Vec<u8>) {
-        if let (
-            false,
-            Stop::Refusal {
-                explanation: Some(text),
-                ..
-            },
-        ) = (self.said, stop)
+        let said = self.choice(choice, out).is_some_and(|choice| choice.said);
+        if let Stop::Refusal {
+            explanation: Some(text),
+            ..
+        } = stop
+            && !said
         {
-            self.chunk(choice, out, |w| w.object(|w| w.key("refusal").text(text)));
+            self.member(choice, "refusal", text, out);
         }
         self.open(choice, out);
         out.extend_from_slice(b"{},\"finish_reason\":");
@@ -252,102 +353,45 @@ impl Encoder {
         out.extend_from_slice(b"}]");
         self.close(out);
     }
+}
 
-    fn end(&self, out: &mut Vec<u8>) {
+impl Encode for Encoder {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        match event {
+            Event::Start(start) => self.start(&start),
+            Event::BlockStart { choice, block, kind } => self.block_start(choice, block, kind, out),
+            Event::Text {
+                block,
+                text,
+                logprobs,
+            } => self.text(block, &text, &logprobs, out),
+            Event::Reasoning { block, text, .. } => self.reasoning(block, &text, out),
+            Event::Seal { block, state } => self.seal(block, state, out),
+            Event::Arguments { block, fragment } => self.arguments(block, &fragment, out),
+            Event::Refusal { block, text } => self.refusal(block, &text, out),
+            Event::Citation { block, citation } if citation.url.is_some() => {
+                self.citation(block, &citation, out)
+            }
+            Event::Media { block, mime, data } => self.media(block, &mime, &data, out),
+            Event::BlockStop { block } => {
+                self.blocks.retain(|place| place.block != block);
+                self.tools.retain(|tool| tool.block != block);
+            }
+            Event::Usage { usage, .. } => self.usage = usage,
+            Event::Finish { choice, stop } => self.finish(choice, &stop, out),
+            Event::End => out.extend_from_slice(b"data: [DONE]\n\n"),
+            Event::Citation { .. } | Event::Ping | Event::Foreign { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, out: &mut Vec<u8>) {
         if self.context.include_usage {
             out.extend_from_slice(&self.head);
             out.extend_from_slice(b",\"choices\":[],\"usage\":");
             usage::chat(&mut Writer::line(out), &self.usage);
             out.extend_from_slice(b"}\n\n");
         }
-        out.extend_from_slice(b"data: [DONE]\n\n");
     }
-}
-
-/// The same state without a borrow of the stream.
-pub(super) fn owned(state: Opaque<'_>) -> Opaque<'static> {
-    let own = |text: std::borrow::Cow<'_, str>| std::borrow::Cow::Owned(text.into_owned());
-    let inner = match state.state {
-        State::Signature(text) => State::Signature(own(text)),
-        State::Redacted(text) => State::Redacted(own(text)),
-        State::Reasoning { id, encrypted } => State::Reasoning {
-            id: id.map(own),
-            encrypted: own(encrypted),
-        },
-        State::CallSignature(text) => State::CallSignature(own(text)),
-        State::PartSignature(text) => State::PartSignature(own(text)),
-        State::Plain => State::Plain,
-    };
-    Opaque {
-        origin: state.origin,
-        domain: state.domain,
-        state: inner,
-    }
-}
-
-impl Encode for Encoder {
-    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        match event {
-            Event::Start(start) => self.start(&start, out),
-            Event::BlockStart { choice, block, kind } => self.block_start(choice, block, kind, out),
-            Event::Text {
-                block,
-                text,
-                logprobs,
-            } => {
-                self.said = true;
-                if logprobs.is_empty() {
-                    return self.member(block, "content", &text, out);
-                }
-                self.open(self.choice_of(block), out);
-                let mut w = Writer::line(out);
-                w.object(|w| w.key("content").text(&text));
-                w.bytes().extend_from_slice(b",\"logprobs\":{\"content\":[");
-                for token in &logprobs {
-                    logprob(w.item(), token);
-                }
-                out.extend_from_slice(b"],\"refusal\":null},\"finish_reason\":null}]");
-                self.close(out);
-            }
-            Event::Reasoning { block, part, text } => self.reasoning(block, part, &text, out),
-            Event::Seal { block, state } => self.seal(block, state, out),
-            Event::Arguments { block, fragment } => self.arguments(block, &fragment, out),
-            Event::Refusal { block, text } => {
-                self.said = true;
-                self.member(block, "refusal", &text, out);
-            }
-            Event::Citation { block, citation } if citation.url.is_some() => {
-                self.chunk(self.choice_of(block), out, |w| {
-                    w.object(|w| {
-                        w.key("annotations").array(|w| {
-                            w.item().object(|w| {
-                                w.key("type").str("url_citation");
-                                w.key("url_citation").object(|w| url_citation(w, &citation));
-                            });
-                        });
-                    });
-                });
-            }
-            Event::Media { block, mime, data } => self.chunk(self.choice_of(block), out, |w| {
-                w.object(|w| {
-                    w.key("images").array(|w| {
-                        w.item().object(|w| {
-                            w.key("type").str("image_url");
-                            w.key("image_url").object(|w| {
-                                w.key("url").str(&format!("data:{mime};base64,{}", data.decode()))
-                            });
-                        });
-                    });
-                });
-            }),
-            Event::Usage { usage, .. } => self.usage = usage,
-            Event::Finish { choice, stop } => self.finish(choice, &stop, out),
-            Event::End => self.end(out),
-            Event::BlockStop { .. } | Event::Citation { .. } | Event::Ping | Event::Foreign { .. } => {}
-        }
-    }
-
-    fn release(&mut self, _out: &mut Vec<u8>) {}
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: ");

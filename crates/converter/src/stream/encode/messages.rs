@@ -10,6 +10,7 @@ use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Start};
+use crate::stream::json_scan::JsonScan;
 use crate::usage::Usage;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,6 @@ enum Kind {
     Text,
     Thinking,
     Tool,
-    State,
 }
 
 /// A block that waits until the one in front of it is done: calls may interleave upstream, not here.
@@ -35,38 +35,9 @@ struct Waiting {
 struct Active {
     block: BlockId,
     kind: Kind,
-    signed: bool,
+    /// Written at the end of the thought: nothing may follow a signature.
+    seal: Option<String>,
     json: JsonScan,
-}
-
-/// Follows JSON text to its end.
-#[derive(Debug, Default)]
-struct JsonScan {
-    depth: usize,
-    string: bool,
-    escaped: bool,
-    complete: bool,
-}
-
-impl JsonScan {
-    fn push(&mut self, text: &str) {
-        for byte in text.bytes() {
-            if self.string {
-                self.string = self.escaped || byte != b'"';
-                self.escaped = !self.escaped && byte == b'\\';
-                continue;
-            }
-            match byte {
-                b'"' => self.string = true,
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => {
-                    self.depth = self.depth.saturating_sub(1);
-                    self.complete |= self.depth == 0;
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 /// Encoder of one Messages stream.
@@ -79,9 +50,13 @@ pub(crate) struct Encoder {
     index: u64,
     active: Option<Active>,
     waiting: Vec<Waiting>,
-    /// State without text: written when another block follows, since an answer must not end with it.
+    /// State without text behind text or calls: written when another block follows, since an answer must not end with it.
     states: Vec<String>,
     usage: Usage,
+    /// A call was written.
+    calls: bool,
+    /// Text or a call was written.
+    spoke: bool,
     stop: Option<Stop<'static>>,
 }
 
@@ -97,6 +72,8 @@ impl Encoder {
             waiting: Vec::new(),
             states: Vec::new(),
             usage: Usage::default(),
+            calls: false,
+            spoke: false,
             stop: None,
         }
     }
@@ -116,6 +93,7 @@ impl Encoder {
             .filter(|input| *input > 0)
             .or(Some(self.context.input_estimate));
         counted.output = Some(0);
+        counted.reasoning = None;
         out.extend_from_slice(b"event: message_start\ndata: ");
         Writer::line(out).object(|w| {
             w.key("type").str("message_start");
@@ -158,17 +136,9 @@ impl Encoder {
                 });
                 Kind::Tool
             }
-            BlockKind::State => Kind::State,
-            BlockKind::Media => return,
+            BlockKind::State | BlockKind::Media | BlockKind::Search => return,
         };
-        if kind == Kind::State {
-            return;
-        }
-        let busy = self
-            .active
-            .as_ref()
-            .is_some_and(|active| !(active.kind == Kind::Tool && active.json.complete));
-        if busy || !self.waiting.is_empty() {
+        if (self.active.is_some() && !self.is_free()) || !self.waiting.is_empty() {
             self.waiting.push(Waiting {
                 block,
                 kind,
@@ -182,21 +152,34 @@ impl Encoder {
         self.open(block, kind, &start, out);
     }
 
+    /// The active block has all that it needs: a call with whole arguments.
+    fn is_free(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.kind == Kind::Tool && active.json.is_complete())
+    }
+
+    fn redacted(&mut self, seal: &str, out: &mut Vec<u8>) {
+        let mut block = Vec::new();
+        Writer::line(&mut block).object(|w| {
+            w.key("type").str("redacted_thinking");
+            w.key("data").str(seal);
+        });
+        self.write_start(&block, out);
+        self.write_stop(out);
+    }
+
     fn open(&mut self, block: BlockId, kind: Kind, start: &[u8], out: &mut Vec<u8>) {
         for seal in std::mem::take(&mut self.states) {
-            let mut redacted = Vec::new();
-            Writer::line(&mut redacted).object(|w| {
-                w.key("type").str("redacted_thinking");
-                w.key("data").str(&seal);
-            });
-            self.write_start(&redacted, out);
-            self.write_stop(out);
+            self.redacted(&seal, out);
         }
         self.write_start(start, out);
+        self.calls |= kind == Kind::Tool;
+        self.spoke |= kind != Kind::Thinking;
         self.active = Some(Active {
             block,
             kind,
-            signed: false,
+            seal: None,
             json: JsonScan::default(),
         });
     }
@@ -234,37 +217,44 @@ impl Encoder {
 
     /// Text for a block, now or when its turn comes.
     fn text(&mut self, block: BlockId, kind: Kind, text: &Text<'_>, out: &mut Vec<u8>) {
-        let active = self.active.as_ref().map(|active| active.block);
-        if active != Some(block) {
-            let done = self
-                .active
-                .as_ref()
-                .is_some_and(|active| active.kind == Kind::Tool && active.json.complete);
-            if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
-                Writer::line(&mut waiting.text).text_inside(text);
+        if let Some(active) = self.active.as_mut().filter(|active| active.block == block) {
+            if kind == Kind::Tool {
+                active.json.push(&text.decode());
             }
-            if done && self.waiting.first().is_some_and(|waiting| waiting.block == block) {
+            let (name, member) = delta_names(kind);
+            self.delta(name, member, out, |w| w.text(text));
+        } else if let Some(waiting) = self.waiting_block(block) {
+            Writer::line(&mut waiting.text).text_inside(text);
+        }
+        self.advance(out);
+    }
+
+    /// Lets waiting blocks go as far as the one in front of them allows it.
+    fn advance(&mut self, out: &mut Vec<u8>) {
+        while !self.waiting.is_empty() && (self.active.is_none() || self.is_free()) {
+            self.close(out);
+            let waiting = self.waiting.remove(0);
+            self.open(waiting.block, waiting.kind, &waiting.start, out);
+            if !waiting.text.is_empty() {
+                let text = String::from_utf8_lossy(&waiting.text).into_owned();
+                let text = Text::Escaped(&text);
+                if let Some(active) = &mut self.active {
+                    active.json.push(&text.decode());
+                }
+                let (name, member) = delta_names(waiting.kind);
+                self.delta(name, member, out, |w| w.text(&text));
+            }
+            if waiting.stopped {
                 self.close(out);
-                self.promote(out);
-            }
-            return;
-        }
-        if kind == Kind::Tool {
-            let decoded = text.decode();
-            if let Some(active) = &mut self.active {
-                active.json.push(&decoded);
             }
         }
-        let (name, member) = delta_names(kind);
-        self.delta(name, member, out, |w| w.text(text));
     }
 
     fn seal(&mut self, block: BlockId, seal: String, out: &mut Vec<u8>) {
         match &mut self.active {
+            None if !self.spoke && self.waiting.is_empty() => self.redacted(&seal, out),
             Some(active) if active.block == block && active.kind == Kind::Thinking => {
-                if !std::mem::replace(&mut active.signed, true) {
-                    self.delta("signature_delta", "signature", out, |w| w.str(&seal));
-                }
+                active.seal = Some(seal);
             }
             // Gemini's signature behind the last text is not needed and would end the answer with thinking.
             Some(active) if active.block == block => {}
@@ -274,55 +264,32 @@ impl Encoder {
 
     fn close(&mut self, out: &mut Vec<u8>) {
         let Some(active) = self.active.take() else { return };
-        if active.kind == Kind::Thinking && !active.signed {
-            let seal = empty_seal(&self.context);
+        if active.kind == Kind::Thinking {
+            let seal = active.seal.unwrap_or_else(|| empty_seal(&self.context));
             self.delta("signature_delta", "signature", out, |w| w.str(&seal));
         }
         self.write_stop(out);
     }
 
-    /// Starts the next waiting block with what came for it; one that is done already is closed at once.
-    fn promote(&mut self, out: &mut Vec<u8>) {
-        while self.active.is_none() && !self.waiting.is_empty() {
-            let waiting = self.waiting.remove(0);
-            self.open(waiting.block, waiting.kind, &waiting.start, out);
-            if !waiting.text.is_empty() {
-                let text = String::from_utf8_lossy(&waiting.text).into_owned();
-                self.text(waiting.block, waiting.kind, &Text::Escaped(&text), out);
-            }
-            if waiting.stopped {
-                self.close(out);
-            }
-        }
+    fn waiting_block(&mut self, block: BlockId) -> Option<&mut Waiting> {
+        self.waiting
+            .iter_mut()
+            .find(|waiting| waiting.block == block && !waiting.stopped)
     }
 
     fn block_stop(&mut self, block: BlockId, out: &mut Vec<u8>) {
         if self.active.as_ref().is_some_and(|active| active.block == block) {
             self.close(out);
-            self.promote(out);
-        } else if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.block == block) {
+            self.advance(out);
+        } else if let Some(waiting) = self.waiting_block(block) {
             waiting.stopped = true;
         }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.start(out);
-        self.close(out);
-        self.promote(out);
-        let stop = self.stop.take().unwrap_or_default();
-        out.extend_from_slice(b"event: message_delta\ndata: ");
-        Writer::line(out).object(|w| {
-            w.key("type").str("message_delta");
-            w.key("delta").object(|w| write_stop(w, &stop));
-            usage::messages(w.key("usage"), &self.usage);
-        });
-        out.extend_from_slice(b"\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 }
 
 fn delta_names(kind: Kind) -> (&'static str, &'static str) {
     match kind {
-        Kind::Text | Kind::State => ("text_delta", "text"),
+        Kind::Text => ("text_delta", "text"),
         Kind::Thinking => ("thinking_delta", "thinking"),
         Kind::Tool => ("input_json_delta", "partial_json"),
     }
@@ -346,12 +313,25 @@ impl Encode for Encoder {
             Event::BlockStop { block } => self.block_stop(block, out),
             Event::Usage { usage, .. } => self.usage = usage,
             Event::Finish { stop, .. } => self.stop = Some(stop.into_owned()),
-            Event::End => self.end(out),
+            Event::End => {
+                out.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+            }
             Event::Citation { .. } | Event::Media { .. } | Event::Ping | Event::Foreign { .. } => {}
         }
     }
 
-    fn release(&mut self, _out: &mut Vec<u8>) {}
+    fn settle(&mut self, out: &mut Vec<u8>) {
+        self.start(out);
+        // A call may have come behind the finish.
+        let stop = self.stop.take().unwrap_or_default().corrected(self.calls);
+        out.extend_from_slice(b"event: message_delta\ndata: ");
+        Writer::line(out).object(|w| {
+            w.key("type").str("message_delta");
+            w.key("delta").object(|w| write_stop(w, &stop));
+            usage::messages(w.key("usage"), &self.usage);
+        });
+        out.extend_from_slice(b"\n\n");
+    }
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: error\ndata: ");

@@ -1,53 +1,29 @@
 //! Hub events to stream events of Responses.
 
-use super::Encode;
-use super::chat::owned;
+mod item;
+
+use super::{Encode, owned};
 use crate::context::Context;
 use crate::encode::answer::slot;
-use crate::encode::responses::{Ending, Head, item_id, object, reasoning};
+use crate::encode::chat::{logprob, url_citation};
+use crate::encode::responses::{Ending, Head, item_id, object};
 use crate::failure::Failure;
-use crate::ir::Opaque;
+use crate::ir::{Citation, Logprob};
 use crate::json::{Raw, Text, Writer};
 use crate::names;
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Start};
+use crate::stream::position::points;
 use crate::stream::unwrap::InputUnwrapper;
 use crate::usage::Usage;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Refusal,
-    Reasoning,
-    State,
-    Function,
-    Custom,
-}
-
-/// An item under way. `text` is what was streamed, escaped; finished parts of a message stand in `parts`.
-#[derive(Debug)]
-struct Item {
-    block: BlockId,
-    kind: Kind,
-    output: u64,
-    id: String,
-    call_id: String,
-    name: String,
-    namespace: Option<String>,
-    text: Vec<u8>,
-    part: u32,
-    summaries: Vec<String>,
-    annotations: Vec<u8>,
-    state: Option<Opaque<'static>>,
-    unwrap: Option<InputUnwrapper>,
-}
+use item::{Body, Call, Item, Message, Part, Thought, escaped};
 
 /// Encoder of one Responses stream.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     context: Context,
     head: Head,
-    sequence: u64,
+    events: Events,
     next_output: u64,
     open: Vec<Item>,
     /// Finished items by output index.
@@ -57,25 +33,13 @@ pub(crate) struct Encoder {
     stop: Option<Stop<'static>>,
 }
 
-impl Encoder {
-    pub(crate) fn new(context: &Context) -> Self {
-        Encoder {
-            context: context.clone(),
-            head: Head {
-                id: names::answer_id("", context.client, &context.request_id),
-                created: context.now,
-                model: context.model.clone(),
-            },
-            sequence: 0,
-            next_output: 0,
-            open: Vec::new(),
-            done: Vec::new(),
-            created: false,
-            usage: Usage::default(),
-            stop: None,
-        }
-    }
+/// Numbers the events.
+#[derive(Debug, Default)]
+struct Events {
+    sequence: u64,
+}
 
+impl Events {
     /// Writes one event; `body` adds the members behind `type` and `sequence_number`.
     fn emit(&mut self, kind: &str, out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>)) {
         out.extend_from_slice(b"event: ");
@@ -89,6 +53,35 @@ impl Encoder {
             body(w);
         });
         out.extend_from_slice(b"\n\n");
+    }
+}
+
+/// `item_id`, `output_index` and the number of the part.
+fn place(w: &mut Writer<'_>, id: &str, output: u64, counter: Option<(&str, u32)>) {
+    w.key("item_id").str(id);
+    w.key("output_index").u64(output);
+    if let Some((counter, index)) = counter {
+        w.key(counter).u64(u64::from(index));
+    }
+}
+
+impl Encoder {
+    pub(crate) fn new(context: &Context) -> Self {
+        Encoder {
+            context: context.clone(),
+            head: Head {
+                id: names::answer_id("", context.client, &context.request_id),
+                created: context.now,
+                model: context.model.clone(),
+            },
+            events: Events::default(),
+            next_output: 0,
+            open: Vec::new(),
+            done: Vec::new(),
+            created: false,
+            usage: Usage::default(),
+            stop: None,
+        }
     }
 
     fn start(&mut self, start: &Start<'_>) {
@@ -104,387 +97,405 @@ impl Encoder {
             return;
         }
         for kind in ["response.created", "response.in_progress"] {
-            let (head, context) = (self.head.clone(), self.context.clone());
-            self.emit(kind, out, |w| {
-                object(w.key("response"), &head, &Ending::default(), b"", &context)
+            let (head, context) = (&self.head, &self.context);
+            self.events.emit(kind, out, |w| {
+                object(w.key("response"), head, &Ending::default(), b"", context)
             });
         }
     }
 
     fn block_start(&mut self, block: BlockId, kind: BlockKind<'_>, out: &mut Vec<u8>) {
         self.created(out);
-        let (kind, call_id, name, namespace) = match kind {
-            BlockKind::Text => (Kind::Text, String::new(), String::new(), None),
-            BlockKind::Refusal => (Kind::Refusal, String::new(), String::new(), None),
-            BlockKind::Reasoning { .. } => (Kind::Reasoning, String::new(), String::new(), None),
-            BlockKind::State => (Kind::State, String::new(), String::new(), None),
-            BlockKind::Tool { id, name, custom } => {
-                let custom = custom || self.context.is_custom(&name);
-                let namespace = self
-                    .context
-                    .tools
-                    .get(name.as_ref())
-                    .and_then(|tool| tool.namespace.clone());
-                let kind = if custom { Kind::Custom } else { Kind::Function };
-                (
-                    kind,
-                    id.into_owned(),
-                    self.context.tool_name(&name).to_owned(),
-                    namespace,
-                )
+        let body = match kind {
+            BlockKind::Text | BlockKind::Refusal => {
+                return self.part_start(block, kind == BlockKind::Refusal, out);
             }
+            BlockKind::Reasoning { .. } => Body::Reasoning(Thought::default()),
+            BlockKind::State => Body::State,
+            BlockKind::Search => Body::Search(String::new()),
             BlockKind::Media => return,
+            BlockKind::Tool { id, name, custom } => {
+                let shim = !custom && self.context.is_custom(&name);
+                let origin = self.context.tools.get(name.as_ref());
+                Body::Call(Call {
+                    custom: custom || shim,
+                    call_id: id.into_owned(),
+                    namespace: origin.and_then(|tool| tool.namespace.clone()),
+                    name: self.context.tool_name(&name).to_owned(),
+                    text: Vec::new(),
+                    unwrap: shim.then(InputUnwrapper::default),
+                })
+            }
         };
-        let output = self.next_output;
-        self.next_output += 1;
-        let prefix = match kind {
-            Kind::Text | Kind::Refusal => "msg_",
-            Kind::Reasoning | Kind::State => "rs_",
-            Kind::Function => "fc_",
-            Kind::Custom => "ctc_",
-        };
-        let id = item_id(prefix, &self.head.id, usize::try_from(output).unwrap_or(0));
-        let unwrap = (kind == Kind::Custom && self.context.tools.values().any(|tool| tool.custom))
-            .then(InputUnwrapper::default);
-        let item = Item {
+        self.close_messages(out);
+        self.item_start(block, body, out);
+    }
+
+    fn item_start(&mut self, block: BlockId, body: Body, out: &mut Vec<u8>) {
+        let mut item = Item {
             block,
-            kind,
-            output,
-            id,
-            call_id,
-            name,
-            namespace,
-            text: Vec::new(),
-            part: 0,
-            summaries: Vec::new(),
-            annotations: Vec::new(),
+            output: 0,
+            id: String::new(),
+            body,
             state: None,
-            unwrap,
         };
-        self.added(&item, out);
+        // Whether state is shown at all is known at its end.
+        if !matches!(item.body, Body::State) {
+            self.announce(&mut item, out);
+        }
         self.open.push(item);
     }
 
-    fn added(&mut self, item: &Item, out: &mut Vec<u8>) {
-        if item.kind == Kind::State {
-            return;
-        }
-        self.emit("response.output_item.added", out, |w| {
+    /// Gives an item its number and id and tells of it.
+    fn announce(&mut self, item: &mut Item, out: &mut Vec<u8>) {
+        let prefix = match &item.body {
+            Body::Message(_) => "msg_",
+            Body::Reasoning(_) | Body::State => "rs_",
+            Body::Call(call) if call.custom => "ctc_",
+            Body::Call(_) => "fc_",
+            Body::Search(_) => "ws_",
+        };
+        item.output = self.next_output;
+        self.next_output += 1;
+        let number = usize::try_from(item.output).unwrap_or(0);
+        item.id = item_id(prefix, &self.head.id, number);
+        self.events.emit("response.output_item.added", out, |w| {
             w.key("output_index").u64(item.output);
-            w.key("item").object(|w| {
-                w.key("id").str(&item.id);
-                match item.kind {
-                    Kind::Text | Kind::Refusal => {
-                        w.key("type").str("message");
-                        w.key("status").str("in_progress");
-                        w.key("role").str("assistant");
-                        w.key("content").raw(Raw::of_const("[]"));
-                    }
-                    Kind::Reasoning | Kind::State => {
-                        w.key("type").str("reasoning");
-                        w.key("summary").raw(Raw::of_const("[]"));
-                        w.key("status").str("in_progress");
-                    }
-                    Kind::Function | Kind::Custom => call_members(w, item, "in_progress", b""),
-                }
-            });
+            item.write_added(w.key("item"));
         });
-        let (id, output) = (item.id.clone(), item.output);
-        match item.kind {
-            Kind::Text | Kind::Refusal => {
-                let refusal = item.kind == Kind::Refusal;
-                self.emit("response.content_part.added", out, |w| {
-                    place(w, &id, output, Some("content_index"), 0);
-                    part(w.key("part"), refusal, b"", b"");
-                });
+        match item.body {
+            Body::Reasoning(_) => self.summary_added(&item.id, item.output, 0, out),
+            Body::Search(_) => {
+                for kind in ["in_progress", "searching"] {
+                    self.search_event(kind, item, out);
+                }
             }
-            Kind::Reasoning => self.summary_added(&id, output, 0, out),
-            _ => {}
+            Body::Message(_) | Body::Call(_) | Body::State => {}
         }
+    }
+
+    fn search_event(&mut self, kind: &str, item: &Item, out: &mut Vec<u8>) {
+        self.events
+            .emit(&format!("response.web_search_call.{kind}"), out, |w| {
+                place(w, &item.id, item.output, None);
+            });
+    }
+
+    /// A text is the next part of the message in front of it, or the first of a new one.
+    fn part_start(&mut self, block: BlockId, refusal: bool, out: &mut Vec<u8>) {
+        let resting = |item: &Item| matches!(&item.body, Body::Message(message) if message.part.is_none());
+        if !self.open.iter().any(resting) {
+            self.item_start(block, Body::Message(Message::default()), out);
+        }
+        let Some(item) = self.open.iter_mut().find(|item| resting(item)) else {
+            return;
+        };
+        item.block = block;
+        let Body::Message(message) = &mut item.body else {
+            return;
+        };
+        let part = Part {
+            refusal,
+            ..Part::default()
+        };
+        let counter = Some(("content_index", message.count));
+        self.events.emit("response.content_part.added", out, |w| {
+            place(w, &item.id, item.output, counter);
+            part.write(w.key("part"));
+        });
+        message.part = Some(part);
     }
 
     fn summary_added(&mut self, id: &str, output: u64, index: u32, out: &mut Vec<u8>) {
-        self.emit("response.reasoning_summary_part.added", out, |w| {
-            place(w, id, output, Some("summary_index"), index);
-            w.key("part")
-                .raw(Raw::of_const(r#"{"type":"summary_text","text":""}"#));
-        });
-    }
-
-    fn summary_done(&mut self, id: &str, output: u64, index: u32, text: &str, out: &mut Vec<u8>) {
-        let text = Text::Escaped(text);
-        self.emit("response.reasoning_summary_text.done", out, |w| {
-            place(w, id, output, Some("summary_index"), index);
-            w.key("text").text(&text);
-        });
-        self.emit("response.reasoning_summary_part.done", out, |w| {
-            place(w, id, output, Some("summary_index"), index);
-            w.key("part").object(|w| {
-                w.key("type").str("summary_text");
-                w.key("text").text(&text);
+        self.events
+            .emit("response.reasoning_summary_part.added", out, |w| {
+                place(w, id, output, Some(("summary_index", index)));
+                w.key("part")
+                    .raw(Raw::of_const(r#"{"type":"summary_text","text":""}"#));
             });
-        });
     }
 
-    fn take(&mut self, block: BlockId) -> Option<Item> {
-        let at = self.open.iter().position(|item| item.block == block)?;
-        Some(self.open.remove(at))
-    }
-
-    fn delta(&mut self, block: BlockId, index: u32, text: &Text<'_>, out: &mut Vec<u8>) {
-        let Some(at) = self.open.iter().position(|item| item.block == block) else {
+    fn text(&mut self, block: BlockId, text: &Text<'_>, logprobs: &[Logprob<'_>], out: &mut Vec<u8>) {
+        let Some(item) = self.open.iter_mut().find(|item| item.block == block) else {
             return;
         };
-        let Some(item) = self.open.get_mut(at) else { return };
-        let unwrapped = item
-            .unwrap
-            .as_mut()
-            .map(|unwrap| Text::from(unwrap.push(&text.decode())));
-        let text = unwrapped.as_ref().unwrap_or(text);
-        if text.is_empty() {
+        let Body::Message(message) = &mut item.body else {
             return;
-        }
-        let mut ended = None;
-        if item.kind == Kind::Reasoning && index != item.part {
-            let whole = String::from_utf8_lossy(&item.text).into_owned();
-            item.text.clear();
-            item.summaries.push(whole.clone());
-            ended = Some((item.part, whole));
-            item.part = index;
-        }
-        Writer::line(&mut item.text).text_inside(text);
-        let (id, output, kind) = (item.id.clone(), item.output, item.kind);
-        if let Some((before, whole)) = ended {
-            self.summary_done(&id, output, before, &whole, out);
-            self.summary_added(&id, output, index, out);
-        }
-        let (event, counter) = match kind {
-            Kind::Text => ("response.output_text.delta", Some("content_index")),
-            Kind::Refusal => ("response.refusal.delta", Some("content_index")),
-            Kind::Reasoning | Kind::State => ("response.reasoning_summary_text.delta", Some("summary_index")),
-            Kind::Function => ("response.function_call_arguments.delta", None),
-            Kind::Custom => ("response.custom_tool_call_input.delta", None),
         };
-        let index = if kind == Kind::Reasoning { index } else { 0 };
-        self.emit(event, out, |w| {
-            place(w, &id, output, counter, index);
+        let counter = Some(("content_index", message.count));
+        let Some(part) = &mut message.part else { return };
+        Writer::line(&mut part.text).text_inside(text);
+        part.points += points(text);
+        let known = part.logprobs.len();
+        for token in logprobs {
+            if !part.logprobs.is_empty() {
+                part.logprobs.push(b',');
+            }
+            logprob(&mut Writer::line(&mut part.logprobs), token);
+        }
+        let added = part.logprobs.get(known..).unwrap_or_default();
+        let added = added.strip_prefix(b",").unwrap_or(added);
+        let kind = if part.refusal {
+            "response.refusal.delta"
+        } else {
+            "response.output_text.delta"
+        };
+        self.events.emit(kind, out, |w| {
+            place(w, &item.id, item.output, counter);
             w.key("delta").text(text);
-            if kind == Kind::Text {
-                w.key("logprobs").raw(Raw::of_const("[]"));
+            if !part.refusal {
+                w.key("logprobs").array(|w| w.bytes().extend_from_slice(added));
             }
         });
     }
 
-    fn stop_item(&mut self, item: Item, out: &mut Vec<u8>) {
+    fn reasoning(&mut self, block: BlockId, part: u32, text: &Text<'_>, out: &mut Vec<u8>) {
+        let Some(at) = self.open.iter().position(|item| item.block == block) else {
+            return;
+        };
+        let mut item = self.open.remove(at);
+        if let Body::Reasoning(thought) = &mut item.body {
+            if part != thought.part {
+                if !thought.text.is_empty() {
+                    self.summary_done(&item.id, item.output, thought, out);
+                    let whole = std::mem::take(&mut thought.text);
+                    thought.done.push(String::from_utf8(whole).unwrap_or_default());
+                    let index = u32::try_from(thought.done.len()).unwrap_or(0);
+                    self.summary_added(&item.id, item.output, index, out);
+                }
+                thought.part = part;
+            }
+            Writer::line(&mut thought.text).text_inside(text);
+            let index = u32::try_from(thought.done.len()).unwrap_or(0);
+            self.events
+                .emit("response.reasoning_summary_text.delta", out, |w| {
+                    place(w, &item.id, item.output, Some(("summary_index", index)));
+                    w.key("delta").text(text);
+                });
+        }
+        self.open.insert(at, item);
+    }
+
+    fn summary_done(&mut self, id: &str, output: u64, thought: &Thought, out: &mut Vec<u8>) {
+        let text = escaped(&thought.text);
+        let counter = Some(("summary_index", u32::try_from(thought.done.len()).unwrap_or(0)));
+        self.events
+            .emit("response.reasoning_summary_text.done", out, |w| {
+                place(w, id, output, counter);
+                w.key("text").text(&text);
+            });
+        self.events
+            .emit("response.reasoning_summary_part.done", out, |w| {
+                place(w, id, output, counter);
+                w.key("part").object(|w| {
+                    w.key("type").str("summary_text");
+                    w.key("text").text(&text);
+                });
+            });
+    }
+
+    fn arguments(&mut self, block: BlockId, fragment: &Text<'_>, out: &mut Vec<u8>) {
+        let Some(item) = self.open.iter_mut().find(|item| item.block == block) else {
+            return;
+        };
+        let call = match &mut item.body {
+            Body::Call(call) => call,
+            Body::Search(arguments) => return arguments.push_str(&fragment.decode()),
+            _ => return,
+        };
+        let unwrapped = call
+            .unwrap
+            .as_mut()
+            .map(|unwrap| Text::from(unwrap.push(&fragment.decode())));
+        let text = unwrapped.as_ref().unwrap_or(fragment);
+        if text.is_empty() {
+            return;
+        }
+        Writer::line(&mut call.text).text_inside(text);
+        let kind = if call.custom {
+            "response.custom_tool_call_input.delta"
+        } else {
+            "response.function_call_arguments.delta"
+        };
+        self.events.emit(kind, out, |w| {
+            place(w, &item.id, item.output, None);
+            w.key("delta").text(text);
+        });
+    }
+
+    fn annotation(&mut self, block: BlockId, citation: &Citation<'_>, out: &mut Vec<u8>) {
+        let Some(item) = self.open.iter_mut().find(|item| item.block == block) else {
+            return;
+        };
+        let Body::Message(message) = &mut item.body else {
+            return;
+        };
+        let counter = Some(("content_index", message.count));
+        let Some(part) = message.part.as_mut().filter(|part| !part.refusal) else {
+            return;
+        };
+        let ranged = Citation {
+            range: citation.range.or(Some((0, part.points))),
+            ..citation.clone()
+        };
+        let mut body = Vec::new();
+        Writer::line(&mut body).object(|w| {
+            w.key("type").str("url_citation");
+            url_citation(w, &ranged);
+        });
+        let index = part.annotated;
+        part.annotated += 1;
+        if index > 0 {
+            part.annotations.push(b',');
+        }
+        part.annotations.extend_from_slice(&body);
+        self.events
+            .emit("response.output_text.annotation.added", out, |w| {
+                place(w, &item.id, item.output, counter);
+                w.key("annotation_index").u64(index);
+                w.key("annotation").bytes().extend_from_slice(&body);
+            });
+    }
+
+    fn block_stop(&mut self, block: BlockId, out: &mut Vec<u8>) {
+        let Some(at) = self.open.iter().position(|item| item.block == block) else {
+            return;
+        };
+        let mut item = self.open.remove(at);
+        if let Body::Message(message) = &mut item.body {
+            let Some(part) = message.part.take() else {
+                self.open.insert(at, item);
+                return;
+            };
+            self.part_done(&item.id, item.output, message, part, out);
+            let state = item.state.take();
+            let last = item.output + 1 == self.next_output;
+            if state.is_none() && last {
+                // The next text may be a part of the same message.
+                self.open.insert(at, item);
+                return;
+            }
+            self.item_done(&item, None, out);
+            if state.is_some() {
+                self.item_start(block, Body::State, out);
+                if let Some(item) = self.open.last_mut() {
+                    item.state = state;
+                }
+                self.block_stop(block, out);
+            }
+            return;
+        }
         let seal = item
             .state
             .as_ref()
             .and_then(|state| slot(state, &self.context))
             .filter(|_| self.context.include_encrypted);
-        if item.kind == Kind::State {
-            let Some(seal) = seal else { return };
-            self.state_item(&item, &seal, out);
-            return;
+        match &item.body {
+            Body::Reasoning(thought) => self.summary_done(&item.id, item.output, thought, out),
+            Body::Call(call) => self.call_done(&item.id, item.output, call, out),
+            Body::Search(_) => self.search_event("completed", &item, out),
+            Body::State if seal.is_none() => return,
+            Body::State | Body::Message(_) => {}
         }
-        let text = String::from_utf8_lossy(&item.text).into_owned();
-        let mut body = Vec::new();
-        let mut w = Writer::line(&mut body);
-        match item.kind {
-            Kind::Text | Kind::Refusal => {
-                self.text_done(&item, &text, out);
-                w.object(|w| {
-                    w.key("id").str(&item.id);
-                    w.key("type").str("message");
-                    w.key("status").str("completed");
-                    w.key("role").str("assistant");
-                    w.key("content").array(|w| {
-                        part(
-                            w.item(),
-                            item.kind == Kind::Refusal,
-                            &item.text,
-                            &item.annotations,
-                        )
-                    });
-                });
-            }
-            Kind::Reasoning | Kind::State => {
-                self.summary_done(&item.id, item.output, item.part, &text, out);
-                let parts: Vec<Text<'_>> = item
-                    .summaries
-                    .iter()
-                    .map(String::as_str)
-                    .chain([text.as_str()])
-                    .map(Text::Escaped)
-                    .collect();
-                let parts: Vec<&Text<'_>> = parts.iter().collect();
-                reasoning(&mut w, &item.id, &parts, seal.as_ref());
-            }
-            Kind::Function | Kind::Custom => {
-                let custom = item.kind == Kind::Custom;
-                let event = if custom {
-                    "response.custom_tool_call_input.done"
-                } else {
-                    "response.function_call_arguments.done"
-                };
-                self.emit(event, out, |w| {
-                    place(w, &item.id, item.output, None, 0);
-                    if !custom {
-                        w.key("name").str(&item.name);
-                    }
-                    w.key(if custom { "input" } else { "arguments" })
-                        .text(&Text::Escaped(&text));
-                });
-                w.object(|w| {
-                    w.key("id").str(&item.id);
-                    call_members(w, &item, "completed", &item.text);
-                });
-            }
+        if matches!(item.body, Body::State) {
+            self.announce(&mut item, out);
         }
-        self.item_done(item.output, body, out);
+        self.item_done(&item, seal.as_ref(), out);
     }
 
-    /// State without text: an item of its own, added and done at once.
-    fn state_item(&mut self, item: &Item, seal: &String, out: &mut Vec<u8>) {
-        let mut body = Vec::new();
-        reasoning(&mut Writer::line(&mut body), &item.id, &[], Some(seal));
-        self.emit("response.output_item.added", out, |w| {
-            w.key("output_index").u64(item.output);
-            w.key("item").object(|w| {
-                w.key("id").str(&item.id);
-                w.key("type").str("reasoning");
-                w.key("summary").raw(Raw::of_const("[]"));
-                w.key("status").str("in_progress");
-            });
-        });
-        self.item_done(item.output, body, out);
-    }
-
-    fn item_done(&mut self, output: u64, body: Vec<u8>, out: &mut Vec<u8>) {
-        self.emit("response.output_item.done", out, |w| {
-            w.key("output_index").u64(output);
-            w.key("item").bytes().extend_from_slice(&body);
-        });
-        self.done.push((output, body));
-    }
-
-    fn text_done(&mut self, item: &Item, text: &str, out: &mut Vec<u8>) {
-        let refusal = item.kind == Kind::Refusal;
-        let event = if refusal {
+    fn part_done(&mut self, id: &str, output: u64, message: &mut Message, part: Part, out: &mut Vec<u8>) {
+        let counter = Some(("content_index", message.count));
+        let kind = if part.refusal {
             "response.refusal.done"
         } else {
             "response.output_text.done"
         };
-        self.emit(event, out, |w| {
-            place(w, &item.id, item.output, Some("content_index"), 0);
-            w.key(if refusal { "refusal" } else { "text" })
-                .text(&Text::Escaped(text));
-            if !refusal {
-                w.key("logprobs").raw(Raw::of_const("[]"));
+        self.events.emit(kind, out, |w| {
+            place(w, id, output, counter);
+            let text = escaped(&part.text);
+            if part.refusal {
+                return w.key("refusal").text(&text);
             }
+            w.key("text").text(&text);
+            w.key("logprobs")
+                .array(|w| w.bytes().extend_from_slice(&part.logprobs));
         });
-        self.emit("response.content_part.done", out, |w| {
-            place(w, &item.id, item.output, Some("content_index"), 0);
-            part(w.key("part"), refusal, &item.text, &item.annotations);
+        self.events.emit("response.content_part.done", out, |w| {
+            place(w, id, output, counter);
+            part.write(w.key("part"));
+        });
+        if message.count > 0 {
+            message.parts.push(b',');
+        }
+        part.write(&mut Writer::line(&mut message.parts));
+        message.count += 1;
+    }
+
+    fn call_done(&mut self, id: &str, output: u64, call: &Call, out: &mut Vec<u8>) {
+        let (kind, member) = if call.custom {
+            ("response.custom_tool_call_input.done", "input")
+        } else {
+            ("response.function_call_arguments.done", "arguments")
+        };
+        self.events.emit(kind, out, |w| {
+            place(w, id, output, None);
+            if !call.custom {
+                w.key("name").str(&call.name);
+            }
+            w.key(member).text(&escaped(&call.text));
         });
     }
 
-    fn annotation(&mut self, block: BlockId, citation: &crate::ir::Citation<'_>, out: &mut Vec<u8>) {
-        let Some(item) = self
-            .open
-            .iter_mut()
-            .find(|item| item.block == block && item.kind == Kind::Text)
-        else {
-            return;
-        };
+    fn item_done(&mut self, item: &Item, seal: Option<&String>, out: &mut Vec<u8>) {
         let mut body = Vec::new();
-        Writer::line(&mut body).object(|w| {
-            w.key("type").str("url_citation");
-            crate::encode::chat::url_citation(w, citation);
+        item.write_done(&mut Writer::line(&mut body), seal);
+        self.events.emit("response.output_item.done", out, |w| {
+            w.key("output_index").u64(item.output);
+            w.key("item").bytes().extend_from_slice(&body);
         });
-        let index = item.annotations.iter().filter(|byte| **byte == b'\n').count();
-        if !item.annotations.is_empty() {
-            item.annotations.push(b',');
+        self.done.push((item.output, body));
+    }
+
+    /// Messages whose last part is done are done when anything else begins.
+    fn close_messages(&mut self, out: &mut Vec<u8>) {
+        let resting = |item: &Item| matches!(&item.body, Body::Message(message) if message.part.is_none());
+        while let Some(at) = self.open.iter().position(resting) {
+            let item = self.open.remove(at);
+            self.item_done(&item, None, out);
         }
-        item.annotations.extend_from_slice(&body);
-        let (id, output) = (item.id.clone(), item.output);
-        self.emit("response.output_text.annotation.added", out, |w| {
-            place(w, &id, output, Some("content_index"), 0);
-            w.key("annotation_index").u64(index as u64);
-            w.key("annotation").bytes().extend_from_slice(&body);
-        });
     }
 
     fn items(&mut self) -> Vec<u8> {
         self.done.sort_by_key(|(output, _)| *output);
         let bodies: Vec<&[u8]> = self.done.iter().map(|(_, body)| body.as_slice()).collect();
-        bodies.join(&b','.to_owned())
+        bodies.join(&b',')
     }
 
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.created(out);
-        let stop = self.stop.take().unwrap_or_default();
-        let event = if stop.incomplete().is_some() {
-            "response.incomplete"
-        } else {
-            "response.completed"
+    /// A refusal that was only explained beside the answer becomes its message.
+    fn explain(&mut self, stop: &Stop<'_>, out: &mut Vec<u8>) {
+        let Stop::Refusal {
+            explanation: Some(text),
+            ..
+        } = stop
+        else {
+            return;
         };
-        let (items, head, context, usage) = (
-            self.items(),
-            self.head.clone(),
-            self.context.clone(),
-            self.usage.clone(),
-        );
-        let ending = Ending {
-            stop: Some(&stop),
-            usage: Some(&usage),
-            error: None,
-        };
-        self.emit(event, out, |w| {
-            object(w.key("response"), &head, &ending, &items, &context)
+        if self.next_output == 0 {
+            self.part_start(BlockId::MAX, true, out);
+            self.text(BlockId::MAX, text, &[], out);
+            self.block_stop(BlockId::MAX, out);
+        }
+    }
+
+    fn ending(&mut self, kind: &str, stop: Option<&Stop<'_>>, error: Option<&Failure>, out: &mut Vec<u8>) {
+        let items = self.items();
+        let (head, context) = (&self.head, &self.context);
+        let usage = Some(&self.usage).filter(|usage| error.is_none() || !usage.is_empty());
+        let ending = Ending { stop, usage, error };
+        self.events.emit(kind, out, |w| {
+            object(w.key("response"), head, &ending, &items, context)
         });
     }
-}
-
-/// `item_id`, `output_index` and the number of the part.
-fn place(w: &mut Writer<'_>, id: &str, output: u64, counter: Option<&str>, index: u32) {
-    w.key("item_id").str(id);
-    w.key("output_index").u64(output);
-    if let Some(counter) = counter {
-        w.key(counter).u64(u64::from(index));
-    }
-}
-
-fn part(w: &mut Writer<'_>, refusal: bool, text: &[u8], annotations: &[u8]) {
-    let text = String::from_utf8_lossy(text);
-    w.object(|w| {
-        if refusal {
-            w.key("type").str("refusal");
-            return w.key("refusal").text(&Text::Escaped(&text));
-        }
-        w.key("type").str("output_text");
-        w.key("text").text(&Text::Escaped(&text));
-        w.key("annotations")
-            .array(|w| w.bytes().extend_from_slice(annotations));
-        w.key("logprobs").raw(Raw::of_const("[]"));
-    });
-}
-
-fn call_members(w: &mut Writer<'_>, item: &Item, status: &str, text: &[u8]) {
-    let custom = item.kind == Kind::Custom;
-    let text = String::from_utf8_lossy(text);
-    w.key("type").str(if custom {
-        "custom_tool_call"
-    } else {
-        "function_call"
-    });
-    w.key("status").str(status);
-    w.key("call_id").str(&item.call_id);
-    w.key("name").str(&item.name);
-    if let Some(namespace) = &item.namespace {
-        w.key("namespace").str(namespace);
-    }
-    w.key(if custom { "input" } else { "arguments" })
-        .text(&Text::Escaped(&text));
 }
 
 impl Encode for Encoder {
@@ -492,11 +503,14 @@ impl Encode for Encoder {
         match event {
             Event::Start(start) => self.start(&start),
             Event::BlockStart { block, kind, .. } => self.block_start(block, kind, out),
-            Event::Text { block, text, .. } | Event::Refusal { block, text } => {
-                self.delta(block, 0, &text, out)
-            }
-            Event::Reasoning { block, part, text } => self.delta(block, part, &text, out),
-            Event::Arguments { block, fragment } => self.delta(block, 0, &fragment, out),
+            Event::Text {
+                block,
+                text,
+                logprobs,
+            } => self.text(block, &text, &logprobs, out),
+            Event::Refusal { block, text } => self.text(block, &text, &[], out),
+            Event::Reasoning { block, part, text } => self.reasoning(block, part, &text, out),
+            Event::Arguments { block, fragment } => self.arguments(block, &fragment, out),
             Event::Seal { block, state } => {
                 if let Some(item) = self.open.iter_mut().find(|item| item.block == block) {
                     item.state = Some(owned(state));
@@ -505,16 +519,31 @@ impl Encode for Encoder {
             Event::Citation { block, citation } if citation.url.is_some() => {
                 self.annotation(block, &citation, out)
             }
-            Event::BlockStop { block } => {
-                if let Some(item) = self.take(block) {
-                    self.stop_item(item, out);
-                }
-            }
+            Event::BlockStop { block } => self.block_stop(block, out),
             Event::Usage { usage, .. } => self.usage = usage,
-            Event::Finish { stop, .. } => self.stop = Some(stop.into_owned()),
-            Event::End => self.end(out),
-            Event::Citation { .. } | Event::Media { .. } | Event::Ping | Event::Foreign { .. } => {}
+            Event::Finish { stop, .. } => {
+                self.close_messages(out);
+                self.stop = Some(stop.into_owned());
+            }
+            Event::Citation { .. }
+            | Event::Media { .. }
+            | Event::Ping
+            | Event::End
+            | Event::Foreign { .. } => {}
         }
+    }
+
+    fn settle(&mut self, out: &mut Vec<u8>) {
+        self.created(out);
+        let stop = self.stop.take().unwrap_or_default();
+        self.explain(&stop, out);
+        self.close_messages(out);
+        let kind = if stop.incomplete().is_some() {
+            "response.incomplete"
+        } else {
+            "response.completed"
+        };
+        self.ending(kind, Some(&stop), None, out);
     }
 
     fn resume(&mut self, start: &Start<'_>) {
@@ -522,24 +551,13 @@ impl Encode for Encoder {
         self.created = true;
     }
 
-    fn release(&mut self, _out: &mut Vec<u8>) {}
+    fn resume_at(&mut self, sequence: u64) {
+        self.events.sequence = sequence;
+    }
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         self.created(out);
-        let (items, head, context, usage) = (
-            self.items(),
-            self.head.clone(),
-            self.context.clone(),
-            self.usage.clone(),
-        );
-        let ending = Ending {
-            stop: None,
-            usage: Some(&usage).filter(|usage| !usage.is_empty()),
-            error: Some(failure),
-        };
-        self.emit("response.failed", out, |w| {
-            object(w.key("response"), &head, &ending, &items, &context)
-        });
+        self.ending("response.failed", None, Some(failure), out);
     }
 
     fn keep_alive(&mut self, out: &mut Vec<u8>) {

@@ -1,0 +1,301 @@
+//! `opm keys`: client keys in the store of the configuration.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow, bail};
+use opm_admin::keys::{ClientKeyView, Desk, IssuedKey, KeyWish};
+use opm_admin::view::KeyList;
+use opm_config::{Config, Environment, nearest};
+use opm_core::{client_key, digest};
+use opm_store::{Location, Purpose, Store, StoreSecrets, StoredKey};
+
+use super::{NotConfigured, block_on, configuration};
+use crate::args::keys::{Create, Hash, Keys, One};
+use crate::args::{Output, Scope};
+use crate::table::{list as on_one_line, table, time};
+
+/// Shorter client keys can be guessed: as in the config file.
+const MIN_KEY: usize = 20;
+/// Who acts, in the audit log.
+const ACTOR: &str = "cli";
+
+pub(super) fn run(command: &Keys) -> anyhow::Result<ExitCode> {
+    match command {
+        Keys::Create(args) => block_on(create(args))?,
+        Keys::List(args) => block_on(list(args))?,
+        Keys::Show(args) => block_on(show(args))?,
+        Keys::Revoke(args) => block_on(revoke(args))?,
+        Keys::Rotate(args) => block_on(rotate(args))?,
+        Keys::Hash(args) => hash(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The store of a configuration.
+struct Opened {
+    config: Config,
+    store: Arc<dyn Store>,
+    location: Location,
+}
+
+/// Opens it; only where a key is to be made may it be a new one.
+async fn open(named: Option<&Path>, may_make: bool) -> anyhow::Result<Opened> {
+    let (config, file) = configuration(named)?;
+    let Some(url) = &config.storage else {
+        let text = format!(
+            "{file} names no store, so there is no place for client keys: add `storage: {{ url: \"sqlite:./opm.db\" }}`, or write keys \
+             under `keys:` (`opm keys hash` prints their hashes)"
+        );
+        return Err(NotConfigured(text).into());
+    };
+    let location = Location::parse(url)?;
+    if location.to_string() == "sqlite::memory:" {
+        let text = "the store lives in the memory of the gateway: use its admin API, or name a file: `storage: { url: \"sqlite:./opm.db\" }`";
+        return Err(NotConfigured(text.to_owned()).into());
+    }
+    check_file(&location, may_make)?;
+    let store = opm_store::open(url).await?;
+    Ok(Opened {
+        config,
+        store,
+        location,
+    })
+}
+
+/// A store that is not there is mostly the gateway's, looked for in another folder.
+fn check_file(location: &Location, may_make: bool) -> anyhow::Result<()> {
+    let missing = |path: &&Path| !path.try_exists().unwrap_or(true);
+    let Some(path) = location.file().filter(missing) else {
+        return Ok(());
+    };
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let shown = shown.display();
+    if !may_make {
+        bail!(
+            "there is no store at {shown}: call this in the folder where the gateway runs, or name the file by its whole path"
+        );
+    }
+    eprintln!("opm: making a new store at {shown}");
+    Ok(())
+}
+
+impl Opened {
+    /// The secrets, if they are those that the store is used with: a key made with others would be refused.
+    async fn secrets(&self) -> anyhow::Result<StoreSecrets> {
+        let env = Environment::process();
+        let value = |purpose: Purpose| env.get(purpose.variable());
+        let secrets = StoreSecrets::load(&self.location, value(Purpose::Pepper), value(Purpose::Master))?;
+        let (pepper, master) = (secrets.pepper.id(), secrets.vault.id());
+        self.store.bind_secrets(pepper, master).await?;
+        Ok(secrets)
+    }
+
+    /// Names of all channels, of the file and of the store.
+    async fn channels(&self) -> anyhow::Result<Vec<String>> {
+        let mut names: Vec<String> = self
+            .config
+            .channels
+            .iter()
+            .map(|channel| channel.name.clone())
+            .collect();
+        names.extend(
+            self.store
+                .channels()
+                .await?
+                .into_iter()
+                .map(|channel| channel.name),
+        );
+        Ok(names)
+    }
+
+    /// A key by its id, by its name, or by itself: a key that got lost is at hand in clear.
+    async fn find(&self, given: &str) -> anyhow::Result<StoredKey> {
+        let id = client_key::parse(given).map_or(given, |parsed| parsed.id);
+        if let Some(key) = self.store.key(id).await? {
+            return Ok(key);
+        }
+        let keys = self.store.keys().await?;
+        // Of several keys of this name the last one, but one that is not revoked before all others.
+        let by_name = keys.iter().filter(|key| key.name == given);
+        if let Some(key) = by_name.max_by_key(|key| key.revoked_at.is_none()) {
+            return Ok(key.clone());
+        }
+        let known: Vec<&str> = keys
+            .iter()
+            .flat_map(|key| [key.id.as_str(), key.name.as_str()])
+            .collect();
+        let help = nearest(id, &known).map_or_else(
+            || "`opm keys list` shows them all".to_owned(),
+            |known| format!("did you mean `{known}`?"),
+        );
+        bail!("there is no client key `{id}`; {help}")
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+async fn create(args: &Create) -> anyhow::Result<()> {
+    let opened = open(args.scope.config.as_deref(), true).await?;
+    let wish = KeyWish {
+        name: args.name.clone(),
+        channels: (!args.channels.is_empty()).then(|| args.channels.clone()),
+        models: args.models.clone(),
+        networks: args.networks.clone(),
+        expires: args.expires.clone(),
+    };
+    let (secrets, channels) = (opened.secrets().await?, opened.channels().await?);
+    let issued = desk(&opened).create(&secrets.pepper, &wish, &channels).await?;
+    opened.store.close().await;
+    show_issued(&issued, args.scope.format)
+}
+
+fn desk(opened: &Opened) -> Desk<'_> {
+    Desk {
+        store: &*opened.store,
+        actor: ACTOR,
+        now: now(),
+    }
+}
+
+fn show_issued(issued: &IssuedKey, format: Output) -> anyhow::Result<()> {
+    if format == Output::Json {
+        println!("{}", serde_json::to_string(issued)?);
+        return Ok(());
+    }
+    println!("{}", issued.key.expose());
+    let (id, name, end) = (&issued.id, &issued.name, time(issued.expires_at));
+    let end = if issued.expires_at.is_some() {
+        format!(", until {end}")
+    } else {
+        String::new()
+    };
+    eprintln!("client key {id} `{name}`{end}: it is shown this once, so keep it now");
+    Ok(())
+}
+
+async fn list(scope: &Scope) -> anyhow::Result<()> {
+    let opened = open(scope.config.as_deref(), false).await?;
+    let (keys, now) = (opened.store.keys().await?, now());
+    opened.store.close().await;
+    let keys: Vec<ClientKeyView> = keys.into_iter().map(|key| ClientKeyView::new(key, now)).collect();
+    if scope.format == Output::Json {
+        println!("{}", serde_json::to_string(&KeyList { keys })?);
+        return Ok(());
+    }
+    if keys.is_empty() {
+        eprintln!("no client keys in the store: make one with `opm keys create --name NAME`");
+        return Ok(());
+    }
+    let row = |key: ClientKeyView| {
+        vec![
+            key.id,
+            key.name,
+            key.state.as_str().to_owned(),
+            key.hint,
+            key.channels
+                .map_or("all".to_owned(), |channels| channels.join(", ")),
+            on_one_line(&key.models, "all"),
+            time(key.expires_at),
+            time(key.last_used_at),
+        ]
+    };
+    let rows: Vec<Vec<String>> = keys.into_iter().map(row).collect();
+    let head = [
+        "ID",
+        "NAME",
+        "STATE",
+        "KEY",
+        "CHANNELS",
+        "MODELS",
+        "EXPIRES",
+        "LAST USED",
+    ];
+    print!("{}", table(&head, &rows));
+    Ok(())
+}
+
+async fn show(args: &One) -> anyhow::Result<()> {
+    let opened = open(args.scope.config.as_deref(), false).await?;
+    let key = opened.find(&args.id).await?;
+    opened.store.close().await;
+    show_key(ClientKeyView::new(key, now()), args.scope.format)
+}
+
+fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
+    if format == Output::Json {
+        println!("{}", serde_json::to_string(&key)?);
+        return Ok(());
+    }
+    let channels = key
+        .channels
+        .map_or("all".to_owned(), |channels| channels.join(", "));
+    let lines = [
+        ("id", key.id),
+        ("name", key.name),
+        ("state", key.state.as_str().to_owned()),
+        ("key", key.hint),
+        ("channels", channels),
+        ("models", on_one_line(&key.models, "all")),
+        ("networks", on_one_line(&key.networks, "all")),
+        ("expires", time(key.expires_at)),
+        ("created", time(Some(key.created_at))),
+        ("rotated", time(key.rotated_at)),
+        ("revoked", time(key.revoked_at)),
+        ("last used", time(key.last_used_at)),
+    ];
+    for (name, value) in lines {
+        println!("{name:<10} {value}");
+    }
+    Ok(())
+}
+
+async fn revoke(args: &One) -> anyhow::Result<()> {
+    let opened = open(args.scope.config.as_deref(), false).await?;
+    let key = opened.find(&args.id).await?;
+    let key = desk(&opened).revoke(&key.id).await?;
+    opened.store.close().await;
+    if args.scope.format == Output::Json {
+        return show_key(ClientKeyView::new(key, now()), Output::Json);
+    }
+    println!(
+        "client key {} `{}` is revoked; running gateways follow within two seconds",
+        key.id, key.name
+    );
+    Ok(())
+}
+
+async fn rotate(args: &One) -> anyhow::Result<()> {
+    let opened = open(args.scope.config.as_deref(), false).await?;
+    let key = opened.find(&args.id).await?;
+    let secrets = opened.secrets().await?;
+    let issued = desk(&opened).rotate(&secrets.pepper, &key.id).await?;
+    opened.store.close().await;
+    show_issued(&issued, args.scope.format)
+}
+
+/// The hash of what comes on standard input. A key is never an argument: those can be read by every process.
+fn hash(args: &Hash) -> anyhow::Result<()> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("reading the key from standard input")?;
+    let key = text.trim();
+    if key.len() < MIN_KEY || key.contains(['\n', '\r']) {
+        return Err(anyhow!(
+            "a key is one line of at least {MIN_KEY} characters that nobody can guess, for example the output of `openssl rand -hex 32`"
+        ));
+    }
+    let hash: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    match args.format {
+        Output::Text => println!("sha256:{hash}"),
+        Output::Json => println!("{{\"hash\":\"sha256:{hash}\"}}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,331 @@
+//! What a stream must do beside its events: keep-alives, large events, commit and release, state that finds its way home.
+
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+use ai_api_converter::stream::{Converter, Progress, Relay, RelayOptions, Stream};
+use ai_api_converter::{Context, Dialect, Format, Options, Source, Target, convert_request};
+use serde_json::{Value, json};
+
+fn request(client: Format) -> Value {
+    match client {
+        Format::Chat => json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}],
+            "tools": [{"type": "function", "function": {"name": "f"}}]}),
+        Format::Responses => json!({"model": "m", "stream": true, "store": false, "input": "hi"}),
+        Format::Messages => {
+            json!({"model": "m", "stream": true, "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]})
+        }
+        Format::Gemini => json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+    }
+}
+
+fn convert(body: &Value, client: Format, upstream: Format) -> (Value, Context) {
+    let source = Source {
+        format: client,
+        model: Some("m"),
+        stream: true,
+        array: false,
+    };
+    // A model whose profile keeps everything.
+    let model = if upstream == Format::Gemini {
+        "gemini-3-pro"
+    } else {
+        "m"
+    };
+    let target = Target {
+        format: upstream,
+        dialect: Dialect::Native,
+        model,
+        domain: 7,
+    };
+    let options = Options {
+        request_id: "abc".into(),
+        now: 9,
+        ..Options::default()
+    };
+    let converted = convert_request(body.to_string().as_bytes(), &source, &target, &options).unwrap();
+    (
+        serde_json::from_slice(&converted.body).unwrap(),
+        converted.context,
+    )
+}
+
+fn stream(client: Format, upstream: Format) -> Stream {
+    if client == upstream {
+        return relay(client, false);
+    }
+    Stream::Convert(Box::new(Converter::new(
+        convert(&request(client), client, upstream).1,
+    )))
+}
+
+fn relay(format: Format, array: bool) -> Stream {
+    let options = RelayOptions {
+        format,
+        hide_usage: false,
+        array,
+        model: "m".into(),
+        rename: false,
+        request_id: "abc".into(),
+        now: 9,
+    };
+    Stream::Relay(Box::new(Relay::new(options)))
+}
+
+fn text_event(format: Format, text: &str) -> String {
+    match format {
+        Format::Chat => format!(
+            "data: {}\n\n",
+            json!({"id": "c", "choices": [{"index": 0, "delta": {"content": text}}]})
+        ),
+        Format::Responses => format!(
+            "event: response.output_text.delta\ndata: {}\n\n",
+            json!({"type": "response.output_text.delta", "item_id": "x", "output_index": 0, "content_index": 0, "delta": text})
+        ),
+        Format::Messages => format!(
+            "event: content_block_delta\ndata: {}\n\n",
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+        ),
+        Format::Gemini => format!(
+            "data: {}\r\n\r\n",
+            json!({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}], "modelVersion": "m", "responseId": "r"})
+        ),
+    }
+}
+
+/// F11, F12: a sign of life is whole, in the client's own form, and never stands inside an event.
+#[test]
+fn keep_alives_are_what_the_clients_of_a_format_read() {
+    for client in Format::ALL {
+        for upstream in Format::ALL {
+            let mut stream = stream(client, upstream);
+            let mut out = Vec::new();
+            let event = text_event(upstream, "x");
+            let (half, rest) = event.split_at(event.len() / 2);
+            for piece in [event.as_str(), half] {
+                stream.push(piece.as_bytes(), &mut out);
+            }
+            let before = out.len();
+            stream.keep_alive(&mut out);
+            let sign = String::from_utf8(out.split_off(before)).unwrap();
+            let wanted = match client {
+                Format::Chat | Format::Responses => ": keep-alive\n\n",
+                Format::Messages => "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+                Format::Gemini => &sign,
+            };
+            assert_eq!(sign, wanted, "{upstream} to {client}");
+            if client == Format::Gemini {
+                let chunk: Value = serde_json::from_str(
+                    sign.strip_prefix("data: ")
+                        .unwrap()
+                        .strip_suffix("\r\n\r\n")
+                        .unwrap(),
+                )
+                .unwrap();
+                assert_eq!(chunk["candidates"][0]["content"]["parts"], json!([{"text": ""}]));
+                assert!(chunk["modelVersion"].is_string() && chunk["responseId"].is_string());
+            }
+            stream.push(rest.as_bytes(), &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert!(!text.contains("keep-alive"), "{upstream} to {client}");
+        }
+    }
+}
+
+#[test]
+fn keep_alives_of_an_array_are_blanks() {
+    let mut stream = relay(Format::Gemini, true);
+    let mut out = Vec::new();
+    stream.keep_alive(&mut out);
+    assert!(out.is_empty(), "nothing stands in front of the bracket");
+    stream.push(
+        b"[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}",
+        &mut out,
+    );
+    let before = out.len();
+    stream.keep_alive(&mut out);
+    assert_eq!(out.split_off(before), b"\n");
+}
+
+/// F22: an inline image of 20 MB passes whole; what is larger than any event fails loudly.
+#[test]
+fn large_events_pass_and_absurd_ones_fail() {
+    let data = "A".repeat(20 << 20);
+    let image = json!({"candidates": [{"content": {"role": "model", "parts": [{"inlineData": {"mimeType": "image/png", "data": data}}]}, "finishReason": "STOP", "index": 0}]});
+    let bodies = [format!("data: {image}\r\n\r\n"), format!("[{image}]")];
+    for body in bodies {
+        let mut stream = stream(Format::Chat, Format::Gemini);
+        let mut out = Vec::new();
+        for piece in body.as_bytes().chunks(16 << 10) {
+            stream.push(piece, &mut out);
+        }
+        assert!(stream.end(&mut out).ended && out.len() > data.len());
+    }
+    let mut stream = stream(Format::Chat, Format::Gemini);
+    let mut out = Vec::new();
+    let mut last = stream.push(b"data: {\"a\":\"", &mut out);
+    let piece = vec![b'A'; 1 << 20];
+    for _ in 0..65 {
+        last = stream.push(&piece, &mut out);
+    }
+    let failure = last.failure.unwrap();
+    assert_eq!(failure.code, Some("upstream_event_too_large"));
+    stream.fail(&failure, &mut out);
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .contains("upstream_event_too_large")
+    );
+}
+
+/// Nothing that opens an answer commits it, in any pair (wire.md 2.6).
+#[test]
+fn openings_do_not_commit() {
+    let openings = [
+        (
+            Format::Chat,
+            "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3}}\n\n",
+        ),
+        (
+            Format::Responses,
+            "data: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}\n\ndata: {\"type\":\"response.in_progress\",\"response\":{\"id\":\"resp_1\"}}\n\n",
+        ),
+        (
+            Format::Messages,
+            "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\"}}\n\ndata: {\"type\":\"ping\"}\n\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        ),
+        (
+            Format::Gemini,
+            "data: {\"usageMetadata\":{\"promptTokenCount\":3},\"responseId\":\"r\"}\n\n",
+        ),
+    ];
+    for (upstream, opening) in openings {
+        for client in Format::ALL {
+            let mut stream = stream(client, upstream);
+            let mut out = Vec::new();
+            let progress = stream.push(opening.as_bytes(), &mut out);
+            assert_eq!(progress, Progress::default(), "{upstream} to {client}");
+            if client != upstream {
+                assert_eq!(String::from_utf8_lossy(&out), "", "{upstream} to {client}");
+            }
+            assert!(
+                stream
+                    .push(text_event(upstream, "x").as_bytes(), &mut out)
+                    .content,
+                "{upstream} to {client}"
+            );
+        }
+    }
+}
+
+/// A held end leaves when the gateway asks for it, but not while one of several answers is still coming.
+#[test]
+fn the_end_is_held_for_usage_only() {
+    let (_, context) = convert(
+        &json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"candidateCount": 2}}),
+        Format::Gemini,
+        Format::Chat,
+    );
+    let mut stream = Stream::Convert(Box::new(Converter::new(context)));
+    let mut out = Vec::new();
+    let mut push = |index: u32, delta: Value, finish: Value| {
+        let chunk =
+            json!({"id": "c", "choices": [{"index": index, "delta": delta, "finish_reason": finish}]});
+        stream.push(format!("data: {chunk}\n\n").as_bytes(), &mut out)
+    };
+    push(0, json!({"content": "a"}), Value::Null);
+    push(1, json!({"content": "b"}), Value::Null);
+    assert!(!push(0, json!({}), json!("stop")).held);
+    assert!(push(1, json!({}), json!("stop")).held);
+    assert!(stream.release(&mut out).ended);
+}
+
+fn events(out: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .collect()
+}
+
+const SIGNED: &str = concat!(
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"t\",\"thought\":true}]},\"index\":0}]}\r\n\r\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"id\":\"x1\",\"name\":\"f\",\"args\":{}},\"thoughtSignature\":\"c2ln\"}]},\"finishReason\":\"STOP\",\"index\":0}]}\r\n\r\n",
+);
+
+/// S1: the signature of a Gemini call comes back from a Messages client's history.
+#[test]
+fn a_gemini_signature_survives_a_messages_client() {
+    let mut stream = stream(Format::Messages, Format::Gemini);
+    let mut out = Vec::new();
+    stream.push(SIGNED.as_bytes(), &mut out);
+    stream.end(&mut out);
+    let events = events(&out);
+    let of = |kind: &str| {
+        events
+            .iter()
+            .find(|event| event["delta"]["type"] == kind)
+            .unwrap()
+            .clone()
+    };
+    let history = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": of("thinking_delta")["delta"]["thinking"], "signature": of("signature_delta")["delta"]["signature"]},
+            {"type": "tool_use", "id": "x1", "name": "f", "input": {}},
+        ]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "x1", "content": "r"}]},
+    ]});
+    let (body, _) = convert(&history, Format::Messages, Format::Gemini);
+    assert!(
+        body.to_string().contains("\"thoughtSignature\":\"c2ln\""),
+        "{body}"
+    );
+}
+
+/// S6: what a Chat client keeps, the fields or only the ids, is enough.
+#[test]
+fn hidden_thinking_survives_a_chat_client() {
+    let upstream = [
+        json!({"type": "message_start", "message": {"id": "msg_1", "model": "m"}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "redacted_thinking", "data": "ZGF0YQ=="}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}}),
+        json!({"type": "content_block_stop", "index": 1}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 3}}),
+        json!({"type": "message_stop"}),
+    ];
+    let mut stream = stream(Format::Chat, Format::Messages);
+    let mut out = Vec::new();
+    for event in &upstream {
+        stream.push(format!("data: {event}\n\n").as_bytes(), &mut out);
+    }
+    let events = events(&out);
+    let deltas: Vec<&Value> = events.iter().map(|event| &event["choices"][0]["delta"]).collect();
+    let details = deltas
+        .iter()
+        .find_map(|delta| delta.get("reasoning_details"))
+        .unwrap();
+    let call = deltas
+        .iter()
+        .find_map(|delta| delta["tool_calls"][0].get("id"))
+        .unwrap();
+    for fields in [true, false] {
+        let mut message = json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": call, "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        ]});
+        if fields {
+            message["reasoning_details"] = details.clone();
+        }
+        let history = json!({"model": "m", "messages": [
+            {"role": "user", "content": "hi"},
+            message,
+            {"role": "tool", "tool_call_id": call, "content": "r"},
+        ]});
+        let (body, _) = convert(&history, Format::Chat, Format::Messages);
+        assert_eq!(
+            body["messages"][1]["content"][0],
+            json!({"type": "redacted_thinking", "data": "ZGF0YQ=="}),
+            "{body}"
+        );
+        assert_eq!(body["messages"][1]["content"][1]["id"], "toolu_1");
+    }
+}
