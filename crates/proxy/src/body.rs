@@ -15,7 +15,15 @@ pub(crate) async fn read(client: &mut Client, limit: usize) -> Result<Bytes, Opt
         )),
         BodyError::Slow => Some(Failure::new(
             FailureClass::ClientTimeout,
-            "The request body did not arrive in time.",
+            "The request body did not arrive in time: at least 1 KiB per second is expected.",
+        )),
+        BodyError::Framing => Some(Failure::new(
+            FailureClass::InvalidRequest,
+            "The chunked request body is malformed.",
+        )),
+        BodyError::Full => Some(Failure::new(
+            FailureClass::Overloaded,
+            "The gateway is reading as many request bodies as its memory allows; try again.",
         )),
         BodyError::Coding => Some(Failure::new(
             FailureClass::UnsupportedMedia,

@@ -1,7 +1,5 @@
 //! The life of a request: one call per stage, readable as the picture in ARCHITECTURE.md.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +17,7 @@ use crate::history::{History, Trail};
 use crate::listing::Own;
 use crate::net::client::Client;
 use crate::net::drain::Drain;
-use crate::net::server::Handler;
+use crate::net::server::{Handler, Refusal, Work};
 use crate::net::upstream::Upstreams;
 use crate::record::{Record, millis};
 use crate::refusal::{no_route, unrecognized};
@@ -45,8 +43,21 @@ pub struct Gateway {
 pub(crate) type Refused = Option<Failure>;
 
 impl Handler for Gateway {
-    fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
+    fn handle<'c>(&'c self, client: &'c mut Client) -> Work<'c> {
         Box::pin(self.serve(client))
+    }
+
+    fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {
+        Box::pin(async move {
+            let (_, reason) = refusal.words();
+            let class = match refusal {
+                Refusal::Malformed(_) => FailureClass::InvalidRequest,
+                Refusal::Stopping => FailureClass::Overloaded,
+                Refusal::Broken => FailureClass::ServerError,
+            };
+            let format = guess(client);
+            reply::failure(client, format, &request_id(), &Failure::new(class, reason)).await;
+        })
     }
 }
 
@@ -118,9 +129,7 @@ impl Gateway {
     }
 
     async fn serve(&self, client: &mut Client) {
-        let mut random = [0u8; 24];
-        rand::rng().fill(&mut random);
-        let id = RequestId::new(random);
+        let id = request_id();
         let mut record = Record::new();
         let snapshot = self.snapshot.load_full();
         if let Err(refused) = self.request(client, &id, &snapshot, &mut record).await {
@@ -383,6 +392,12 @@ fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o
     }
 }
 
+fn request_id() -> RequestId {
+    let mut random = [0u8; 24];
+    rand::rng().fill(&mut random);
+    RequestId::new(random)
+}
+
 async fn receive(client: &mut Client, snapshot: &Snapshot, record: &mut Record) -> Result<Bytes, Refused> {
     let started = Instant::now();
     let bytes = body::read(client, snapshot.config.max_body).await;
@@ -458,10 +473,16 @@ fn endpoint_path(format: Format, name: &'static str) -> &'static str {
     }
 }
 
-/// The format of a caller whose path said nothing.
+/// The format of a caller whose request could not be understood: what its path is about, with whatever method.
 fn guess(client: &Client) -> Format {
-    let found = recognize("GET", client.path()).ok();
-    list_shape(client, found.and_then(|found| found.hint))
+    let found = recognize("POST", client.path()).or_else(|_| recognize("GET", client.path()));
+    match found.map(|found| (found.api, found.hint)) {
+        Ok((Api::Generate { format, .. } | Api::PassThrough { format, .. }, _)) => format,
+        Ok((_, hint)) | Err(Unrecognized::NotFound(hint) | Unrecognized::Method(_, hint)) => {
+            list_shape(client, hint)
+        }
+        Err(Unrecognized::Invalid) => list_shape(client, None),
+    }
 }
 
 /// Whose shape an ambiguous endpoint takes (wire.md 7.4, 7.5).

@@ -75,6 +75,14 @@ impl Pump<'_> {
                 silent_since = Instant::now();
             }
             let progress = match event {
+                Event::Gone if committed && self.client.is_expired() => Progress {
+                    failure: Some(Failure::new(
+                        ai_api_converter::FailureClass::Overloaded,
+                        "The gateway is shutting down; try again.",
+                    )),
+                    content: committed,
+                    ..Progress::default()
+                },
                 Event::Gone => return Ending::Gone(self.usage()),
                 Event::End => Progress {
                     failure: Some(Failure::new(

@@ -1,9 +1,10 @@
 //! The only place where a failure becomes an HTTP answer.
 
-use ai_api_converter::{Failure, Format, Report};
+use ai_api_converter::{Failure, FailureClass, Format, Report};
 use opm_core::RequestId;
 
 use crate::net::client::{Client, Gone};
+use crate::stage::path::{Unrecognized, recognize};
 
 /// Longest report header, bytes (conversion.md 2.4).
 const MAX_REPORT: usize = 1_024;
@@ -30,13 +31,36 @@ pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId,
             None => headers.push(("retry-after-ms", "2000")),
         }
     }
-    if status == 405 {
-        headers.push(("allow", "POST, GET"));
+    if failure.class == FailureClass::UnsupportedMedia {
+        headers.push(("accept-encoding", "gzip, zstd, br, deflate"));
+    }
+    if let Some(allowed) = allowed(client).filter(|_| failure.class == FailureClass::MethodNotAllowed) {
+        headers.push(("allow", allowed));
+        if client.method() == "OPTIONS" {
+            return options(client, id, allowed).await;
+        }
     }
     if client.respond(status, &headers, body.into()).await.is_err() {
         499
     } else {
         status
+    }
+}
+
+/// The methods that the client's path is served with.
+fn allowed(client: &Client) -> Option<&'static str> {
+    match recognize(client.method(), client.path()) {
+        Err(Unrecognized::Method("GET", _)) => Some("GET, HEAD, OPTIONS"),
+        Err(Unrecognized::Method(..)) => Some("POST, OPTIONS"),
+        _ => None,
+    }
+}
+
+async fn options(client: &mut Client, id: &RequestId, allowed: &str) -> u16 {
+    let headers = [("allow", allowed), ("x-gateway-request-id", id.as_str())];
+    match client.respond(204, &headers, bytes::Bytes::new()).await {
+        Ok(()) => 204,
+        Err(_) => 499,
     }
 }
 

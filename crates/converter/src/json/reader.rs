@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
             };
             let end = from + found;
             let piece = bytes.get(from..end).unwrap_or_default();
-            if piece.iter().any(|byte| *byte < 0x20) {
+            if has_control(piece) {
                 self.at = from;
                 return Err(self.broken("control character inside a string"));
             }
@@ -532,4 +532,10 @@ impl<'a, T: Read<'a>> Read<'a> for Box<T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
         T::read(reader).map(Box::new)
     }
+}
+/// True if a control character stands here. A search that stops at the first one cannot be vectorised; blocks can.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes
+        .chunks(256)
+        .any(|block| block.iter().fold(false, |found, byte| found | (*byte < 0x20)))
 }

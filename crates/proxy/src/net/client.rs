@@ -1,19 +1,29 @@
 //! The client of one request: its head, its body, and the answer to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::budget::Share;
 use super::coding::{CodingError, Decoder};
+use super::drain::Drain;
+use super::tap::Tap;
 
 /// A client may be silent for this long while it sends its body.
 const BODY_IDLE: Duration = Duration::from_secs(30);
+/// From then on a body must have come at [`BODY_RATE`].
+const BODY_GRACE: Duration = Duration::from_secs(10);
+/// Slowest body, bytes per second.
+const BODY_RATE: usize = 1024;
 /// A client that does not take a byte for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
+/// What Pingora calls malformed chunks.
+const BAD_CHUNKS: [&str; 2] = ["InvalidChunk", "InvalidTrailerEnd"];
 
 /// Bytes of a refused body that are read and thrown away.
 const MAX_DISCARD: usize = 256 << 20;
@@ -25,10 +35,14 @@ const DISCARD_FOR: Duration = Duration::from_secs(10);
 pub enum BodyError {
     /// Larger than the limit, as sent or decoded.
     TooLarge,
-    /// The client was silent for too long.
+    /// The client was silent for too long, or slower than 1 KiB per second.
     Slow,
     /// The client left.
     Gone,
+    /// The chunks are malformed.
+    Framing,
+    /// The memory for bodies is used up by other requests.
+    Full,
     /// An unknown content coding.
     Coding,
     /// The content coding is damaged.
@@ -42,15 +56,35 @@ pub struct Gone;
 /// The client of one request.
 pub struct Client {
     session: ServerSession,
+    tap: Option<Arc<Tap>>,
+    drain: Drain,
+    /// What the request's body holds of the memory for bodies, until the request is over.
+    share: Share,
     started: bool,
+    /// What is left of the body is not worth reading.
+    broken: bool,
 }
 
 impl Client {
-    pub(super) fn new(session: ServerSession) -> Self {
+    pub(super) fn new(session: ServerSession, tap: Option<Arc<Tap>>, drain: Drain, share: Share) -> Self {
         Client {
             session,
+            tap,
+            drain,
+            share,
             started: false,
+            broken: false,
         }
+    }
+
+    /// Where the body ends is not known: it is not read.
+    pub(super) fn give_up_body(&mut self) {
+        self.broken = true;
+    }
+
+    /// What its connection does wrong.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.tap.as_ref().and_then(|tap| tap.fault())
     }
 
     pub(super) fn session_ref(&self) -> &ServerSession {
@@ -115,62 +149,94 @@ impl Client {
     /// # Errors
     /// See [`BodyError`]; what was not read makes the connection close after the answer.
     pub async fn body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let read = self.read_body(limit).await;
+        if let Err(error) = read {
+            self.session.set_keepalive(None);
+            self.broken = matches!(error, BodyError::Slow | BodyError::Framing | BodyError::Gone);
+        }
+        read
+    }
+
+    async fn read_body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
         let length = self
             .header("content-length")
             .and_then(|value| value.parse::<usize>().ok());
         if length.is_some_and(|length| length > limit) {
-            self.session.set_keepalive(None);
             return Err(BodyError::TooLarge);
         }
-        let encoding = self.header("content-encoding").unwrap_or_default().to_owned();
-        let mut decoder = Decoder::new(&encoding, limit).map_err(|_| BodyError::Coding)?;
-        if self
-            .header("expect")
-            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
-        {
-            self.session
-                .write_continue_response()
-                .await
-                .map_err(|_| BodyError::Gone)?;
-        }
+        let mut decoder = Decoder::new(&self.content_encoding(), limit).map_err(|_| BodyError::Coding)?;
+        self.go_on().await?;
+        let started = Instant::now();
         let mut body = Vec::new();
-        let mut first = None;
         let mut read = 0;
-        while let Some(chunk) = self.body_chunk().await? {
-            read += chunk.len();
+        while let Some(chunk) = self.body_chunk(started, &mut read).await? {
             if read > limit {
-                self.session.set_keepalive(None);
                 return Err(BodyError::TooLarge);
             }
             match &mut decoder {
                 Some(decoder) => decoder.push(&chunk, &mut body).map_err(coding_error)?,
                 // A body of one chunk is passed on without a copy.
-                None if first.is_none() && body.is_empty() => {
-                    if length.is_none_or(|length| length > chunk.len()) {
-                        body.reserve(length.unwrap_or(chunk.len()).min(limit));
-                        body.extend_from_slice(&chunk);
-                    } else {
-                        first = Some(chunk);
-                    }
+                None if body.is_empty() && length == Some(chunk.len()) => {
+                    self.share.grow_to(chunk.len()).map_err(|_| BodyError::Full)?;
+                    return match self.body_chunk(started, &mut read).await? {
+                        None => Ok(chunk),
+                        Some(_) => Err(BodyError::Framing),
+                    };
                 }
-                None => body.extend_from_slice(&chunk),
+                None => {
+                    if body.is_empty() {
+                        body.reserve_exact(length.unwrap_or_default());
+                    }
+                    body.extend_from_slice(&chunk);
+                }
             }
+            self.share.grow_to(body.len()).map_err(|_| BodyError::Full)?;
         }
         if let Some(decoder) = &mut decoder {
             decoder.finish(&mut body).map_err(coding_error)?;
         }
-        Ok(first.unwrap_or_else(|| body.into()))
+        Ok(body.into())
     }
 
-    async fn body_chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        match timeout(BODY_IDLE, self.session.read_request_body()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(_)) => Err(BodyError::Gone),
-            Err(_) => {
-                self.session.set_keepalive(None);
-                Err(BodyError::Slow)
+    /// The content codings, in the order in which they were applied; more than one line is one list (RFC 9110 section 5.3).
+    fn content_encoding(&self) -> String {
+        let lines = self.headers().get_all("content-encoding").iter();
+        let lines: Vec<&str> = lines.map(|value| value.to_str().unwrap_or("?")).collect();
+        lines.join(",")
+    }
+
+    /// Tells a client that waits for it that its body is wanted.
+    async fn go_on(&mut self) -> Result<(), BodyError> {
+        let expects = self
+            .header("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
+        if !expects {
+            return Ok(());
+        }
+        self.session
+            .write_continue_response()
+            .await
+            .map_err(|_| BodyError::Gone)
+    }
+
+    async fn body_chunk(&mut self, started: Instant, read: &mut usize) -> Result<Option<Bytes>, BodyError> {
+        let chunk = match timeout(BODY_IDLE, self.session.read_request_body()).await {
+            Ok(Ok(chunk)) => chunk,
+            Ok(Err(error)) if BAD_CHUNKS.contains(&error.etype().as_str()) => return Err(BodyError::Framing),
+            Ok(Err(_)) => return Err(BodyError::Gone),
+            Err(_) => return Err(BodyError::Slow),
+        };
+        if self.fault().is_some() {
+            return Err(BodyError::Framing);
+        }
+        if let Some(chunk) = &chunk {
+            *read += chunk.len();
+            let late = started.elapsed().saturating_sub(BODY_GRACE);
+            if *read < usize::try_from(late.as_millis()).unwrap_or(usize::MAX) / 1000 * BODY_RATE {
+                return Err(BodyError::Slow);
             }
         }
+        Ok(chunk)
     }
 
     /// Answers with a whole body.
@@ -179,8 +245,10 @@ impl Client {
     /// The client left.
     pub async fn respond(&mut self, status: u16, headers: &[(&str, &str)], body: Bytes) -> Result<(), Gone> {
         let mut head = response_head(status, headers)?;
-        head.insert_header("content-length", body.len().to_string())
-            .map_err(|_| Gone)?;
+        if status != 204 {
+            head.insert_header("content-length", body.len().to_string())
+                .map_err(|_| Gone)?;
+        }
         self.started = true;
         if !self.session.is_body_done() {
             // The rest of an unread request body would be taken for the next request.
@@ -205,7 +273,7 @@ impl Client {
 
     /// Reads on, so that a client that is still sending gets to see the answer instead of a broken connection. Bounded.
     async fn discard_body(&mut self) {
-        if self.session.is_body_done() {
+        if self.broken || self.session.is_body_done() {
             return;
         }
         let drain = async {
@@ -266,16 +334,23 @@ impl Client {
             .map_err(|_| Gone)
     }
 
-    /// Resolves when the client has left; never otherwise. Only after the request body was read.
+    /// Resolves when the client has left, or when the process must (see [`Client::is_expired`]); never otherwise. Only after the
+    /// request body was read.
     pub async fn gone(&mut self) -> Gone {
-        loop {
-            match self.session.read_body_or_idle(true).await {
-                Err(_) => return Gone,
-                // HTTP/2 says `None` when the stream was closed by the client.
-                Ok(None) => return Gone,
-                Ok(Some(_)) => {}
-            }
+        let left = async {
+            // HTTP/2 says `None` when the stream was closed by the client.
+            while let Ok(Some(_)) = self.session.read_body_or_idle(true).await {}
+        };
+        tokio::select! {
+            () = left => Gone,
+            () = self.drain.expired() => Gone,
         }
+    }
+
+    /// The process stops and its deadline has passed: the client is told so instead of being left with half an answer.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.drain.is_expired()
     }
 
     /// Closes the connection after this answer.

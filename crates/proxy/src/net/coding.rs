@@ -1,6 +1,8 @@
 //! Content codings: gzip, deflate, br and zstd, decoded chunk by chunk, with a limit against bombs.
 
-use std::io::Write;
+use std::io::{self, Write};
+
+use zstd::stream::raw::{InBuffer, Operation as _, OutBuffer};
 
 /// Output that a small input may always produce, bytes: the ratio is judged only above it.
 const RATIO_FREE: usize = 1 << 20;
@@ -21,21 +23,24 @@ pub enum CodingError {
 }
 
 enum Layer {
-    Gzip(flate2::write::GzDecoder<Vec<u8>>),
-    Zlib(flate2::write::ZlibDecoder<Vec<u8>>),
+    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
+    Deflate(Deflate),
     Brotli(Box<brotli::DecompressorWriter<Vec<u8>>>),
-    Zstd(zstd::stream::write::Decoder<'static, Vec<u8>>),
+    Zstd(Zstd),
 }
 
 impl Layer {
     fn new(name: &str) -> Option<Result<Layer, CodingError>> {
         let layer = match name {
             "" | "identity" => return None,
-            "gzip" | "x-gzip" => Layer::Gzip(flate2::write::GzDecoder::new(Vec::new())),
-            "deflate" => Layer::Zlib(flate2::write::ZlibDecoder::new(Vec::new())),
+            "gzip" | "x-gzip" => Layer::Gzip(flate2::write::MultiGzDecoder::new(Vec::new())),
+            "deflate" => Layer::Deflate(Deflate::Unknown(Vec::new())),
             "br" => Layer::Brotli(Box::new(brotli::DecompressorWriter::new(Vec::new(), 4096))),
-            "zstd" => match zstd::stream::write::Decoder::new(Vec::new()) {
-                Ok(decoder) => Layer::Zstd(decoder),
+            "zstd" => match zstd::stream::raw::Decoder::new() {
+                Ok(decoder) => Layer::Zstd(Zstd {
+                    decoder,
+                    ended: false,
+                }),
                 Err(_) => return Some(Err(CodingError::Corrupt)),
             },
             _ => return Some(Err(CodingError::Unsupported)),
@@ -44,41 +49,119 @@ impl Layer {
     }
 
     /// Feeds a piece small enough that its output stays bounded, and takes what came out.
-    fn push(&mut self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        let decoder: &mut dyn Write = match self {
-            Layer::Gzip(decoder) => decoder,
-            Layer::Zlib(decoder) => decoder,
-            Layer::Brotli(decoder) => decoder,
-            Layer::Zstd(decoder) => decoder,
-        };
-        decoder.write_all(bytes)?;
-        decoder.flush()?;
-        Ok(std::mem::take(match self {
-            Layer::Gzip(decoder) => decoder.get_mut(),
-            Layer::Zlib(decoder) => decoder.get_mut(),
-            Layer::Brotli(decoder) => decoder.get_mut(),
-            Layer::Zstd(decoder) => decoder.get_mut(),
-        }))
+    fn push(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Layer::Gzip(decoder) => {
+                write(decoder, bytes)?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+            Layer::Deflate(decoder) => decoder.push(bytes),
+            Layer::Brotli(decoder) => {
+                write(decoder, bytes)?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+            Layer::Zstd(decoder) => decoder.push(bytes),
+        }
     }
 
     /// Checks that the data ended where it should.
-    fn finish(&mut self) -> std::io::Result<Vec<u8>> {
+    fn finish(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Layer::Gzip(decoder) => {
                 decoder.try_finish()?;
                 Ok(std::mem::take(decoder.get_mut()))
             }
-            Layer::Zlib(decoder) => {
-                decoder.try_finish()?;
-                Ok(std::mem::take(decoder.get_mut()))
-            }
+            Layer::Deflate(decoder) => decoder.finish(),
             Layer::Brotli(decoder) => {
                 decoder.close()?;
                 Ok(std::mem::take(decoder.get_mut()))
             }
-            Layer::Zstd(decoder) => {
-                decoder.flush()?;
+            Layer::Zstd(Zstd { ended: true, .. }) => Ok(Vec::new()),
+            Layer::Zstd(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+fn write(decoder: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    decoder.write_all(bytes)?;
+    decoder.flush()
+}
+
+/// `deflate` means zlib (RFC 9110 section 8.4.1.2), but some send the bare deflate stream.
+enum Deflate {
+    /// Fewer than two bytes came.
+    Unknown(Vec<u8>),
+    Zlib(flate2::write::ZlibDecoder<Vec<u8>>),
+    Raw(flate2::write::DeflateDecoder<Vec<u8>>),
+}
+
+impl Deflate {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        if let Deflate::Unknown(start) = self {
+            start.extend_from_slice(bytes);
+            let Some(&[method, flags]) = start.first_chunk() else {
+                return Ok(Vec::new());
+            };
+            let start = std::mem::take(start);
+            // RFC 1950 section 2.2: compression method 8, and a check sum over both bytes.
+            let zlib = method & 0x0f == 8 && u16::from_be_bytes([method, flags]) % 31 == 0;
+            *self = if zlib {
+                Deflate::Zlib(flate2::write::ZlibDecoder::new(Vec::new()))
+            } else {
+                Deflate::Raw(flate2::write::DeflateDecoder::new(Vec::new()))
+            };
+            return self.push(&start);
+        }
+        match self {
+            Deflate::Unknown(_) => Ok(Vec::new()),
+            Deflate::Zlib(decoder) => {
+                write(decoder, bytes)?;
                 Ok(std::mem::take(decoder.get_mut()))
+            }
+            Deflate::Raw(decoder) => {
+                write(decoder, bytes)?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Deflate::Unknown(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Deflate::Zlib(decoder) => {
+                decoder.try_finish()?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+            Deflate::Raw(decoder) => {
+                decoder.try_finish()?;
+                Ok(std::mem::take(decoder.get_mut()))
+            }
+        }
+    }
+}
+
+/// Frames behind one another; knows whether the last one ended.
+struct Zstd {
+    decoder: zstd::stream::raw::Decoder<'static>,
+    ended: bool,
+}
+
+impl Zstd {
+    fn push(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut buffer = [0u8; 16 * 1024];
+        let mut input = InBuffer::around(bytes);
+        loop {
+            let mut output = OutBuffer::around(&mut buffer[..]);
+            let left = input.src.len() - input.pos;
+            if left > 0 || !self.ended {
+                self.ended = self.decoder.run(&mut input, &mut output)? == 0;
+            }
+            let written = output.pos();
+            out.extend_from_slice(output.as_slice());
+            // A full buffer means that more may wait inside.
+            if input.pos == input.src.len() && written < buffer.len() {
+                return Ok(out);
             }
         }
     }
@@ -206,6 +289,34 @@ mod tests {
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(&text).unwrap();
         assert_eq!(decode("deflate", &zlib.finish().unwrap(), 1 << 20).unwrap(), text);
+    }
+
+    #[test]
+    fn bare_deflate_and_several_members_or_frames_are_read() {
+        let text = "data: {\"x\":1}\n\n".repeat(200).into_bytes();
+        let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        raw.write_all(&text).unwrap();
+        assert_eq!(decode("deflate", &raw.finish().unwrap(), 1 << 20).unwrap(), text);
+        let twice = [text.clone(), text.clone()].concat();
+        let members = [gzip(&text), gzip(&text)].concat();
+        assert_eq!(decode("gzip", &members, 1 << 20).unwrap(), twice);
+        let frame = zstd::encode_all(&text[..], 3).unwrap();
+        let frames = [frame.clone(), frame].concat();
+        assert_eq!(decode("zstd", &frames, 1 << 20).unwrap(), twice);
+    }
+
+    #[test]
+    fn what_was_cut_is_corrupt() {
+        let text: Vec<u8> = (0..50_000u32).flat_map(|n| (n * 7919).to_le_bytes()).collect();
+        let zstd = zstd::encode_all(&text[..], 3).unwrap();
+        let gzip = gzip(&text);
+        for (name, data) in [("zstd", &zstd), ("gzip", &gzip)] {
+            assert_eq!(decode(name, data, 1 << 20).unwrap(), text);
+            let cut = &data[..data.len() - 5];
+            assert_eq!(decode(name, cut, 1 << 20), Err(CodingError::Corrupt), "{name}");
+        }
+        assert_eq!(decode("deflate", b"x", 100), Err(CodingError::Corrupt));
+        assert_eq!(decode("zstd", b"", 100), Err(CodingError::Corrupt));
     }
 
     #[test]

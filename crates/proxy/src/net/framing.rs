@@ -58,6 +58,37 @@ pub fn has_length(head: &[u8]) -> bool {
     })
 }
 
+/// The request target as it stands in a raw HTTP/1 head.
+#[must_use]
+pub fn target(head: &[u8]) -> &[u8] {
+    let line = head
+        .split(|byte| *byte == b'\n')
+        .find(|line| !matches!(line, [] | [b'\r']))
+        .unwrap_or_default();
+    line.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
+}
+
+/// Checks a request target: a path, an absolute URL, or `*` for OPTIONS (RFC 9112 section 3.2).
+///
+/// # Errors
+/// It is none of these, or has a fragment.
+pub fn check_target(method: &str, target: &[u8]) -> Result<(), &'static str> {
+    if target.contains(&b'#') {
+        return Err("the request target has a fragment");
+    }
+    let absolute = |scheme: &[u8]| {
+        target
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    match target {
+        [b'/', ..] => Ok(()),
+        b"*" if method == "OPTIONS" => Ok(()),
+        _ if absolute(b"http://") || absolute(b"https://") => Ok(()),
+        _ => Err("the request target does not begin with a slash"),
+    }
+}
+
 fn is_host(host: &[u8]) -> bool {
     !host.is_empty()
         && host
@@ -115,5 +146,26 @@ mod tests {
         }
         let large = "x".repeat(MAX_HEAD);
         assert!(check_list(&[host, ("x-large", &large)]).is_err());
+    }
+
+    #[test]
+    fn targets_are_paths_or_absolute() {
+        assert_eq!(
+            target(b"\r\nPOST /v1/x?y HTTP/1.1\r\nHost: a\r\n\r\n"),
+            b"/v1/x?y"
+        );
+        for good in ["/", "/v1/models?x=y", "HTTP://localhost/v1/models"] {
+            assert_eq!(check_target("POST", good.as_bytes()), Ok(()), "{good}");
+        }
+        assert_eq!(check_target("OPTIONS", b"*"), Ok(()));
+        for bad in [
+            "*",
+            "",
+            "v1/chat/completions",
+            "/v1/chat/completions#f",
+            "ftp://a/b",
+        ] {
+            assert!(check_target("POST", bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -12,27 +11,69 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOption
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
+use pingora_http::ResponseHeader;
 
+use super::budget::BodyBudget;
 use super::client::Client;
-use super::drain::Drain;
+use super::door::tap;
+use super::drain::{Drain, LINGER};
 use super::framing;
+use super::tap::{Framing, HEADER_DEADLINE, KEEP_ALIVE, Tap};
+
+/// A handler's work on one request.
+pub type Work<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
+
+/// Why a request is refused before its handler sees it, or answered in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head is malformed or ambiguous; the sentence says how.
+    Malformed(&'static str),
+    /// The process stops before the request is done.
+    Stopping,
+    /// The handler broke.
+    Broken,
+}
+
+impl Refusal {
+    /// Status and sentence.
+    #[must_use]
+    pub fn words(self) -> (u16, &'static str) {
+        match self {
+            Refusal::Malformed(reason) => (400, reason),
+            Refusal::Stopping => (503, "The gateway is shutting down; try again."),
+            Refusal::Broken => (500, "internal error"),
+        }
+    }
+}
 
 /// Handles one request after another.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Whatever it leaves unanswered is answered with a plain 500.
-    fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
-}
+    fn handle<'c>(&'c self, client: &'c mut Client) -> Work<'c>;
 
-impl Handler for Box<dyn Handler> {
-    fn handle<'c>(&'c self, client: &'c mut Client) -> Pin<Box<dyn Future<Output = ()> + Send + 'c>> {
-        (**self).handle(client)
+    /// Refuses a request in the words of its caller.
+    fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {
+        Box::pin(async move {
+            let (status, reason) = refusal.words();
+            let body = plain_error(reason);
+            // A client that left needs no answer.
+            let _ = client
+                .respond(status, &[("content-type", "application/json")], body.into())
+                .await;
+        })
     }
 }
 
-/// A request head must be complete within this time.
-pub const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// An idle connection is kept for this long, seconds.
-const KEEP_ALIVE: u64 = 75;
+impl Handler for Box<dyn Handler> {
+    fn handle<'c>(&'c self, client: &'c mut Client) -> Work<'c> {
+        (**self).handle(client)
+    }
+
+    fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {
+        (**self).refuse(client, refusal)
+    }
+}
+
 /// Streams that one HTTP/2 client may have open (reliability.md section 1: Envoy's number is 100, agents open more).
 const MAX_H2_STREAMS: u32 = 128;
 
@@ -40,50 +81,60 @@ const MAX_H2_STREAMS: u32 = 128;
 pub struct HttpServer<H> {
     handler: H,
     drain: Drain,
+    budget: BodyBudget,
     options: HttpServerOptions,
 }
 
+/// What came on a connection.
+enum Head {
+    /// A request.
+    Request,
+    /// Something that cannot be read as one.
+    Malformed,
+    /// Nothing, or not in time.
+    Nothing,
+}
+
 impl<H: Handler> HttpServer<H> {
-    /// A server for this handler.
+    /// A server for this handler. The bodies of its requests share `budget`.
     #[must_use]
-    pub fn new(handler: H, drain: Drain) -> Self {
+    pub fn new(handler: H, drain: Drain, budget: BodyBudget) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
-        options.h2_idle_timeout = Some(Duration::from_secs(KEEP_ALIVE));
+        options.h2_idle_timeout = Some(KEEP_ALIVE);
         HttpServer {
             handler,
             drain,
+            budget,
             options,
         }
     }
 
-    /// Reads the head; `None` if the connection is done.
-    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Option<()> {
-        // A kept connection may idle first; a new one must talk at once.
-        let reused = session.take_connection_user_context().is_some();
-        let patience = if reused {
-            HEADER_DEADLINE + Duration::from_secs(KEEP_ALIVE)
-        } else {
-            HEADER_DEADLINE
-        };
-        let mut stopping = shutdown.clone();
-        let stop = async {
-            if stopping.wait_for(|stopping| *stopping).await.is_err() {
-                std::future::pending::<()>().await;
+    async fn read_head(
+        &self,
+        session: &mut ServerSession,
+        tap: Option<&Tap>,
+        shutdown: &ShutdownWatch,
+    ) -> Head {
+        let kept = session.take_connection_user_context().is_some();
+        if kept && let Some(tap) = tap {
+            tap.expect_head();
+        }
+        let overdue = async {
+            match tap {
+                Some(tap) => tap.overdue(kept).await,
+                None => tokio::time::sleep(HEADER_DEADLINE).await,
             }
         };
         tokio::select! {
             biased;
-            read = tokio::time::timeout(patience, session.read_request()) => match read {
-                Ok(Ok(true)) => Some(()),
-                Ok(Err(_)) => {
-                    // A head that cannot be parsed gets an answer; a closed connection cannot take one.
-                    let _ = session.respond_error(400).await;
-                    None
-                }
-                Ok(Ok(false)) | Err(_) => None,
+            read = session.read_request() => match read {
+                Ok(true) => Head::Request,
+                Err(_) => Head::Malformed,
+                Ok(false) => Head::Nothing,
             },
-            () = stop => None,
+            () = overdue => Head::Nothing,
+            () = stopped(tap, shutdown) => Head::Nothing,
         }
     }
 
@@ -93,32 +144,72 @@ impl<H: Handler> HttpServer<H> {
         self.handler.handle(client)
     }
 
-    async fn answer(&self, client: &mut Client) {
-        if let Err(reason) = gate(client) {
+    async fn answer(&self, client: &mut Client, malformed: bool) {
+        let passed = framing_gate(client, malformed).inspect_err(|_| client.give_up_body());
+        if let Err(reason) = passed.and_then(|()| gate(client)) {
             client.close_after();
-            let body = format!(
-                "{{\"error\":{{\"message\":\"{reason}\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}}}"
-            );
-            let _ = client
-                .respond(400, &[("content-type", "application/json")], body.into())
-                .await;
-            return;
+            return self.handler.refuse(client, Refusal::Malformed(reason)).await;
         }
         let outcome = AssertUnwindSafe(self.boxed(client)).catch_unwind().await;
         if outcome.is_err() {
             tracing::error!("a request handler panicked; the request was answered with 500");
             client.close_after();
             if !client.is_started() {
-                let body: &[u8] = br#"{"error":{"message":"internal error","type":"server_error","param":null,"code":"server_error"}}"#;
-                let _ = client
-                    .respond(500, &[("content-type", "application/json")], body.into())
-                    .await;
+                self.handler.refuse(client, Refusal::Broken).await;
             }
+        } else if self.drain.is_expired() && !client.is_started() {
+            client.close_after();
+            self.handler.refuse(client, Refusal::Stopping).await;
+        }
+    }
+
+    /// A head that gives no request to answer, or none that can be read.
+    async fn hopeless(session: &mut ServerSession) {
+        let body = plain_error("The request head is malformed.");
+        let Ok(mut head) = ResponseHeader::build(400, Some(4)) else {
+            return;
+        };
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-should-retry", "false"),
+            ("content-length", &*body.len().to_string()),
+        ];
+        if headers
+            .into_iter()
+            .all(|(name, value)| head.insert_header(name.to_owned(), value).is_ok())
+        {
+            session.set_keepalive(None);
+            // A connection that is gone needs no answer.
+            let _ = session.write_error_response(head, body.into()).await;
         }
     }
 }
 
-fn gate(client: &Client) -> Result<(), &'static str> {
+/// Resolves when the process stops and no request is on its way.
+async fn stopped(tap: Option<&Tap>, shutdown: &ShutdownWatch) {
+    let mut stopping = shutdown.clone();
+    if stopping.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(LINGER).await;
+    if tap.is_some_and(Tap::has_begun) {
+        // The deadline of the head holds.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// An error for callers of which no format is known: OpenAI's shape, as most understand it.
+fn plain_error(reason: &str) -> String {
+    format!(
+        "{{\"error\":{{\"message\":\"{reason}\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}}}"
+    )
+}
+
+/// Where the head or the body of a request ends must be beyond doubt.
+fn framing_gate(client: &Client, malformed: bool) -> Result<(), &'static str> {
+    if let Some(fault) = client.fault() {
+        return Err(fault);
+    }
     let http2 = client.is_http2();
     if !http2 && client.headers().contains_key("transfer-encoding") && framing::has_length(&client.raw_head())
     {
@@ -126,15 +217,42 @@ fn gate(client: &Client) -> Result<(), &'static str> {
         return Err("content-length and transfer-encoding exclude each other");
     }
     framing::check(client.headers(), http2, client.authority())?;
+    if malformed {
+        return Err("the request head is malformed");
+    }
+    Ok(())
+}
+
+fn gate(client: &Client) -> Result<(), &'static str> {
     if matches!(client.method(), "TRACE" | "CONNECT") {
         return Err("this method is not served");
     }
-    Ok(())
+    let raw = (!client.is_http2()).then(|| client.raw_head());
+    let target = match &raw {
+        Some(raw) => framing::target(raw),
+        None => client.target(),
+    };
+    framing::check_target(client.method(), target)
+}
+
+/// How Pingora frames the body of this request.
+fn framing_of(headers: &http::HeaderMap) -> Framing {
+    if headers.contains_key("transfer-encoding") {
+        return Framing::Chunked;
+    }
+    let length = headers
+        .get("content-length")
+        .and_then(|value| value.to_str().ok());
+    Framing::Length(length.and_then(|value| value.parse().ok()).unwrap_or(0))
 }
 
 impl Client {
     fn is_http2(&self) -> bool {
         self.session_ref().is_http2()
+    }
+
+    fn target(&self) -> &[u8] {
+        self.session_ref().req_header().raw_path()
     }
 
     fn raw_head(&self) -> bytes::Bytes {
@@ -157,16 +275,26 @@ impl<H: Handler> HttpServerApp for HttpServer<H> {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        self.read_head(&mut session, shutdown).await?;
+        let tap = tap(&session);
+        let malformed = match self.read_head(&mut session, tap.as_deref(), shutdown).await {
+            Head::Request => false,
+            // The summary of a request without a head begins with a dash instead of a method.
+            Head::Malformed if session.request_summary().starts_with("- ") => {
+                Self::hopeless(&mut session).await;
+                return None;
+            }
+            Head::Malformed => true,
+            Head::Nothing => return None,
+        };
         let guard = self.drain.enter();
-        session.set_keepalive(if self.drain.is_draining() {
-            None
-        } else {
-            Some(KEEP_ALIVE)
-        });
+        let leaving = self.drain.is_draining() || self.drain.is_handed_over();
+        session.set_keepalive((!leaving).then_some(KEEP_ALIVE.as_secs()));
         session.set_pipelining_enabled(true);
-        let mut client = Client::new(session);
-        self.answer(&mut client).await;
+        if let Some(tap) = &tap {
+            tap.expect_body(framing_of(&session.req_header().headers));
+        }
+        let mut client = Client::new(session, tap, self.drain.clone(), self.budget.share());
+        self.answer(&mut client, malformed).await;
         let session = client.into_session();
         let mut settings = HttpPersistentSettings::for_session(&session);
         settings.set_user_context(Box::new(()));

@@ -15,13 +15,18 @@ use pingora_core::server::{RunArgs, Server, ShutdownWatch};
 use pingora_core::services::background::{BackgroundService, background_service};
 use pingora_core::services::listening::Service;
 
+use super::budget::BodyBudget;
 use super::client::Client;
-use super::drain::{Drain, Signals};
+use super::door::Door;
+use super::drain::{Drain, Farewell, LAST_WORDS, LINGER, Signals};
 use super::server::{Handler, HttpServer};
 
 /// Read and write buffers of client connections, bytes: small reads keep idle connections small, writes take head and body of
 /// ordinary answers together (pingora.md section 1, item 9).
 const BUFFERS: (usize, usize) = (4 * 1024, 16 * 1024);
+
+/// Memory for request bodies of the listeners beside the proxy, bytes.
+const SMALL_BUDGET: usize = 16 << 20;
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -69,7 +74,8 @@ pub fn run_server<H: Handler>(
 ) -> Result<(), String> {
     let mut server = server(listening);
     server.bootstrap();
-    let mut proxy = Service::new("proxy".into(), HttpServer::new(handler, drain.clone()));
+    let door = Door::new(HttpServer::new(handler, drain.clone(), BodyBudget::of_memory()));
+    let mut proxy = Service::new("proxy".into(), door);
     proxy.add_listener(listener(listening.proxy, listening.tls.as_ref())?);
     server.add_service(proxy);
     let exporter = Exporter {
@@ -83,22 +89,41 @@ pub fn run_server<H: Handler>(
     for (name, task) in beside.background {
         server.add_service(background_service(&name, Runs(task)));
     }
+    let (done, over) = std::sync::mpsc::channel();
+    let ran = done.clone();
+    let farewell = Farewell {
+        drain: drain.clone(),
+        deadline: listening.drain,
+        // Nobody listens any more if the server ended by itself.
+        done: Box::new(move || {
+            let _ = done.send(());
+        }),
+    };
+    server.add_service(background_service("farewell", farewell));
     let signals = Signals {
         reload: beside.reload,
         drain,
         deadline: listening.drain,
     };
-    server.run(RunArgs {
-        shutdown_signal: Box::new(signals),
-    });
-    Ok(())
+    // After a hand-over Pingora sleeps for its whole grace period, whatever happens meanwhile; the farewell ends earlier.
+    std::thread::Builder::new()
+        .name("server".into())
+        .spawn(move || {
+            server.run(RunArgs {
+                shutdown_signal: Box::new(signals),
+            });
+            let _ = ran.send(());
+        })
+        .map_err(|error| format!("the server's thread could not be started: {error}"))?;
+    over.recv()
+        .map_err(|_| "the server broke; the log says why".to_owned())
 }
 
 fn server(listening: &Listening) -> Server {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let conf = ServerConf {
         threads,
-        grace_period_seconds: Some(listening.drain.as_secs()),
+        grace_period_seconds: Some((listening.drain + LAST_WORDS + LINGER * 2).as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         upgrade_sock: listening.upgrade_socket.clone(),
         ..ServerConf::default()
@@ -111,8 +136,9 @@ fn server(listening: &Listening) -> Server {
 }
 
 /// A listener that does not carry the traffic: one thread.
-fn small<H: Handler>(name: &str, handler: H, address: SocketAddr) -> Result<Service<HttpServer<H>>, String> {
-    let mut service = Service::new(name.into(), HttpServer::new(handler, Drain::default()));
+fn small<H: Handler>(name: &str, handler: H, address: SocketAddr) -> Result<Service<Door<H>>, String> {
+    let server = HttpServer::new(handler, Drain::default(), BodyBudget::new(SMALL_BUDGET));
+    let mut service = Service::new(name.into(), Door::new(server));
     service.threads = Some(1);
     service.add_listener(listener(address, None)?);
     Ok(service)

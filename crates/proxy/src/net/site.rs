@@ -32,6 +32,8 @@ impl<S: Site> Handler for Served<S> {
                 Err(BodyError::Gone) => return,
                 Err(BodyError::TooLarge) => refused(413, "the body is larger than 1 MiB"),
                 Err(BodyError::Slow) => refused(408, "the body did not arrive in time"),
+                Err(BodyError::Framing) => refused(400, "the body is malformed"),
+                Err(BodyError::Full) => refused(503, "too many request bodies are being read; try again"),
                 Err(BodyError::Coding | BodyError::Corrupt) => {
                     refused(415, "the content-encoding cannot be read")
                 }

@@ -6,24 +6,28 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pingora_core::connectors::http::Connector;
+use pingora_core::connectors::http::{Connector, v2};
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora_core::upstreams::peer::Peer as _;
-use pingora_core::{Error, ErrorType};
+use pingora_core::{Error, ErrorType, RetryType};
 use pingora_http::RequestHeader;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::coding::Decoder;
+use super::http1;
 use super::peer::EndpointPeer;
 
 /// Decoded bytes that one answer may have: far above any answer, far below a bomb.
 const MAX_DECODED: usize = 1 << 30;
 /// Tries on pooled connections that turn out dead, before a fresh one must do.
 const STALE_TRIES: usize = 2;
+/// Further tries on fresh connections where the upstream says that it did nothing.
+const REFUSED_TRIES: usize = 2;
+/// An HTTP/2 upstream must open its window for the whole request body within this time.
+const WRITE_WINDOW: Duration = Duration::from_secs(120);
 /// Connections kept idle in all.
 const POOL_SIZE: usize = 4096;
 
@@ -95,6 +99,34 @@ impl From<UpstreamErrorKind> for UpstreamError {
 pub struct Upstreams {
     transport: TransportConnector,
     http2: Connector,
+    /// Connections for requests that the pooled ones refused.
+    spare: v2::Connector,
+}
+
+/// A connection for one request.
+struct Link {
+    session: HttpSession,
+    /// It served requests before.
+    reused: bool,
+    /// It belongs to the spare connector.
+    spare: bool,
+    /// It may serve more requests.
+    keep: bool,
+}
+
+/// Why no head of an answer came, and whether another connection may be tried.
+struct Failed {
+    kind: UpstreamErrorKind,
+    again: RetryType,
+}
+
+impl Failed {
+    fn again(&self, reused: bool) -> bool {
+        match self.again {
+            RetryType::Decided(again) => again,
+            RetryType::ReusedOnly => reused,
+        }
+    }
 }
 
 impl Upstreams {
@@ -105,6 +137,7 @@ impl Upstreams {
         options.ca_file = ca_file;
         Upstreams {
             transport: TransportConnector::new(Some(options.clone())),
+            spare: v2::Connector::new(Some(options.clone())),
             http2: Connector::new(Some(options)),
         }
     }
@@ -119,89 +152,116 @@ impl Upstreams {
         request: &UpstreamRequest,
         first_byte: Duration,
     ) -> Result<UpstreamResponse<'u>, UpstreamError> {
-        let mut tries = 0;
+        let (mut tries, mut fresh) = (0, false);
         loop {
-            let (session, reused) = self.connect(peer, tries >= STALE_TRIES).await?;
-            match exchange(session, peer, request, first_byte).await {
-                Ok(session) => return Ok(UpstreamResponse::new(self, peer, session)),
+            let link = self.connect(peer, fresh).await?;
+            let reused = link.reused;
+            match exchange(link, peer, request, first_byte).await {
+                Ok(link) => return Ok(UpstreamResponse::new(self, peer, link)),
                 // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
-                Err(error) if reused && error.kind == UpstreamErrorKind::Reset && tries < STALE_TRIES => {
-                    tries += 1
+                Err(failed) if failed.again(reused) && tries < STALE_TRIES + REFUSED_TRIES => {
+                    tries += 1;
+                    fresh |= tries >= STALE_TRIES || matches!(failed.again, RetryType::Decided(_));
                 }
-                Err(error) => return Err(error),
+                Err(failed) => return Err(failed.kind.into()),
             }
         }
     }
 
-    async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<(HttpSession, bool), UpstreamError> {
-        if peer.may_http2() {
-            let (session, reused) = self
-                .http2
-                .get_http_session(peer)
+    async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<Link, UpstreamError> {
+        let connected = match (peer.may_http2(), fresh) {
+            (true, false) => self.http2.get_http_session(peer).await,
+            (true, true) => self
+                .spare
+                .new_http_session(peer)
                 .await
-                .map_err(|error| connect_error(&error))?;
-            return Ok((session, reused && !fresh));
-        }
-        let connected = if fresh {
-            self.transport
+                .map(|session| (session, false)),
+            (false, false) => self
+                .transport
+                .get_stream(peer)
+                .await
+                .map(|(stream, reused)| (session(stream, peer), reused)),
+            (false, true) => self
+                .transport
                 .new_stream(peer)
                 .await
-                .map(|stream| (stream, false))
-        } else {
-            self.transport.get_stream(peer).await
+                .map(|stream| (session(stream, peer), false)),
         };
-        let (stream, reused) = connected.map_err(|error| connect_error(&error))?;
-        Ok((
-            HttpSession::H1(Http1Session::new_with_options(stream, peer)),
+        let (session, reused) = connected.map_err(|error| connect_error(&error))?;
+        Ok(Link {
+            session,
             reused,
-        ))
+            spare: peer.may_http2() && fresh,
+            keep: true,
+        })
     }
 
-    async fn release(&self, peer: &EndpointPeer, session: HttpSession) {
+    async fn release(&self, peer: &EndpointPeer, link: Link) {
+        let Link {
+            session, spare, keep, ..
+        } = link;
+        let idle = peer.idle_timeout();
         match session {
-            HttpSession::H1(mut http1) if !peer.may_http2() => {
-                http1.respect_keepalive();
-                if let Some(stream) = http1.reuse().await {
-                    self.transport
-                        .release_stream(stream, peer.reuse_hash(), peer.idle_timeout());
-                }
-            }
+            HttpSession::H1(_) if !keep => {}
             HttpSession::H1(mut http1) => {
                 http1.respect_keepalive();
-                self.http2
-                    .release_http_session(HttpSession::H1(http1), peer, peer.idle_timeout())
-                    .await;
+                if peer.may_http2() {
+                    self.http2
+                        .release_http_session(HttpSession::H1(http1), peer, idle)
+                        .await;
+                } else if let Some(stream) = http1.reuse().await {
+                    self.transport.release_stream(stream, peer.reuse_hash(), idle);
+                }
             }
-            other => {
-                self.http2
-                    .release_http_session(other, peer, peer.idle_timeout())
-                    .await
-            }
+            HttpSession::H2(http2) if spare => self.spare.release_http_session(http2, peer, idle),
+            other => self.http2.release_http_session(other, peer, idle).await,
         }
     }
 }
 
-/// Writes the request and reads the head of the answer, informational heads skipped.
+fn session(stream: Stream, peer: &EndpointPeer) -> HttpSession {
+    HttpSession::H1(Http1Session::new_with_options(stream, peer))
+}
+
+/// Writes the request and reads the head of the answer, informational heads skipped. An upstream may answer, and close, before it
+/// has read all of a large request: its answer counts, not the failed write.
 async fn exchange(
-    session: HttpSession,
+    link: Link,
     peer: &EndpointPeer,
     request: &UpstreamRequest,
     first_byte: Duration,
-) -> Result<HttpSession, UpstreamError> {
-    let mut session = match session {
-        HttpSession::H1(http1) => HttpSession::H1(write_http1(http1.into_inner(), peer, request).await?),
-        mut other => {
-            write_http2(&mut other, peer, request).await?;
-            other
+) -> Result<Link, Failed> {
+    let mut link = match link.session {
+        HttpSession::H1(session) => {
+            let (session, keep) = http1::write(session.into_inner(), peer, request).await;
+            Link {
+                session: HttpSession::H1(session),
+                keep,
+                ..link
+            }
+        }
+        mut session => {
+            let written = write_http2(&mut session, peer, request).await;
+            if let Err(
+                failed @ Failed {
+                    again: RetryType::Decided(true),
+                    ..
+                },
+            ) = written
+            {
+                return Err(failed);
+            }
+            Link { session, ..link }
         }
     };
     let read = async {
         loop {
-            session
+            link.session
                 .read_response_header()
                 .await
-                .map_err(|error| read_error(&error))?;
-            let informational = session
+                .map_err(|error| failed(&error))?;
+            let informational = link
+                .session
                 .response_header()
                 .is_some_and(|head| head.status.is_informational());
             if !informational {
@@ -210,77 +270,56 @@ async fn exchange(
         }
     };
     match timeout(first_byte, read).await {
-        Ok(done) => done.map(|()| session),
-        Err(_) => Err(UpstreamErrorKind::FirstByteTimeout.into()),
+        Ok(done) => done.map(|()| link),
+        Err(_) => Err(Failed {
+            kind: UpstreamErrorKind::FirstByteTimeout,
+            again: RetryType::Decided(false),
+        }),
     }
-}
-
-/// Head and body in one write: half the system calls of Pingora's own way (pingora.md section 1, item 10).
-async fn write_http1(
-    mut stream: Stream,
-    peer: &EndpointPeer,
-    request: &UpstreamRequest,
-) -> Result<Http1Session, UpstreamError> {
-    let mut wire = BytesMut::with_capacity(1024 + request.body.len().min(64 * 1024));
-    wire.extend_from_slice(request.method.as_str().as_bytes());
-    wire.extend_from_slice(b" ");
-    wire.extend_from_slice(request.path.as_bytes());
-    wire.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    wire.extend_from_slice(peer.authority().as_bytes());
-    for (name, value) in &request.headers {
-        wire.extend_from_slice(b"\r\n");
-        wire.extend_from_slice(name.as_str().as_bytes());
-        wire.extend_from_slice(b": ");
-        wire.extend_from_slice(value.as_bytes());
-    }
-    if !request.body.is_empty() || request.method == Method::POST {
-        wire.extend_from_slice(format!("\r\ncontent-length: {}", request.body.len()).as_bytes());
-    }
-    wire.extend_from_slice(b"\r\n\r\n");
-    let write = async {
-        // Large bodies are not copied: they go out behind the head as they are.
-        if request.body.len() <= 64 * 1024 {
-            wire.extend_from_slice(&request.body);
-            stream.write_all(&wire).await?;
-        } else {
-            stream.write_all(&wire).await?;
-            stream.write_all(&request.body).await?;
-        }
-        stream.flush().await
-    };
-    write.await.map_err(|_| UpstreamErrorKind::Reset)?;
-    Ok(Http1Session::new_with_options(stream, peer))
 }
 
 async fn write_http2(
     session: &mut HttpSession,
     peer: &EndpointPeer,
     request: &UpstreamRequest,
-) -> Result<(), UpstreamError> {
-    let bad = |_| UpstreamError::from(UpstreamErrorKind::Protocol);
-    let mut head =
-        RequestHeader::build(request.method.clone(), request.path.as_bytes(), None).map_err(bad)?;
-    for (name, value) in &request.headers {
-        head.append_header(name.clone(), value.clone()).map_err(bad)?;
-    }
-    let length = HeaderValue::from(request.body.len());
-    head.insert_header(HeaderName::from_static("content-length"), length)
-        .map_err(bad)?;
-    let scheme = if peer.tls() { "https" } else { "http" };
-    let uri = format!("{scheme}://{}{}", peer.authority(), request.path);
-    head.set_uri(uri.parse().map_err(|_| UpstreamErrorKind::Protocol)?);
+) -> Result<(), Failed> {
+    let head = http2_head(peer, request).ok_or(Failed {
+        kind: UpstreamErrorKind::Protocol,
+        again: RetryType::Decided(false),
+    })?;
     session
         .write_request_header(Box::new(head))
         .await
-        .map_err(|error| read_error(&error))?;
-    session
-        .write_request_body(request.body.clone(), true)
-        .await
-        .map_err(|error| read_error(&error))?;
-    session
-        .finish_request_body()
-        .await
-        .map_err(|error| read_error(&error))
+        .map_err(|_| Failed {
+            kind: UpstreamErrorKind::Reset,
+            // Nothing was sent.
+            again: RetryType::Decided(true),
+        })?;
+    let write = async {
+        session.write_request_body(request.body.clone(), true).await?;
+        session.finish_request_body().await
+    };
+    match timeout(WRITE_WINDOW, write).await {
+        Ok(written) => written.map_err(|error| failed(&error)),
+        Err(_) => Err(Failed {
+            kind: UpstreamErrorKind::Reset,
+            again: RetryType::Decided(false),
+        }),
+    }
+}
+
+fn http2_head(peer: &EndpointPeer, request: &UpstreamRequest) -> Option<RequestHeader> {
+    let mut head = RequestHeader::build(request.method.clone(), request.path.as_bytes(), None).ok()?;
+    for (name, value) in &request.headers {
+        head.append_header(name.clone(), value.clone()).ok()?;
+    }
+    let length = HeaderValue::from(request.body.len());
+    head.insert_header(HeaderName::from_static("content-length"), length)
+        .ok()?;
+    let scheme = if peer.tls() { "https" } else { "http" };
+    let uri = format!("{scheme}://{}{}", peer.authority(), request.path);
+    head.set_uri(uri.parse().ok()?);
+    Some(head)
 }
 
 fn connect_error(error: &Error) -> UpstreamError {
@@ -301,11 +340,28 @@ fn read_error(error: &Error) -> UpstreamError {
     })
 }
 
+/// A head that did not come. Pingora knows which errors mean that the upstream did nothing, but calls an HTTP/1 answer that broke
+/// off within its head repeatable too.
+fn failed(error: &Error) -> Failed {
+    let context = error.context.as_ref().map_or("", |context| context.as_str());
+    let begun = context
+        .rsplit_once("bytes already read: ")
+        .is_some_and(|(_, bytes)| bytes != "0");
+    Failed {
+        kind: read_error(error).kind,
+        again: if begun {
+            RetryType::Decided(false)
+        } else {
+            error.retry
+        },
+    }
+}
+
 /// The answer of an upstream: its head, and its body chunk by chunk, decoded.
 pub struct UpstreamResponse<'u> {
     upstreams: &'u Upstreams,
     peer: &'u EndpointPeer,
-    session: Option<HttpSession>,
+    link: Option<Link>,
     status: u16,
     headers: HeaderMap,
     decoder: Option<Decoder>,
@@ -313,14 +369,14 @@ pub struct UpstreamResponse<'u> {
 }
 
 impl<'u> UpstreamResponse<'u> {
-    fn new(upstreams: &'u Upstreams, peer: &'u EndpointPeer, session: HttpSession) -> Self {
-        let head = session.response_header();
+    fn new(upstreams: &'u Upstreams, peer: &'u EndpointPeer, link: Link) -> Self {
+        let head = link.session.response_header();
         let status = head.map_or(502, |head| head.status.as_u16());
         let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
         UpstreamResponse {
             upstreams,
             peer,
-            session: Some(session),
+            link: Some(link),
             status,
             headers,
             decoder: None,
@@ -352,7 +408,7 @@ impl<'u> UpstreamResponse<'u> {
     /// The connection broke, fell silent for `idle`, or the content coding is damaged.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            let Some(session) = &mut self.session else {
+            let Some(Link { session, .. }) = &mut self.link else {
                 return Ok(None);
             };
             let read = timeout(idle, session.read_response_body()).await;
@@ -409,8 +465,8 @@ impl<'u> UpstreamResponse<'u> {
 
     /// Behind the last chunk: the rest of the decoder, and the connection back to the pool.
     async fn end(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        if let Some(session) = self.session.take() {
-            self.upstreams.release(self.peer, session).await;
+        if let Some(link) = self.link.take() {
+            self.upstreams.release(self.peer, link).await;
         }
         let Some(mut decoder) = self.decoder.take() else {
             return Ok(None);
@@ -440,22 +496,56 @@ impl<'u> UpstreamResponse<'u> {
         let Some(first) = self.chunk(idle).await? else {
             return Ok(Bytes::new());
         };
-        let mut all: Option<BytesMut> = None;
-        while let Some(chunk) = self.chunk(idle).await? {
-            let all = all.get_or_insert_with(|| BytesMut::from(&first[..]));
-            all.extend_from_slice(&chunk);
+        let length = self.header("content-length").and_then(|text| text.parse().ok());
+        if self.decoder.is_none() && length == Some(first.len()) {
+            // Ends the answer and gives the connection back.
+            return match self.chunk(idle).await? {
+                None => Ok(first),
+                Some(_) => Err(UpstreamErrorKind::Protocol.into()),
+            };
+        }
+        let mut all = Vec::with_capacity(length.unwrap_or(first.len() * 2).min(limit));
+        all.extend_from_slice(&first);
+        while self.append(&mut all, idle).await? {
             if all.len() > limit {
                 return Err(UpstreamErrorKind::Protocol.into());
             }
         }
-        Ok(all.map_or(first, BytesMut::freeze))
+        Ok(all.into())
+    }
+
+    /// Appends the next piece; false at the end. An HTTP/1 body that needs no decoding comes straight from the read buffer.
+    async fn append(&mut self, all: &mut Vec<u8>, idle: Duration) -> Result<bool, UpstreamError> {
+        if let (
+            None,
+            Some(Link {
+                session: HttpSession::H1(session),
+                ..
+            }),
+        ) = (&self.decoder, &mut self.link)
+            && !session.is_body_done()
+        {
+            let read = timeout(idle, session.read_body_ref()).await;
+            let piece = read
+                .map_err(|_| UpstreamErrorKind::IdleTimeout)?
+                .map_err(|error| read_error(&error))?;
+            all.extend_from_slice(piece.unwrap_or_default());
+            return Ok(true);
+        }
+        let piece = self.chunk(idle).await?;
+        all.extend_from_slice(piece.as_deref().unwrap_or_default());
+        Ok(piece.is_some())
     }
 }
 
 impl Drop for UpstreamResponse<'_> {
     fn drop(&mut self) {
         // An HTTP/1 connection closes by being dropped; an HTTP/2 stream must be reset.
-        if let Some(HttpSession::H2(http2)) = &mut self.session {
+        if let Some(Link {
+            session: HttpSession::H2(http2),
+            ..
+        }) = &mut self.link
+        {
             http2.shutdown();
         }
     }

@@ -16,6 +16,10 @@ const SESSIONS: &[&str] = &[
     "x-session-id",
 ];
 
+/// Of an opening, so many bytes of its start and of its end tell conversations apart: hashing megabytes would cost as much as
+/// relaying them.
+const WEIGHED: usize = 16 * 1024;
+
 /// A conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conversation {
@@ -44,7 +48,9 @@ pub fn conversation(
         None => (body.get(scan.opening.clone()?)?, scan.continues),
     };
     let mut hasher = DefaultHasher::new();
-    (key, scan.model.as_deref(), part).hash(&mut hasher);
+    let start = part.get(..WEIGHED).unwrap_or(part);
+    let end = part.get(part.len().saturating_sub(WEIGHED)..);
+    (key, scan.model.as_deref(), part.len(), start, end).hash(&mut hasher);
     Some(Conversation {
         hash: hasher.finish(),
         follows,

@@ -1,0 +1,120 @@
+//! One HTTP/1 request on its way to an upstream: head and body in as few writes as possible, with an eye on early answers.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Method;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::v1::client::HttpSession;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::door::replayed;
+use super::peer::EndpointPeer;
+use super::upstream::UpstreamRequest;
+
+/// A body up to this size leaves together with its head, in one write (pingora.md section 1, item 10), bytes.
+const SMALL: usize = 64 * 1024;
+/// Pieces in which a larger body is written, bytes: each must be taken within [`STALL`].
+const PIECE: usize = 256 * 1024;
+/// An upstream that takes nothing for this long is stuck.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Writes a request. The session reads what the upstream says; false if its connection must not be used again. A write that fails
+/// is no error here: the answer says more, and without one the read fails.
+pub(super) async fn write(
+    mut stream: Stream,
+    peer: &EndpointPeer,
+    request: &UpstreamRequest,
+) -> (HttpSession, bool) {
+    let mut wire = head(peer, request);
+    let (keep, early) = if request.body.len() <= SMALL {
+        wire.extend_from_slice(&request.body);
+        (small(&mut stream, &wire).await, Vec::new())
+    } else {
+        large(&mut stream, &wire, &request.body).await
+    };
+    let stream = if early.is_empty() {
+        stream
+    } else {
+        replayed(stream, early)
+    };
+    (HttpSession::new_with_options(stream, peer), keep)
+}
+
+fn head(peer: &EndpointPeer, request: &UpstreamRequest) -> BytesMut {
+    let body = request.body.len();
+    let mut wire = BytesMut::with_capacity(1024 + if body <= SMALL { body } else { 0 });
+    wire.extend_from_slice(request.method.as_str().as_bytes());
+    wire.extend_from_slice(b" ");
+    wire.extend_from_slice(request.path.as_bytes());
+    wire.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    wire.extend_from_slice(peer.authority().as_bytes());
+    for (name, value) in &request.headers {
+        wire.extend_from_slice(b"\r\n");
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+    }
+    if body > 0 || request.method == Method::POST {
+        wire.extend_from_slice(format!("\r\ncontent-length: {body}").as_bytes());
+    }
+    wire.extend_from_slice(b"\r\n\r\n");
+    wire
+}
+
+async fn small(stream: &mut Stream, wire: &[u8]) -> bool {
+    let write = async {
+        stream.write_all(wire).await?;
+        stream.flush().await
+    };
+    matches!(timeout(STALL, write).await, Ok(Ok(())))
+}
+
+/// Writes until the upstream refuses: an answer with an error status ends the writing. Gives what was read meanwhile.
+async fn large(stream: &mut Stream, head: &[u8], body: &[u8]) -> (bool, Vec<u8>) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut early = Vec::new();
+    let mut write = std::pin::pin!(all(&mut writer, head, body));
+    let keep = tokio::select! {
+        biased;
+        written = &mut write => written,
+        read = early_bytes(&mut reader, &mut early) => match read {
+            // An upstream that goes on reading although it answers already gets the rest.
+            Answer::GoesOn => write.await,
+            Answer::Refuses => false,
+        },
+    };
+    (keep, early)
+}
+
+async fn all(writer: &mut (impl AsyncWrite + Unpin), head: &[u8], body: &[u8]) -> bool {
+    for piece in std::iter::once(head).chain(body.chunks(PIECE)) {
+        if !matches!(timeout(STALL, writer.write_all(piece)).await, Ok(Ok(()))) {
+            return false;
+        }
+    }
+    matches!(timeout(STALL, writer.flush()).await, Ok(Ok(())))
+}
+
+enum Answer {
+    GoesOn,
+    Refuses,
+}
+
+async fn early_bytes(reader: &mut (impl AsyncRead + Unpin), early: &mut Vec<u8>) -> Answer {
+    /// Up to the first digit of the status.
+    const START: &[u8] = b"HTTP/1.1 ";
+    early.reserve(1024);
+    while early.len() <= START.len() {
+        match reader.read_buf(early).await {
+            // Closed without an answer: writing on is of no use.
+            Ok(0) | Err(_) => return Answer::Refuses,
+            Ok(_) => {}
+        }
+    }
+    match early.get(START.len()) {
+        Some(b'1'..=b'3') => Answer::GoesOn,
+        _ => Answer::Refuses,
+    }
+}
