@@ -135,6 +135,13 @@ def test_a_malformed_head_is_refused_in_the_callers_format(gateway, head_of, wan
             assert part in text, (part, text)
 
 
+def test_a_head_that_cannot_be_read_gets_an_answer_with_our_request_id(gateway):
+    for data in (b"GARBAGE\r\n\r\n", head(extra="X\0A: b\r\n")):
+        text = raw(gateway, data)
+        assert text.startswith("HTTP/1.1 400 ") and '"type":"invalid_request_error"' in text, text
+        assert "x-gateway-request-id: req_" in text and "x-should-retry: false" in text and "Connection: close" in text, text
+
+
 @pytest.mark.parametrize("target", ["*", "v1/chat/completions", "/v1/chat/completions#f"])
 def test_a_strange_target_is_refused(gateway, target):
     body = json.dumps(CHAT).encode()
@@ -364,6 +371,13 @@ def test_a_second_stop_tells_the_clients_what_happens(started, path, last):
     assert last in text and "shutting down" in text and text.endswith("0\r\n\r\n"), text
     assert "[DONE]" not in text
     assert gateway.process.wait(5) == 0
+
+
+def test_without_a_successor_the_listeners_are_kept(started, tmp_path):
+    gateway = gateway_before(started, serve(lambda connection: [connection.sendall(OK) for _ in iter(lambda: read_request(connection), None)]))
+    gateway.process.send_signal(signal.SIGQUIT)
+    eventually(lambda: "SIGQUIT ignored" in (tmp_path / "log").read_text(), 15)
+    assert post(gateway, "/v1/chat/completions", CHAT, BEARER)[0] == 200
 
 
 def test_an_upgrade_loses_no_request_and_cuts_no_stream(started, tmp_path):

@@ -17,7 +17,7 @@ use crate::history::{History, Trail};
 use crate::listing::Own;
 use crate::net::client::Client;
 use crate::net::drain::Drain;
-use crate::net::server::{Handler, Refusal, Work};
+use crate::net::server::{Handler, Refusal, UNREADABLE, Work};
 use crate::net::upstream::Upstreams;
 use crate::record::{Record, millis};
 use crate::refusal::{no_route, unrecognized};
@@ -45,6 +45,17 @@ pub(crate) type Refused = Option<Failure>;
 impl Handler for Gateway {
     fn handle<'c>(&'c self, client: &'c mut Client) -> Work<'c> {
         Box::pin(self.serve(client))
+    }
+
+    fn unreadable(&self) -> (Vec<(&'static str, String)>, Bytes) {
+        let id = request_id();
+        let failure = Failure::new(FailureClass::InvalidRequest, UNREADABLE);
+        let headers = vec![
+            ("x-gateway-request-id", id.as_str().to_owned()),
+            (reply::id_header(Format::Chat), id.as_str().to_owned()),
+            ("x-should-retry", "false".to_owned()),
+        ];
+        (headers, failure.body(Format::Chat, id.as_str()).into())
     }
 
     fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {

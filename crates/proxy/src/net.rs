@@ -9,6 +9,7 @@ pub mod drain;
 pub mod framing;
 mod http1;
 pub mod peer;
+mod response;
 pub mod server;
 pub mod service;
 pub mod site;

@@ -132,6 +132,34 @@ pub struct Signals {
     pub drain: Drain,
     /// How long streams may go on.
     pub deadline: Duration,
+    /// Where the next process waits for the listeners.
+    pub upgrade_socket: String,
+}
+
+/// True if a process listens on this socket, now or soon. Pingora closes the listeners even if nobody takes them. A look, not a
+/// connection: the next process accepts only one.
+async fn waits_for_us(socket: &str) -> bool {
+    let listens = || match std::fs::read_to_string("/proc/net/unix") {
+        Ok(table) => table.lines().any(|line| is_listening(line, socket)),
+        // Not Linux: nothing is known.
+        Err(_) => true,
+    };
+    for _ in 0..50 {
+        if listens() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+/// Is this line of the kernel's table the listening socket of this path? Flag 0x10000 is `__SO_ACCEPTCON`.
+fn is_listening(line: &str, socket: &str) -> bool {
+    let mut fields = line.split_whitespace();
+    let flags = fields
+        .nth(3)
+        .and_then(|flags| u32::from_str_radix(flags, 16).ok());
+    flags.is_some_and(|flags| flags & 0x10000 != 0) && fields.nth(3) == Some(socket)
 }
 
 #[async_trait]
@@ -152,6 +180,10 @@ impl ShutdownSignalWatch for Signals {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = quit.recv() => {
+                    if !waits_for_us(&self.upgrade_socket).await {
+                        tracing::error!(socket = self.upgrade_socket, "SIGQUIT ignored: no process waits for the listeners; start `opm serve --upgrade` first");
+                        continue;
+                    }
                     tracing::info!(in_flight = self.drain.in_flight(), "handing the listeners over to the next process");
                     self.drain.hand_over();
                     return ShutdownSignal::GracefulUpgrade;
@@ -210,6 +242,18 @@ impl BackgroundService for Farewell {
 mod tests {
     use super::*;
     use futures_util::FutureExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_process_that_listens_gets_the_listeners() {
+        let path = std::env::temp_dir().join(format!("opm-drain-{}.sock", std::process::id()));
+        let name = path.to_string_lossy().into_owned();
+        assert!(!waits_for_us(&name).await);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(waits_for_us(&name).await);
+        drop(listener);
+        assert!(!waits_for_us(&name).await, "a file that was left behind");
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_ends_with_the_last_request() {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -46,10 +47,18 @@ impl Refusal {
     }
 }
 
+/// What is said of a head that cannot be read.
+pub const UNREADABLE: &str = "The request head is malformed.";
+
 /// Handles one request after another.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Whatever it leaves unanswered is answered with a plain 500.
     fn handle<'c>(&'c self, client: &'c mut Client) -> Work<'c>;
+
+    /// Headers and body of the 400 for a head that cannot be read at all, so that nothing is known of its caller.
+    fn unreadable(&self) -> (Vec<(&'static str, String)>, Bytes) {
+        (Vec::new(), plain_error(UNREADABLE).into())
+    }
 
     /// Refuses a request in the words of its caller.
     fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {
@@ -71,6 +80,10 @@ impl Handler for Box<dyn Handler> {
 
     fn refuse<'c>(&'c self, client: &'c mut Client, refusal: Refusal) -> Work<'c> {
         (**self).refuse(client, refusal)
+    }
+
+    fn unreadable(&self) -> (Vec<(&'static str, String)>, Bytes) {
+        (**self).unreadable()
     }
 }
 
@@ -163,24 +176,21 @@ impl<H: Handler> HttpServer<H> {
         }
     }
 
-    /// A head that gives no request to answer, or none that can be read.
-    async fn hopeless(session: &mut ServerSession) {
-        let body = plain_error("The request head is malformed.");
-        let Ok(mut head) = ResponseHeader::build(400, Some(4)) else {
+    /// Answers a head that cannot be read.
+    async fn answer_unreadable(&self, session: &mut ServerSession) {
+        let (headers, body) = self.handler.unreadable();
+        let Ok(mut head) = ResponseHeader::build(400, Some(8)) else {
             return;
         };
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-should-retry", "false"),
-            ("content-length", &*body.len().to_string()),
-        ];
+        let length = ("content-length", body.len().to_string());
+        let kind = ("content-type", "application/json".to_owned());
+        let headers = headers.into_iter().chain([kind, length]);
         if headers
             .into_iter()
-            .all(|(name, value)| head.insert_header(name.to_owned(), value).is_ok())
+            .all(|(name, value)| head.insert_header(name, value).is_ok())
         {
-            session.set_keepalive(None);
             // A connection that is gone needs no answer.
-            let _ = session.write_error_response(head, body.into()).await;
+            let _ = session.write_error_response(head, body).await;
         }
     }
 }
@@ -255,7 +265,7 @@ impl Client {
         self.session_ref().req_header().raw_path()
     }
 
-    fn raw_head(&self) -> bytes::Bytes {
+    fn raw_head(&self) -> Bytes {
         self.session_ref().to_h1_raw()
     }
 
@@ -280,7 +290,7 @@ impl<H: Handler> HttpServerApp for HttpServer<H> {
             Head::Request => false,
             // The summary of a request without a head begins with a dash instead of a method.
             Head::Malformed if session.request_summary().starts_with("- ") => {
-                Self::hopeless(&mut session).await;
+                self.answer_unreadable(&mut session).await;
                 return None;
             }
             Head::Malformed => true,

@@ -104,6 +104,7 @@ pub fn run_server<H: Handler>(
         reload: beside.reload,
         drain,
         deadline: listening.drain,
+        upgrade_socket: listening.upgrade_socket.clone(),
     };
     // After a hand-over Pingora sleeps for its whole grace period, whatever happens meanwhile; the farewell ends earlier.
     std::thread::Builder::new()
