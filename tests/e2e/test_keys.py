@@ -80,6 +80,7 @@ def test_a_key_is_created_used_and_revoked_while_the_gateway_runs(gateway_of, tm
     assert set(made) >= {"id", "name", "key"} and made["key"].startswith("sk-opm-") and made["id"] in made["key"]
     eventually(lambda: ask(at, "anybody")[0] == 401, seconds=2)
     assert ask(at, made["key"])[0] == 200
+    eventually(lambda: json.loads(opm(at, "keys", "show", made["id"], "--format", "json"))["last_used_at"])
     assert ask(at, "sk-opm-wrong")[0] == 401
     mistyped = made["key"][:-1] + ("a" if made["key"][-1] != "a" else "b")
     assert ask(at, mistyped)[0] == 401

@@ -175,6 +175,53 @@ def test_long_prompts_survive_a_failover_across_formats(mock_server, serve, size
     assert [len(body) > size for body in raw] == [True, True]
 
 
+@pytest.mark.parametrize("fault", ["error:503", "bare-error:429"])
+def test_whoever_was_not_asked_comes_before_a_second_try(mock_server, serve, fault):
+    at = serve("channels:\n" + channel(mock_server, "a", fault) + channel(mock_server, "b", fault) + channel(mock_server, "c") + "routes: { strategy: failover }\n")
+    mock_server.clear()
+    assert ask(at)[0] == 200 and calls(mock_server) == ["a", "b", "c"]
+
+
+def test_many_refused_keys_of_one_channel_do_not_use_up_the_attempts(mock_server, serve):
+    keys = "[" + ", ".join(f"'sk-{n}@error:401'" for n in range(4)) + "]"
+    at = serve("channels:\n" + channel(mock_server, "a", key=keys) + channel(mock_server, "b") + "routes: { strategy: failover }\n")
+    assert ask(at)[0] == 200
+
+
+def test_a_provider_that_repeats_its_key_does_not_show_it_to_the_caller(mock_server, serve):
+    import http.server
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            text = json.dumps({"error": {"message": f"bad thing with {self.headers['authorization']}", "type": "invalid_request_error"}}).encode()
+            self.send_response(400)
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    secret = "sk-echoed-canary-0123456789"
+    at = serve(f"channels:\n  - {{ name: a, format: openai, base_url: 'http://127.0.0.1:{upstream.server_port}', keys: ['{secret}'], models: [m] }}\n")
+    status, text, _ = ask(at)
+    upstream.shutdown()
+    assert status == 400 and "bad thing" in text and secret not in text and secret not in at.log()
+
+
+def test_conversations_that_stay_take_nobodys_turn(mock_server, serve):
+    at = serve("channels:\n" + "".join(channel(mock_server, name) for name in "abcd") + "routes: { strategy: round_robin }\n")
+    mock_server.clear()
+    for number in range(16):
+        for _ in range(4):
+            ask(at, prompt_cache_key=f"thread-{number}")
+    shares = [calls(mock_server).count(name) for name in "abcd"]
+    assert shares == [16, 16, 16, 16], shares
+
+
 def test_an_outage_of_everything_is_not_multiplied(mock_server, serve):
     at = serve("channels:\n" + channel(mock_server, "a", "error:500") + channel(mock_server, "b", "error:503"))
     mock_server.clear()

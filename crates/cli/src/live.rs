@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use opm_config::{ChannelState, ClientKey, Config, Named, Problem, Proof, Severity, add_stored};
 use opm_proxy::Snapshot;
+use opm_proxy::last_used::LastUsed;
 use opm_routing::Live;
 use opm_store::{Store, StoreError, StoreSecrets, StoredChannel, StoredKey};
 use parking_lot::Mutex;
@@ -16,6 +17,9 @@ use parking_lot::Mutex;
 const POLL: Duration = Duration::from_millis(500);
 /// After an error the store is asked less often.
 const POLL_AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// How often the store is told when keys were last used.
+const TOUCH: Duration = Duration::from_secs(2);
 
 /// Reads the file or the environment again.
 pub(crate) type Read = dyn Fn() -> anyhow::Result<opm_config::Loaded> + Send + Sync;
@@ -191,6 +195,21 @@ impl LiveConfig {
                     }
                     well = false;
                 }
+            }
+        }
+    }
+
+    /// Tells the store when keys were last used, for the life of the process.
+    pub(crate) async fn keep_last_used(&self, used: &LastUsed) {
+        let Some(kept) = &self.kept else { return };
+        loop {
+            tokio::time::sleep(TOUCH).await;
+            let batch = used.take();
+            // Keys of the file are unknown to the store and passed over there. A lost note is made up by the next request.
+            if !batch.is_empty()
+                && let Err(error) = kept.store.touch_keys(&batch).await
+            {
+                tracing::warn!("when keys were last used cannot be kept: {error}");
             }
         }
     }

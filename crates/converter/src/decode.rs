@@ -22,7 +22,9 @@ pub(crate) use responses_response::{Answer as ResponsesAnswer, Item as Responses
 use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
+use crate::json::{Kind, Reader};
 use crate::target::Source;
+use crate::usage::Usage;
 use intake::Intake;
 
 /// Decodes a request body.
@@ -72,4 +74,54 @@ pub fn response(body: &str, format: Format) -> Result<Response<'_>, Error> {
         Format::Messages => messages_response::decode(body),
         Format::Gemini => gemini_response::decode(body),
     }
+}
+
+/// What a relay must know of a whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// Its usage.
+    pub usage: Usage,
+    /// It has the member that makes it an answer: `choices`, `output`, `content`, `candidates`.
+    pub is_answer: bool,
+    /// There is something in it.
+    pub has_content: bool,
+}
+
+/// Looks at a whole answer that is relayed: its usage and whether it is one. The rest is only checked for syntax.
+///
+/// # Errors
+/// Not a JSON object, or its usage cannot be read.
+pub fn relayed(body: &str, format: Format) -> Result<Relayed, Error> {
+    let (content, counters) = match format {
+        Format::Chat => ("choices", "usage"),
+        Format::Responses => ("output", "usage"),
+        Format::Messages => ("content", "usage"),
+        Format::Gemini => ("candidates", "usageMetadata"),
+    };
+    let mut found = Relayed::default();
+    let mut reader = Reader::new(body);
+    reader.object(|reader, key| {
+        let key: &str = key;
+        if key == counters && reader.kind() == Kind::Object {
+            let raw = reader.raw()?;
+            found.usage = match format {
+                Format::Chat | Format::Responses => usage::openai(raw)?,
+                Format::Messages => usage::anthropic(raw)?,
+                Format::Gemini => usage::gemini(raw)?,
+            };
+            return Ok(());
+        }
+        if key == content && reader.kind() == Kind::Array {
+            found.is_answer = true;
+            return reader.array(|reader, _| {
+                found.has_content = true;
+                reader.skip()
+            });
+        }
+        // A prompt that Gemini blocks is answered without candidates.
+        found.is_answer |= format == Format::Gemini && key == "promptFeedback";
+        reader.skip()
+    })?;
+    reader.finish()?;
+    Ok(found)
 }

@@ -180,10 +180,17 @@ impl Failure {
     /// Seconds for `retry-after`, rounded up.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        // Whoever may try again is told when (wire.md 6.3).
-        let wait = self
-            .retry_after
-            .or_else(|| row(self.class).retry.then_some(Duration::from_secs(2)))?;
+        let wait = self.retry_after.or_else(|| {
+            let default = row(self.class).retry.then_some(2);
+            default
+                .filter(|_| {
+                    matches!(
+                        self.class,
+                        FailureClass::Overloaded | FailureClass::RateLimited | FailureClass::NoChannel
+                    )
+                })
+                .map(Duration::from_secs)
+        })?;
         Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
     }
 

@@ -40,7 +40,8 @@ pub(crate) async fn give(
 ) -> Result<Given, Missed> {
     if exchange.stream {
         let _open = metrics.stream();
-        stream(client, exchange, answered, record).await
+        // Once per stream; unboxed, its state would be moved with every request.
+        Box::pin(stream(client, exchange, answered, record)).await
     } else {
         whole(client, exchange, answered, record).await
     }
@@ -109,7 +110,7 @@ async fn whole(
     record.waited += started.elapsed();
     let first_token = answered.sent.elapsed();
     let bytes = read.map_err(|_| too_long())??;
-    let (bytes, usage) = match &answered.conversion {
+    let (bytes, usage) = match answered.conversion.as_deref() {
         Some((context, report)) => {
             let answer = convert_response(&bytes, context)
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
@@ -146,7 +147,7 @@ pub(crate) fn too_long() -> Missed {
 }
 
 fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
-    match &answered.conversion {
+    match answered.conversion.as_deref() {
         Some((context, _)) => Stream::Convert(Box::new(Converter::new(context.clone()))),
         None => Stream::Relay(Box::new(Relay::new(RelayOptions {
             format: exchange.format,
@@ -168,18 +169,16 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(unreadable());
     };
-    let decoded = ai_api_converter::decode::response(text, exchange.format);
-    // An answer with answers in it is no error document.
-    let suspect = decoded
-        .as_ref()
-        .map_or(true, |response| response.candidates.is_empty());
+    let found = ai_api_converter::decode::relayed(text, exchange.format);
+    // An answer with something in it is no error document.
+    let suspect = found.as_ref().map_or(true, |found| !found.has_content);
     if suspect && ai_api_converter::failure::document(text).is_some() {
         let failure = ai_api_converter::failure::from_upstream(None, &|_| None, bytes, true);
         return Err(Missed::Failed(failure, Stage::Answer));
     }
-    match decoded {
-        Ok(response) => Ok(response.usage),
-        Err(_) => Err(unreadable()),
+    match found {
+        Ok(found) if found.is_answer => Ok(found.usage),
+        _ => Err(unreadable()),
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Exchange<'e> {
 pub(crate) struct Answered<'a> {
     pub(crate) response: UpstreamResponse<'a>,
     /// `None`: same format, the answer is relayed.
-    pub(crate) conversion: Option<(Context, Report)>,
+    pub(crate) conversion: Option<Box<(Context, Report)>>,
     /// Chat relay: usage was asked for by us only.
     pub(crate) hide_usage: bool,
     pub(crate) idle: Duration,
@@ -132,7 +132,7 @@ impl Exchange<'_> {
             credential,
         };
         let mut request = outgoing.request(Some(client), body);
-        let betas = conversion.iter().flat_map(|(_, report)| &report.betas);
+        let betas = conversion.iter().flat_map(|both| &both.1.betas);
         for beta in betas {
             request
                 .headers
@@ -141,9 +141,10 @@ impl Exchange<'_> {
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
         let deadline = self.deadline(channel);
         let sent = Instant::now();
+        let sending = std::pin::pin!(upstreams.send(peer, &request, channel.timeouts.first_byte));
         let response = tokio::select! {
             biased;
-            response = tokio::time::timeout_at(deadline, upstreams.send(peer, &request, channel.timeouts.first_byte)) => response,
+            response = tokio::time::timeout_at(deadline, sending) => response,
             _ = client.gone() => return Err(Missed::Gone),
         };
         *waited += sent.elapsed();
@@ -151,7 +152,7 @@ impl Exchange<'_> {
         if response.status() >= 300 {
             let read = Instant::now();
             let missed = tokio::select! {
-                missed = refused(&mut response, channel.timeouts.idle, own_credential) => missed,
+                missed = refused(&mut response, channel.timeouts.idle, own_credential, &channel.keys) => missed,
                 _ = client.gone() => Missed::Gone,
             };
             *waited += read.elapsed();
@@ -230,7 +231,7 @@ impl Exchange<'_> {
         channel: &Channel,
         candidate: &Candidate,
         same: bool,
-    ) -> Result<(Bytes, Option<(Context, Report)>), Missed> {
+    ) -> Result<(Bytes, Option<Box<(Context, Report)>>), Missed> {
         if same {
             return self.relayed(channel, candidate).map(|body| (body, None));
         }
@@ -255,7 +256,10 @@ impl Exchange<'_> {
         // What this channel's format cannot carry, a channel of the client's own format could.
         let converted = convert_request(self.body, &source, &target, &options)
             .map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
-        Ok((converted.body.into(), Some((converted.context, converted.report))))
+        Ok((
+            converted.body.into(),
+            Some(Box::new((converted.context, converted.report))),
+        ))
     }
 }
 
@@ -264,14 +268,19 @@ pub(crate) async fn refused(
     response: &mut UpstreamResponse<'_>,
     idle: Duration,
     own_credential: bool,
+    keys: &[opm_core::Secret],
 ) -> Missed {
     let status = response.status();
     // Redirects are never followed: they would carry the provider key somewhere else.
     let status = if status < 400 { 502 } else { status };
     let read = response.body(MAX_ERROR, idle).await.unwrap_or_default();
     let header = |name: &str| response.header(name).map(str::to_owned);
-    Missed::Failed(
-        from_upstream(Some(status), &header, &read, own_credential),
-        Stage::Answer,
-    )
+    let mut failure = from_upstream(Some(status), &header, &read, own_credential);
+    // Some providers repeat the key they refuse.
+    for key in keys.iter().map(opm_core::Secret::expose) {
+        if failure.message.contains(key) {
+            failure.message = failure.message.replace(key, "***").into();
+        }
+    }
+    Missed::Failed(failure, Stage::Answer)
 }

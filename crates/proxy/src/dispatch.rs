@@ -45,6 +45,8 @@ struct Place<'d> {
 #[derive(Default)]
 struct Spent {
     attempts: u32,
+    /// Candidates that are still to come.
+    behind: usize,
     /// The failure that tells the caller most so far.
     failure: Option<Failure>,
 }
@@ -62,7 +64,8 @@ impl<'d> Dispatch<'d> {
     pub(crate) async fn run(mut self, client: &mut Client, record: &mut Record) -> Result<(), Refused> {
         let _request = self.gateway.live().retries.enter();
         let mut spent = Spent::default();
-        for candidate in &self.plan.candidates {
+        for (at, candidate) in self.plan.candidates.iter().enumerate() {
+            spent.behind = self.plan.candidates.len() - at - 1;
             let place = self
                 .snapshot
                 .channel(candidate.channel)
@@ -99,7 +102,7 @@ impl<'d> Dispatch<'d> {
         let mut keys: Vec<usize> = Vec::new();
         let mut again = false;
         loop {
-            let Some(_permit) = self.permit(spent) else {
+            let Some(_permit) = self.permit(spent, place.live) else {
                 return After::Stop;
             };
             let now = self.gateway.now();
@@ -128,10 +131,15 @@ impl<'d> Dispatch<'d> {
             }
             self.judge(place, key, admitted, &failure, verdict);
             spent.failure = Some(more_telling(spent.failure.take(), failure));
-            if verdict.other_key && key.is_some_and(|key| has_other(place.channel, &mut keys, key)) {
+            // Whoever has not been asked yet comes before a second try of whoever has failed.
+            let spare = self.spare(spent, verdict.next);
+            if spare && verdict.other_key && key.is_some_and(|key| has_other(place.channel, &mut keys, key)) {
                 continue;
             }
-            match verdict.again.filter(|_| !again && !self.plan.last_resort) {
+            match verdict
+                .again
+                .filter(|_| spare && !again && !self.plan.last_resort)
+            {
                 Some(when) => {
                     again = true;
                     if self.pause(client, when).await.is_err() {
@@ -144,15 +152,21 @@ impl<'d> Dispatch<'d> {
         }
     }
 
+    /// Is an attempt left beside those that the candidates behind may need?
+    fn spare(&self, spent: &Spent, next: bool) -> bool {
+        let left = self.snapshot.config.retry.attempts.saturating_sub(spent.attempts);
+        !next || usize::try_from(left).unwrap_or(usize::MAX) > spent.behind
+    }
+
     /// The first attempt is free; the others need leave.
-    fn permit(&self, spent: &Spent) -> Option<Option<Counted<'d>>> {
+    fn permit(&self, spent: &Spent, live: &ChannelLive) -> Option<Option<Counted<'d>>> {
         if spent.attempts == 0 {
             return Some(None);
         }
         if spent.attempts >= self.snapshot.config.retry.attempts {
             return None;
         }
-        self.gateway.live().retries.repeat().map(Some)
+        self.gateway.live().retries.repeat(live.is_well()).map(Some)
     }
 
     async fn once(
@@ -229,7 +243,8 @@ impl<'d> Dispatch<'d> {
         let target = (place.channel, place.peer);
         let upstreams = self.gateway.upstreams();
         if is_converted(self.exchange, place.candidate) {
-            let given = call(
+            // Rare and large: boxed, it does not weigh on every request.
+            let calling = Box::pin(call(
                 client,
                 self.exchange,
                 upstreams,
@@ -237,25 +252,20 @@ impl<'d> Dispatch<'d> {
                 place.candidate,
                 key,
                 record,
-            )
-            .await;
+            ));
+            let given = calling.await;
             return (given.is_ok().then_some(200), given);
         }
-        let sent = self
+        let waited = &mut record.waited;
+        let sending = self
             .exchange
-            .attempt(
-                client,
-                upstreams,
-                target,
-                place.candidate,
-                key,
-                &mut record.waited,
-            )
-            .await;
+            .attempt(client, upstreams, target, place.candidate, key, waited);
+        let sent = Box::pin(sending).await;
         match sent {
             Ok(answered) => {
                 let status = answered.response.status();
-                let given = give(client, self.exchange, answered, self.gateway.metrics(), record).await;
+                let giving = give(client, self.exchange, answered, self.gateway.metrics(), record);
+                let given = Box::pin(giving).await;
                 (Some(status), given)
             }
             Err(missed) => (None, Err(missed)),

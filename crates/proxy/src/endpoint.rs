@@ -67,7 +67,9 @@ pub(crate) async fn call(
                 .send(peer, &request, channel.timeouts.first_byte)
                 .await?;
             if response.status() >= 300 {
-                return Err(refused(&mut response, channel.timeouts.idle, key.is_some()).await);
+                return Err(
+                    refused(&mut response, channel.timeouts.idle, key.is_some(), &channel.keys).await,
+                );
             }
             Ok(response.body(MAX_ANSWER, channel.timeouts.idle).await?)
         };

@@ -14,6 +14,7 @@ use rand::Rng as _;
 use crate::attempt::Exchange;
 use crate::dispatch::Dispatch;
 use crate::history::{History, Trail};
+use crate::last_used::LastUsed;
 use crate::listing::Own;
 use crate::net::client::Client;
 use crate::net::drain::Drain;
@@ -36,6 +37,7 @@ pub struct Gateway {
     metrics: Metrics,
     drain: Drain,
     history: Arc<History>,
+    used: Arc<LastUsed>,
     clock: Instant,
 }
 
@@ -87,6 +89,8 @@ pub struct Parts {
     pub drain: Drain,
     /// Why recent requests went where they went.
     pub history: Arc<History>,
+    /// When issued client keys were last used.
+    pub used: Arc<LastUsed>,
     /// Zero of the clock that breakers and keys use.
     pub clock: Instant,
 }
@@ -110,6 +114,7 @@ impl Gateway {
             metrics,
             drain,
             history,
+            used,
             clock,
         } = parts;
         Gateway {
@@ -119,6 +124,7 @@ impl Gateway {
             metrics,
             drain,
             history,
+            used,
             clock,
         }
     }
@@ -168,7 +174,7 @@ impl Gateway {
         let (api, hint) = match recognize(client.method(), client.path()) {
             Ok(found) => (found.api, found.hint),
             Err(Unrecognized::NotFound(hint)) if client.method() == "POST" => {
-                return self.by_shape(client, id, snapshot, hint, record).await;
+                return Box::pin(self.by_shape(client, id, snapshot, hint, record)).await;
             }
             Err(error) => {
                 record.format = Some(list_shape(client, error.hint()));
@@ -228,8 +234,7 @@ impl Gateway {
             },
         };
         let bytes = receive(client, snapshot, record).await?;
-        self.generate(client, id, snapshot, wish, &bytes, caller, record)
-            .await
+        Box::pin(self.generate(client, id, snapshot, wish, &bytes, caller, record)).await
     }
 
     /// A path that nobody knows: the body's shape decides (wire.md 7.4).
@@ -279,6 +284,9 @@ impl Gateway {
         let from = origin(client, snapshot);
         let caller = authenticate(&snapshot.config, &snapshot.keyring, given, now, from).map_err(Some)?;
         record.key = caller.key.map(|key| key.name.clone());
+        if let Some(key) = caller.key {
+            self.used.note(&key.id, now);
+        }
         Ok(caller)
     }
 
@@ -335,7 +343,7 @@ impl Gateway {
             conversation: talk.map(|talk| talk.hash),
             first,
         };
-        dispatch.run(client, record).await
+        Box::pin(dispatch.run(client, record)).await
     }
 
     /// The plan, and the first candidate's count of this request where counts decide.

@@ -31,19 +31,19 @@ pub(crate) fn answer_headers(
         (reply::id_header(exchange.format), id.to_owned()),
         ("x-gateway-request-id", id.to_owned()),
     ];
-    if let Some(upstream) = UPSTREAM_IDS
-        .iter()
-        .find_map(|name| answered.response.header(name))
-    {
-        headers.push(("x-gateway-upstream-request-id", upstream.to_owned()));
+    let own = answered.response.headers();
+    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+    // One pass over the few headers there are, instead of a look-up for each name there might be.
+    let upstream = own.iter().find(|(name, _)| UPSTREAM_IDS.contains(&name.as_str()));
+    if let Some(upstream) = upstream.and_then(|(_, value)| text(value)) {
+        headers.push(("x-gateway-upstream-request-id", upstream));
     }
-    match &answered.conversion {
+    match answered.conversion.as_deref() {
         Some((context, report)) => reply::report_headers(report, context.upstream, &mut headers),
-        None => headers.extend(
-            RELAYED
-                .iter()
-                .filter_map(|name| Some((*name, answered.response.header(name)?.to_owned()))),
-        ),
+        None => headers.extend(own.iter().filter_map(|(name, value)| {
+            let known = RELAYED.iter().find(|known| **known == name.as_str())?;
+            Some((*known, text(value)?))
+        })),
     }
     headers
 }

@@ -10,6 +10,7 @@ mod endpoint;
 pub mod gateway;
 mod headers;
 pub mod history;
+pub mod last_used;
 mod listing;
 pub mod net;
 mod outgoing;

@@ -32,21 +32,21 @@ pub(crate) enum Credentials<'o> {
     Caller(&'o Credential),
 }
 
-/// Headers of the client that may reach an upstream of the same format.
+/// Headers of the client that may reach an upstream of the same format, sorted.
 const SAME_FORMAT: &[&str] = &[
     "accept-language",
     "anthropic-beta",
-    "anthropic-version",
     "anthropic-dangerous-direct-browser-access",
+    "anthropic-version",
     "idempotency-key",
     "openai-beta",
     "originator",
     "session-id",
-    "thread-id",
     "session_id",
-    "user-agent",
+    "thread-id",
     "traceparent",
     "tracestate",
+    "user-agent",
     "x-app",
     "x-claude-code-agent-id",
     "x-claude-code-parent-agent-id",
@@ -111,11 +111,8 @@ impl Outgoing<'_> {
 
     pub(crate) fn headers(&self, client: Option<&Client>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
-        let mut put = |name: &'static str, value: &str| {
-            if let Ok(mut value) = HeaderValue::from_str(value) {
-                value.set_sensitive(matches!(name, "authorization" | "x-api-key" | "x-goog-api-key"));
-                headers.insert(HeaderName::from_static(name), value);
-            }
+        let mut put = |name: &'static str, value: &'static str| {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         };
         put("content-type", "application/json");
         put(
@@ -138,23 +135,23 @@ impl Outgoing<'_> {
                 if newest { "2026-10-21" } else { OLD_ANTHROPIC },
             );
         }
-        let client = client.filter(|_| self.same);
-        for name in SAME_FORMAT {
-            // A list may come in several lines (anthropic-beta does).
-            let lines = client
-                .into_iter()
-                .flat_map(|client| client.headers().get_all(*name));
-            let lines: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
-            if !lines.is_empty() {
-                put(name, &lines.join(","));
+        let given = client.filter(|_| self.same).into_iter().flat_map(Client::headers);
+        let mut seen: Option<&HeaderName> = None;
+        for (name, value) in given {
+            let text = name.as_str();
+            let listed = SAME_FORMAT.binary_search(&text).is_ok() || text.starts_with("x-stainless-");
+            if !listed || !concerns(text, self.channel.vendor) {
+                continue;
             }
-        }
-        self.authenticate(&mut put);
-        for (name, value) in client.into_iter().flat_map(Client::headers) {
-            if name.as_str().starts_with("x-stainless-") {
+            // The client's word replaces ours; further lines of a list (anthropic-beta has them) follow it.
+            if seen == Some(name) {
+                headers.append(name.clone(), value.clone());
+            } else {
                 headers.insert(name.clone(), value.clone());
             }
+            seen = Some(name);
         }
+        self.authenticate(&mut headers);
         for (name, value) in &self.channel.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value))
             {
@@ -164,22 +161,41 @@ impl Outgoing<'_> {
         headers
     }
 
-    fn authenticate(&self, put: &mut dyn FnMut(&'static str, &str)) {
+    fn authenticate(&self, headers: &mut HeaderMap) {
         let (value, place) = match &self.credential {
             None => return,
             Some(Credentials::Own(key)) => (*key, None),
             Some(Credentials::Caller(credential)) => (credential.value.as_str(), Some(credential.place)),
         };
-        match self.channel.vendor {
-            Vendor::OpenAi => put("authorization", &format!("Bearer {value}")),
-            Vendor::Gemini => put("x-goog-api-key", value),
-            // OAuth tokens of Anthropic are Bearer tokens; what the caller sent as one stays one.
-            Vendor::Anthropic if self.same && place == Some(Place::Authorization) => {
-                put("authorization", &format!("Bearer {value}"));
+        // OAuth tokens of Anthropic are Bearer tokens; what the caller sent as one stays one.
+        let token = self.same && place == Some(Place::Authorization);
+        let (name, text) = match self.channel.vendor {
+            Vendor::Anthropic if !token => ("x-api-key", HeaderValue::from_str(value)),
+            Vendor::Gemini => ("x-goog-api-key", HeaderValue::from_str(value)),
+            Vendor::OpenAi | Vendor::Anthropic => {
+                ("authorization", HeaderValue::from_str(&format!("Bearer {value}")))
             }
-            Vendor::Anthropic => put("x-api-key", value),
+        };
+        if let Ok(mut text) = text {
+            text.set_sensitive(true);
+            headers.insert(HeaderName::from_static(name), text);
         }
     }
+}
+
+/// A vendor's own headers are for that vendor.
+fn concerns(name: &str, vendor: Vendor) -> bool {
+    const OWN: &[(&str, Vendor)] = &[
+        ("anthropic-", Vendor::Anthropic),
+        ("x-claude-", Vendor::Anthropic),
+        ("openai-", Vendor::OpenAi),
+        ("x-openai-", Vendor::OpenAi),
+        ("x-codex-", Vendor::OpenAi),
+        ("x-goog-", Vendor::Gemini),
+    ];
+    let owner = OWN.iter().find(|(prefix, _)| name.starts_with(prefix));
+    let stainless = name.starts_with("x-stainless-") && vendor == Vendor::Gemini;
+    !stainless && owner.is_none_or(|(_, owner)| *owner == vendor)
 }
 
 /// The query without credentials and without what we decide ourselves.
@@ -202,4 +218,14 @@ fn encode_segment(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_headers_is_sorted_as_its_search_needs() {
+        assert!(SAME_FORMAT.is_sorted());
+    }
 }

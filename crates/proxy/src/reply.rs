@@ -13,7 +13,11 @@ const MAX_REPORT: usize = 1_024;
 pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId, failure: &Failure) -> u16 {
     let status = failure.status(format);
     let body = failure.body(format, id.as_str());
-    let seconds = failure.retry_after_seconds().map(|seconds| seconds.to_string());
+    // Whoever may try again is told when (wire.md 6.3).
+    let known = failure.retry_after_seconds();
+    let seconds = known
+        .or(failure.should_retry().then_some(2))
+        .map(|seconds| seconds.to_string());
     let millis = failure.retry_after.map(|wait| wait.as_millis().to_string());
     let mut headers = vec![
         ("content-type", "application/json"),

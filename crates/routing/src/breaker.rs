@@ -76,6 +76,12 @@ impl Breaker {
         }
     }
 
+    /// Closed, and no failure since the last success.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.open_until.is_none() && self.in_a_row == 0
+    }
+
     /// Leave to try the channel, unless it is open or being probed.
     pub fn admit(&mut self, now: Millis) -> Option<Admitted> {
         match self.standing(now) {

@@ -86,6 +86,12 @@ impl ChannelLive {
         self.inner.lock().breaker.standing(now)
     }
 
+    /// Its breaker is closed and its last answer was good.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.inner.lock().breaker.is_well()
+    }
+
     /// Leave to try it; with `force` in any case.
     pub fn admit(&self, now: Millis, force: bool) -> Option<Admitted> {
         let breaker = &mut self.inner.lock().breaker;

@@ -181,16 +181,25 @@ pub fn plan(
     let by_rule = rule
         .map(|rule| rule.channels.as_slice())
         .filter(|channels| !channels.is_empty());
+    let known = (!last_resort)
+        .then(|| known(config, &found.candidates, wanted))
+        .flatten();
+    // A conversation that stays where it is takes nobody's turn.
+    let turn = known.is_none();
     let mut candidates = order(
         config,
         found.candidates,
         wanted.format,
         strategy,
         by_rule,
-        world,
+        (world, turn),
         chance,
     );
-    let sticky = !last_resort && prefer_known(config, &mut candidates, wanted);
+    let place = known.and_then(|known| candidates.iter().position(|candidate| candidate.channel == known));
+    if let Some(front) = place.and_then(|place| candidates.get_mut(..=place)) {
+        front.rotate_right(1);
+    }
+    let sticky = place.is_some();
     Ok(Plan {
         candidates,
         skipped: found.skipped,
@@ -294,32 +303,18 @@ fn hindrance(channel: &Channel, live: Option<&Arc<ChannelLive>>, now: Millis) ->
     }
 }
 
-/// The channel that knows the conversation goes before its equals in priority. State counts more than a cache.
-fn prefer_known(config: &Config, candidates: &mut [Candidate], wanted: &Wanted<'_>) -> bool {
-    let channel = |candidate: &Candidate| config.channels.get(candidate.channel);
-    let priority = |candidate: &Candidate| channel(candidate).map_or(0, |channel| channel.priority);
-    let Some(highest) = candidates.first().map(priority) else {
-        return false;
-    };
-    let knows = |candidate: &Candidate| {
-        channel(candidate)
-            .is_some_and(|channel| wanted.domain.is_some_and(|domain| channel.domain() == domain))
-    };
-    let served = |candidate: &Candidate| {
-        channel(candidate).is_some_and(|channel| wanted.sticky == Some(channel.name.as_str()))
-    };
-    let equals = candidates
+/// The channel that knows the conversation, if it is among those of highest priority. State counts more than a cache.
+fn known(config: &Config, candidates: &[Candidate], wanted: &Wanted<'_>) -> Option<usize> {
+    let both = candidates
         .iter()
-        .take_while(|candidate| priority(candidate) == highest);
-    let found = equals
-        .clone()
-        .position(knows)
-        .or_else(|| equals.clone().position(served));
-    let Some(at) = found else { return false };
-    if let Some(front) = candidates.get_mut(..=at) {
-        front.rotate_right(1);
-    }
-    true
+        .filter_map(|candidate| Some((candidate.channel, config.channels.get(candidate.channel)?)));
+    let highest = both.clone().map(|(_, channel)| channel.priority).max()?;
+    let equals = both.filter(|(_, channel)| channel.priority == highest);
+    let holds_state = |channel: &Channel| wanted.domain.is_some_and(|domain| channel.domain() == domain);
+    let served = |channel: &Channel| wanted.sticky == Some(channel.name.as_str());
+    let by_state = equals.clone().find(|(_, channel)| holds_state(channel));
+    let found = by_state.or_else(|| equals.clone().find(|(_, channel)| served(channel)));
+    found.map(|(number, _)| number)
 }
 
 fn applies(wish: &Match, wanted: &Wanted<'_>, model: &str) -> bool {

@@ -69,8 +69,9 @@ pub fn verdict(failure: &Failure, stage: Stage, retry: &Retry) -> Verdict {
             next: true,
             ..Verdict::default()
         },
-        (Stage::Connect, _) => Verdict {
-            again: on(When::Connect).then_some(Again::Now),
+        (Stage::Connect, class) => Verdict {
+            // A connection that was not accepted in time would not be the next time either.
+            again: (on(When::Connect) && class != C::Timeout).then_some(Again::Now),
             next: on(When::Connect),
             counts: true,
             ..Verdict::default()
@@ -121,7 +122,8 @@ pub fn verdict(failure: &Failure, stage: Stage, retry: &Retry) -> Verdict {
 }
 
 /// At most a fifth of the requests under way may be repeating themselves, but always three (promise P5): an outage must not be
-/// multiplied by everybody's second tries.
+/// multiplied by everybody's second tries. More may go to a channel that answers well: that is a failover, not an outage, and it
+/// ends with that channel's first failure.
 #[derive(Debug, Default)]
 pub struct RetryBudget {
     requests: AtomicUsize,
@@ -130,6 +132,9 @@ pub struct RetryBudget {
 
 const PERCENT: usize = 20;
 const ALWAYS: usize = 3;
+/// The same two numbers for channels that answer well.
+const PERCENT_TO_WELL: usize = 60;
+const ALWAYS_TO_WELL: usize = 10;
 
 /// A request under way.
 #[derive(Debug)]
@@ -151,8 +156,13 @@ impl RetryBudget {
 
     /// Leave to repeat an attempt, held until the guard is dropped.
     #[must_use]
-    pub fn repeat(&self) -> Option<Counted<'_>> {
-        let most = (self.requests.load(Ordering::Acquire) * PERCENT / 100).max(ALWAYS);
+    pub fn repeat(&self, to_well: bool) -> Option<Counted<'_>> {
+        let (percent, always) = if to_well {
+            (PERCENT_TO_WELL, ALWAYS_TO_WELL)
+        } else {
+            (PERCENT, ALWAYS)
+        };
+        let most = (self.requests.load(Ordering::Acquire) * percent / 100).max(always);
         let taken = self
             .repeating
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |repeating| {
@@ -374,13 +384,17 @@ mod tests {
     #[test]
     fn a_fifth_of_the_requests_may_repeat_but_always_three() {
         let budget = RetryBudget::default();
-        let few = [budget.repeat(), budget.repeat(), budget.repeat()];
-        assert!(few.iter().all(Option::is_some) && budget.repeat().is_none());
+        let few = [budget.repeat(false), budget.repeat(false), budget.repeat(false)];
+        assert!(few.iter().all(Option::is_some) && budget.repeat(false).is_none());
+        assert!(
+            budget.repeat(true).is_some(),
+            "a channel that answers well may take more"
+        );
         drop(few);
         let requests: Vec<_> = (0..50).map(|_| budget.enter()).collect();
-        let many: Vec<_> = (0..20).filter_map(|_| budget.repeat()).collect();
+        let many: Vec<_> = (0..20).filter_map(|_| budget.repeat(false)).collect();
         assert_eq!(many.len(), 10);
         drop((requests, many));
-        assert!(budget.repeat().is_some());
+        assert!(budget.repeat(false).is_some());
     }
 }

@@ -7,14 +7,14 @@ use opm_config::{Channel, Config, Strategy};
 
 use crate::plan::{Candidate, World};
 
-/// Orders candidates: priority, the client's own format, then the strategy.
+/// Orders candidates: priority, the client's own format, then the strategy. With `turn` false nobody's turn passes.
 pub(crate) fn order(
     config: &Config,
     mut candidates: Vec<Candidate>,
     client: Format,
     strategy: Strategy,
     by_rule: Option<&[usize]>,
-    world: World<'_>,
+    (world, turn): (World<'_>, bool),
     chance: &mut dyn FnMut() -> f64,
 ) -> Vec<Candidate> {
     let channel = |candidate: &Candidate| config.channels.get(candidate.channel);
@@ -24,7 +24,7 @@ pub(crate) fn order(
     };
     candidates.sort_by_key(standing);
     let mut ordered = Vec::with_capacity(candidates.len());
-    let mut first_group = true;
+    let mut first_group = turn;
     while let Some(first) = candidates.first().map(standing) {
         let size = candidates
             .iter()

@@ -29,5 +29,5 @@ pub(super) fn run(args: &Demo) -> anyhow::Result<ExitCode> {
     }
     logging::start(LogFormat::Auto);
     let again = move || Ok(compile_file("demo".as_ref(), &text, &Environment::default()));
-    serve::start(config, false, Box::new(again))
+    serve::start(config, (false, LogFormat::Auto), Box::new(again))
 }

@@ -25,7 +25,7 @@ use crate::args::Serve;
 use crate::control::{Controls, unix_seconds};
 use crate::health;
 use crate::live::{Kept, LiveConfig, Read};
-use crate::logging;
+use crate::logging::{self, LogFormat};
 use crate::site::AdminSite;
 use crate::watch::watch;
 use crate::welcome::welcome;
@@ -42,11 +42,15 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
     logging::start(args.log);
     let file = args.config.clone();
     let read: Box<Read> = Box::new(move || find(file.as_deref()).map(|found| found.loaded));
-    start(config, args.upgrade, read)
+    start(config, (args.upgrade, args.log), read)
 }
 
 /// Runs the gateway until it is told to stop. `read` reads the configuration anew; a broken one changes nothing.
-pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::Result<ExitCode> {
+pub(super) fn start(
+    config: Config,
+    (upgrade, log): (bool, LogFormat),
+    read: Box<Read>,
+) -> anyhow::Result<ExitCode> {
     // Store, file watch and probes live on a runtime of their own: they never take a proxy thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -68,7 +72,13 @@ pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::R
         .context("reading the store")?;
     let configured = Arc::new(configured);
     let first = configured.snapshot().load_full();
-    eprint!("{}", welcome(&first.config));
+    // Who asks for JSON gets nothing else.
+    if log == LogFormat::Json {
+        let (proxy, channels) = (first.config.listen.to_string(), first.config.channels.len());
+        tracing::info!(proxy, channels, "starting");
+    } else {
+        eprint!("{}", welcome(&first.config));
+    }
     let listening = listening(&first, upgrade)?;
     let admin_address = admin_address(&first.config, upgrade)?;
     let parts = Parts {
@@ -78,6 +88,7 @@ pub(super) fn start(config: Config, upgrade: bool, read: Box<Read>) -> anyhow::R
         metrics: Metrics::new(),
         drain: Drain::default(),
         history: Arc::default(),
+        used: Arc::default(),
         clock: Instant::now(),
     };
     background(&runtime, &configured, &parts, watched);
@@ -219,8 +230,10 @@ fn watched_file(config: &Config) -> Option<PathBuf> {
 
 fn background(runtime: &Runtime, configured: &Arc<LiveConfig>, parts: &Parts, watched: Option<PathBuf>) {
     if configured.kept().is_some() {
-        let configured = Arc::clone(configured);
-        runtime.spawn(async move { configured.follow_store().await });
+        let following = Arc::clone(configured);
+        runtime.spawn(async move { following.follow_store().await });
+        let (configured, used) = (Arc::clone(configured), Arc::clone(&parts.used));
+        runtime.spawn(async move { configured.keep_last_used(&used).await });
     }
     if let Some(path) = watched {
         let configured = Arc::clone(configured);

@@ -95,6 +95,7 @@ const RULES: &[Rule] = &[
         &["api_key_invalid", "api key not valid", "api key expired"],
         FailureClass::UpstreamAuth,
     ),
+    codes(&["invalid_api_key"], FailureClass::UpstreamAuth),
     codes(
         &["context_length_exceeded", "exceed_context_size_error"],
         FailureClass::ContextOverflow,

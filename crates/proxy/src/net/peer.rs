@@ -62,7 +62,7 @@ impl EndpointPeer {
     pub fn new(address: &Address, connect: Duration, handshake: Duration) -> Self {
         let mut options = PeerOptions::new();
         options.connection_timeout = Some(connect);
-        options.total_connection_timeout = Some(connect + handshake);
+        options.total_connection_timeout = Some(if address.tls { connect + handshake } else { connect });
         options.idle_timeout = Some(Duration::from_secs(60));
         options.max_h2_streams = 100;
         options.tcp_recv_buf = Some(RECV_BUFFER);
@@ -74,6 +74,7 @@ impl EndpointPeer {
         options.custom_l4 = Some(Arc::new(Dial {
             host: address.host.clone(),
             port: address.port,
+            patience: connect,
         }));
         let mut hasher = DefaultHasher::new();
         address.hash(&mut hasher);
@@ -153,11 +154,20 @@ impl Peer for EndpointPeer {
 struct Dial {
     host: String,
     port: u16,
+    /// For the look-up and all addresses together: Pingora's own limit does not reach a custom dialler.
+    patience: Duration,
 }
 
 #[async_trait]
 impl Connect for Dial {
     async fn connect(&self, _addr: &SocketAddr) -> pingora_core::Result<Stream> {
+        let dialled = tokio::time::timeout(self.patience, self.dial()).await;
+        dialled.unwrap_or_else(|_| Err(Error::explain(ErrorType::ConnectTimedout, "connecting")))
+    }
+}
+
+impl Dial {
+    async fn dial(&self) -> pingora_core::Result<Stream> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let addresses = found
             .map_err(|error| Error::because(ErrorType::ConnectNoRoute, "looking up the host name", error))?;

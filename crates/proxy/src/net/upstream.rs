@@ -166,21 +166,24 @@ impl Upstreams {
     }
 
     async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<Link, UpstreamError> {
+        if !peer.may_http2()
+            && !fresh
+            && let Some(stream) = self.transport.reused_stream(peer).await
+        {
+            return Ok(Link {
+                session: session(stream, peer),
+                reused: true,
+                spare: false,
+                keep: true,
+            });
+        }
+        // Dialling is rare and its futures are large: boxed, they do not weigh on every request.
         let connected = match (peer.may_http2(), fresh) {
-            (true, false) => self.http2.get_http_session(peer).await,
-            (true, true) => self
-                .spare
-                .new_http_session(peer)
+            (true, false) => Box::pin(self.http2.get_http_session(peer)).await,
+            (true, true) => Box::pin(self.spare.new_http_session(peer))
                 .await
                 .map(|session| (session, false)),
-            (false, false) => self
-                .transport
-                .get_stream(peer)
-                .await
-                .map(|(stream, reused)| (session(stream, peer), reused)),
-            (false, true) => self
-                .transport
-                .new_stream(peer)
+            (false, _) => Box::pin(self.transport.new_stream(peer))
                 .await
                 .map(|stream| (session(stream, peer), false)),
         };

@@ -38,10 +38,15 @@ pub fn conversation(
     body: &[u8],
     key: Option<&str>,
 ) -> Option<Conversation> {
-    let session = SESSIONS
+    // One pass over the few headers there are; of several names the first in the list counts.
+    let session = headers
         .iter()
-        .find_map(|name| headers.get(*name))
-        .map(http::HeaderValue::as_bytes);
+        .filter_map(|(name, value)| {
+            let rank = SESSIONS.iter().position(|known| *known == name.as_str())?;
+            Some((rank, value.as_bytes()))
+        })
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, value)| value);
     let named = scan.cache_key.as_deref().map(str::as_bytes).or(session);
     let (part, follows) = match named.filter(|name| !name.is_empty()) {
         Some(name) => (name, true),

@@ -12,15 +12,16 @@ use crate::refusal::Refusal;
 const LARGEST: usize = 64 * 1024;
 /// Provider keys of one channel.
 const MOST_KEYS: usize = 1_000;
-/// Headers that carry credentials: those belong into `keys`, where they are sealed.
-const CREDENTIALS: [&str; 7] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
+/// Words in the names of headers that carry credentials: those belong into `keys`, where they are sealed, or into the config file.
+const CREDENTIALS: [&str; 8] = [
+    "auth",
+    "key",
+    "token",
+    "secret",
+    "password",
     "cookie",
-    "set-cookie",
+    "credential",
+    "session",
 ];
 
 /// A channel that is to be stored.
@@ -121,11 +122,14 @@ fn check_headers(body: &Object) -> Result<(), Refusal> {
     let Ok(Some(headers)) = body.member::<Object>("headers") else {
         return Ok(());
     };
-    let carries = |name: &&str| CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
+    let carries = |name: &&str| {
+        let name = name.to_ascii_lowercase();
+        CREDENTIALS.iter().any(|word| name.contains(word))
+    };
     match headers.names().find(carries) {
         Some(name) => Err(
             Refusal::invalid(format!("`headers`: `{name}` carries a credential"))
-                .help("put it under `keys`: there it is sealed and never shown"),
+                .help("put the provider's key under `keys`: there it is sealed and never shown; other secrets of a channel belong into the config file"),
         ),
         None => Ok(()),
     }

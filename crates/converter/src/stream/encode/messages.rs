@@ -335,11 +335,9 @@ impl Encode for Encoder {
 
     fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
         out.extend_from_slice(b"event: error\ndata: ");
-        failure.write(
-            &mut Writer::line(out),
-            self.context.client,
-            &self.context.request_id,
-        );
+        // As the header says it: with its prefix.
+        let id = format!("req_{}", self.context.request_id);
+        failure.write(&mut Writer::line(out), self.context.client, &id);
         out.extend_from_slice(b"\n\n");
     }
 
