@@ -52,7 +52,7 @@ pub(crate) struct Exchange<'e> {
 pub(crate) struct Answered<'a> {
     pub(crate) response: UpstreamResponse<'a>,
     /// `None`: same format, the answer is relayed.
-    pub(crate) conversion: Option<Box<(Context, Report)>>,
+    pub(crate) conversion: Option<Conversion>,
     /// Chat relay: usage was asked for by us only.
     pub(crate) hide_usage: bool,
     pub(crate) idle: Duration,
@@ -61,6 +61,9 @@ pub(crate) struct Answered<'a> {
     /// When it was sent.
     pub(crate) sent: Instant,
 }
+
+/// What the way back needs, and what the way there has lost.
+pub(crate) type Conversion = Box<(Context, Report)>;
 
 /// Why an attempt did not answer.
 pub(crate) enum Missed {
@@ -231,7 +234,7 @@ impl Exchange<'_> {
         channel: &Channel,
         candidate: &Candidate,
         same: bool,
-    ) -> Result<(Bytes, Option<Box<(Context, Report)>>), Missed> {
+    ) -> Result<(Bytes, Option<Conversion>), Missed> {
         if same {
             return self.relayed(channel, candidate).map(|body| (body, None));
         }
