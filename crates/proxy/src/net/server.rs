@@ -96,6 +96,17 @@ pub struct HttpServer<H> {
     drain: Drain,
     budget: BodyBudget,
     options: HttpServerOptions,
+    ticking: std::sync::Once,
+}
+
+/// The runtime's next wake-up is never farther away than this. A timer that is due before the next wake-up costs tokio a write to its
+/// event descriptor; with a tick close by, no timer of a request is (measured: one system call less per request).
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+async fn tick() {
+    loop {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// What came on a connection.
@@ -120,6 +131,7 @@ impl<H: Handler> HttpServer<H> {
             drain,
             budget,
             options,
+            ticking: std::sync::Once::new(),
         }
     }
 
@@ -285,6 +297,7 @@ impl<H: Handler> HttpServerApp for HttpServer<H> {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        self.ticking.call_once(|| drop(tokio::spawn(tick())));
         let tap = tap(&session);
         let malformed = match self.read_head(&mut session, tap.as_deref(), shutdown).await {
             Head::Request => false,
