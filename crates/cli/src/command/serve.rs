@@ -98,7 +98,6 @@ pub(super) fn start(
         metrics: parts.metrics.clone(),
         refresh: refresh(parts.clone()),
         admin,
-        background: Vec::new(),
         reload: Box::new(move || reload(&reloading)),
     };
     let drain = parts.drain.clone();

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use opm_telemetry::Metrics;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
 use pingora_core::server::configuration::{Opt, ServerConf};
-use pingora_core::server::{RunArgs, Server, ShutdownWatch};
-use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::server::{RunArgs, Server};
+use pingora_core::services::background::background_service;
 use pingora_core::services::listening::Service;
 
 use super::budget::BodyBudget;
@@ -53,14 +52,9 @@ pub struct Beside {
     pub refresh: Box<dyn Fn() + Send + Sync>,
     /// The admin API, if it is served.
     pub admin: Option<(SocketAddr, Box<dyn Handler>)>,
-    /// Tasks that run as long as the process.
-    pub background: Vec<(String, Task)>,
     /// What SIGHUP does.
     pub reload: Box<dyn Fn() + Send + Sync>,
 }
-
-/// A task for the life of the process, started on a runtime of its own.
-pub type Task = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Runs the proxy and what belongs to it until a signal ends them.
 ///
@@ -85,9 +79,6 @@ pub fn run_server<H: Handler>(
     server.add_service(small("metrics", exporter, listening.metrics)?);
     if let Some((address, admin)) = beside.admin {
         server.add_service(small("admin", admin, address)?);
-    }
-    for (name, task) in beside.background {
-        server.add_service(background_service(&name, Runs(task)));
     }
     let (done, over) = std::sync::mpsc::channel();
     let ran = done.clone();
@@ -143,19 +134,6 @@ fn small<H: Handler>(name: &str, handler: H, address: SocketAddr) -> Result<Serv
     service.threads = Some(1);
     service.add_listener(listener(address, None)?);
     Ok(service)
-}
-
-/// Runs a task until the process stops.
-struct Runs(Task);
-
-#[async_trait]
-impl BackgroundService for Runs {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        tokio::select! {
-            () = (self.0)() => {}
-            _ = shutdown.wait_for(|stopping| *stopping) => {}
-        }
-    }
 }
 
 fn listener(address: SocketAddr, tls: Option<&(PathBuf, PathBuf)>) -> Result<ListenerConfig, String> {
