@@ -297,6 +297,7 @@ fn client_key(key: &StoredKey, config: &Config) -> ClientKey {
         enabled: key.enabled && networks.is_some(),
         networks: networks.unwrap_or_default(),
         expires: key.expires_at,
+        limits: opm_config::Limits::default(),
     }
 }
 

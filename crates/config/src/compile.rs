@@ -15,7 +15,7 @@ use opm_core::Secret;
 
 use crate::Loaded;
 use crate::base_url::BaseUrl;
-use crate::config::{Admin, Config, Models, Origin, Strategy, Timeouts, Vendor};
+use crate::config::{Admin, Config, Ledger, Models, Origin, Retention, Strategy, Timeouts, Vendor};
 use crate::diagnostic::{Problem, Severity};
 use crate::env::Environment;
 use crate::node::{Node, Placed};
@@ -58,6 +58,11 @@ fn blank(origin: Origin) -> Config {
         retry: Retry::default(),
         keys: Vec::new(),
         keys_required: false,
+        limits: Vec::new(),
+        shared: None,
+        prices: None,
+        ledger: Ledger::default(),
+        retention: Retention::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use opm_core::Secret;
 
 use crate::base_url::BaseUrl;
 use crate::key::ClientKey;
+use crate::limit::{Limit, Limits, Shared};
 use crate::resilience::{Breaker, Health, Retry};
 
 /// A whole configuration.
@@ -52,6 +53,16 @@ pub struct Config {
     pub keys: Vec<ClientKey>,
     /// A key is needed: there are some, or there were.
     pub keys_required: bool,
+    /// Limits beyond those of single keys and channels.
+    pub limits: Vec<Limit>,
+    /// Limits are shared with other instances.
+    pub shared: Option<Shared>,
+    /// The operator's own prices: a JSON list as the ledger reads it.
+    pub prices: Option<String>,
+    /// How the ledger is kept.
+    pub ledger: Ledger,
+    /// How long usage is kept.
+    pub retention: Retention,
 }
 
 impl Config {
@@ -65,6 +76,52 @@ impl Config {
             .set_ip(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
         self.loopback_only = true;
         true
+    }
+}
+
+/// How the ledger is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its directory; `None`: beside an SQLite store, `./opm.ledger` with Postgres, none without a store.
+    pub directory: Option<PathBuf>,
+    /// Every record is on the disk before the request goes on (`sync: always`); otherwise all of 100 ms share one sync.
+    pub sync_always: bool,
+    /// Largest size of what the store has not taken yet, bytes.
+    pub max_bytes: u64,
+    /// At that size requests are refused; otherwise their records are dropped and counted.
+    pub refuse_when_full: bool,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger {
+            directory: None,
+            sync_always: false,
+            max_bytes: 1 << 30,
+            refuse_when_full: false,
+        }
+    }
+}
+
+/// How long usage is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// One row per attempt.
+    pub requests: Duration,
+    /// Sums by minute.
+    pub minutes: Duration,
+    /// Sums by hour, and budgets.
+    pub hours: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |count: u64| Duration::from_secs(count * 86_400);
+        Retention {
+            requests: days(30),
+            minutes: days(7),
+            hours: days(400),
+        }
     }
 }
 
@@ -159,6 +216,10 @@ pub struct Channel {
     pub headers: Vec<(String, String)>,
     /// Output limit written where the upstream demands one and the client gave none.
     pub default_max_tokens: Option<u64>,
+    /// What may be used of it.
+    pub limits: Limits,
+    /// What it really costs, in millionths of the list price.
+    pub cost_millionths: u64,
 }
 
 impl Channel {

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::limit::Limits;
+
 /// A client key. The key itself is not kept: only what proves it.
 #[derive(Clone, Debug)]
 pub struct ClientKey {
@@ -23,6 +25,8 @@ pub struct ClientKey {
     pub expires: Option<i64>,
     /// Refused while false.
     pub enabled: bool,
+    /// What may be used with it.
+    pub limits: Limits,
 }
 
 /// How a key is recognized without keeping it.
@@ -89,6 +93,7 @@ mod tests {
             networks: vec!["10.0.0.0/8".parse().unwrap()],
             expires: Some(100),
             enabled: true,
+            limits: Limits::default(),
         };
         let inside: IpAddr = "10.1.2.3".parse().unwrap();
         assert_eq!(key.check(99, Some(inside)), Ok(()));

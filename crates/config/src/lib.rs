@@ -8,6 +8,7 @@ mod config;
 mod diagnostic;
 mod env;
 mod key;
+mod limit;
 mod node;
 mod resilience;
 mod section;
@@ -17,12 +18,13 @@ mod units;
 pub use base_url::BaseUrl;
 pub use compile::{Named, add_stored, compile_env, compile_file};
 pub use config::{
-    Admin, Channel, ChannelState, Config, Match, Models, Origin, Rule, Strategy, Timeouts, Tls, Vendor,
-    matches_glob,
+    Admin, Channel, ChannelState, Config, Ledger, Match, Models, Origin, Retention, Rule, Strategy, Timeouts,
+    Tls, Vendor, matches_glob,
 };
 pub use diagnostic::{CODES, Problem, Severity, render, render_json};
 pub use env::{Environment, VARIABLES};
 pub use key::{ClientKey, KeyRefused, Proof};
+pub use limit::{Budget, Limit, Limits, Mode, OnFailure, Per, Scope, Shared, Subject};
 pub use resilience::{Breaker, Health, Retry, When};
 pub use section::nearest;
 pub use units::{duration, moment};

@@ -50,6 +50,8 @@ pub(super) fn new(
         http1: false,
         headers: Vec::new(),
         default_max_tokens: None,
+        limits: crate::limit::Limits::default(),
+        cost_millionths: 1_000_000,
     }
 }
 

@@ -6,6 +6,7 @@ use super::route::channel_list;
 use super::secret::secret_file;
 use crate::config::Config;
 use crate::key::{ClientKey, Proof};
+use crate::limit::Limits;
 use crate::node::{Node, Placed};
 use crate::section::Reading;
 
@@ -62,6 +63,7 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
         networks,
         expires,
         enabled,
+        limits: Limits::default(),
     })
 }
 

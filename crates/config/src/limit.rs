@@ -1,0 +1,140 @@
+//! Limits and budgets, as they are configured. What counts and decides is the limiter.
+
+use std::time::Duration;
+
+/// What a limit counts apart: each value has the limit for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// The client key.
+    Key,
+    /// The person behind it: the user header, else the body's user field.
+    User,
+    /// The model as the client names it.
+    Model,
+    /// The channel.
+    Channel,
+}
+
+/// How tokens and money are reserved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// An upper bound, to which the upstream request is held: never over.
+    #[default]
+    Strict,
+    /// The likely cost, topped up while the answer streams; the request goes upstream as it is.
+    Estimate,
+}
+
+/// What happens while the shared store of limits does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Each instance admits its share.
+    #[default]
+    Local,
+    /// Nothing is admitted.
+    Deny,
+    /// Everything is admitted, and counted later.
+    Allow,
+}
+
+/// Numbers that a subject may not exceed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens, input and output, in any trailing window of this length.
+    pub tokens: Option<(u64, Duration)>,
+    /// Requests in any trailing minute.
+    pub requests: Option<u64>,
+    /// Requests at the same time.
+    pub concurrent: Option<u64>,
+    /// Money by calendar period.
+    pub budgets: Vec<Budget>,
+    /// How tokens are reserved.
+    pub mode: Mode,
+    /// Without the shared store; not for budgets, which have their own.
+    pub on_failure: OnFailure,
+}
+
+/// The length of a budget's period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// A day of its time zone.
+    Day,
+    /// A month of its time zone.
+    Month,
+}
+
+/// Money per day or month.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// In 10^-12 US dollars.
+    pub pico_usd: u64,
+    /// How long it has to last.
+    pub per: Per,
+    /// IANA name of the time zone whose midnights count.
+    pub zone: String,
+    /// Percentages whose crossing is reported.
+    pub warn_at: Vec<u8>,
+    /// Requests are refused when it is used up; otherwise only reported.
+    pub blocks: bool,
+    /// How money is reserved.
+    pub mode: Mode,
+    /// Without the shared store; `Deny` unless it only warns.
+    pub on_failure: OnFailure,
+}
+
+/// Which requests a limit concerns. Empty lists: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Names of client keys.
+    pub keys: Vec<String>,
+    /// Globs of users.
+    pub users: Vec<String>,
+    /// Globs of models as clients name them.
+    pub models: Vec<String>,
+    /// Names of channels.
+    pub channels: Vec<String>,
+}
+
+/// An entry of `limits:`, or `users:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name: what errors and `rate_limit_exceeded_total{limit}` show, followed by what is counted (`NAME.tokens`).
+    pub name: String,
+    /// What is counted apart. Empty: all its requests together.
+    pub by: Vec<Subject>,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// How much.
+    pub limits: Limits,
+}
+
+impl Limits {
+    /// True if nothing is limited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_none()
+            && self.requests.is_none()
+            && self.concurrent.is_none()
+            && self.budgets.is_empty()
+    }
+}
+
+/// How limits are shared by several instances.
+#[derive(Clone)]
+pub struct Shared {
+    /// `redis://…`; may hold a password.
+    pub redis_url: opm_core::Secret,
+    /// What all keys begin with; instances that share limits have the same.
+    pub namespace: String,
+    /// How long a request waits for the store before the policies decide.
+    pub timeout: Duration,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("namespace", &self.namespace)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
