@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ai-api-converter",
             "opm-config",
             "opm-core",
+            "opm-ledger",
+            "opm-limits",
             "opm-routing",
             "opm-telemetry",
         ],

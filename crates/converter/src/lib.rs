@@ -15,6 +15,7 @@
 //!
 //! Start reading at [`convert_request`], [`convert_response`] and [`stream::Stream`].
 
+pub mod bound;
 pub mod context;
 mod convert;
 pub mod count;

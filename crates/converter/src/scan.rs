@@ -20,6 +20,8 @@ pub struct Scan<'a> {
     pub stream: bool,
     /// `max_tokens`, `max_completion_tokens`, `max_output_tokens`, whichever is there.
     pub max_tokens: Option<u64>,
+    /// Stub.
+    pub choices: u64,
     /// `user`, `safety_identifier`.
     pub user: Option<Cow<'a, str>>,
     /// `prompt_cache_key`, for affinity.

@@ -92,4 +92,10 @@ impl Stream {
     pub fn output_estimate(&self) -> u64 {
         either!(self, stream => stream.output_estimate())
     }
+
+    /// Stub.
+    #[must_use]
+    pub fn output_most(&self) -> u64 {
+        self.output_estimate() * 2
+    }
 }

@@ -216,6 +216,15 @@ impl From<&Usage> for Tokens {
 }
 
 impl Tokens {
+    /// None yet, of a request with so much input in all: it decides which price counts.
+    #[must_use]
+    pub fn of(input: u64) -> Self {
+        Tokens {
+            context: input,
+            ..Tokens::default()
+        }
+    }
+
     /// With another count for one class.
     #[must_use]
     pub fn with(mut self, class: Class, count: u64) -> Self {

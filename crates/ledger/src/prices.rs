@@ -179,8 +179,8 @@ fn matches_glob(glob: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The price lists: the operator's over the built-in one.
-#[derive(Clone, Debug)]
+/// The price lists: the operator's over the built-in one. The default is empty: nothing has a price.
+#[derive(Clone, Debug, Default)]
 pub struct Prices {
     own: Book,
     built_in: Book,

@@ -57,6 +57,21 @@ impl Reservation {
         strict.map(|held| dimension.amount(held.amount)).min()
     }
 
+    /// Parts it in two that end apart: the first `count` charges, and the others. For a request that may move from one
+    /// channel to the next and keeps what was reserved for its caller.
+    #[must_use]
+    pub fn split(mut self, count: usize) -> (Reservation, Reservation) {
+        let at = count.min(self.held.len());
+        let rest = Reservation {
+            core: Arc::clone(&self.core),
+            held: self.held.drain(at..).collect(),
+            standings: self.standings.drain(at.min(self.standings.len())..).collect(),
+            sent: self.sent,
+            ended: false,
+        };
+        (self, rest)
+    }
+
     /// From here on the upstream may bill.
     pub fn sent(&mut self) {
         self.sent = true;

@@ -254,7 +254,9 @@ impl Rule {
         self.on_failure
     }
 
-    pub(crate) fn blocks(&self) -> bool {
+    /// True if it refuses requests; false if it only reports.
+    #[must_use]
+    pub fn blocks(&self) -> bool {
         self.at_limit == AtLimit::Block
     }
 

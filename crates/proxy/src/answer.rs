@@ -10,6 +10,7 @@ use opm_telemetry::Metrics;
 
 use crate::attempt::{Answered, Exchange, Missed};
 use crate::headers::{answer_headers, stream_headers};
+use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::pump::{Ending, Pump};
 use crate::record::Record;
@@ -20,7 +21,6 @@ const MAX_ANSWER: usize = 256 << 20;
 
 /// An answer that the client has, or has as much of as it stayed for.
 pub(crate) struct Given {
-    pub(crate) usage: Usage,
     /// From the sending of the request to the first content, or to the whole answer.
     pub(crate) first_token: Duration,
     /// The upstream broke off after its answer had begun: it counts against the channel although the request is over.
@@ -37,13 +37,14 @@ pub(crate) async fn give(
     answered: Answered<'_>,
     metrics: &Metrics,
     record: &mut Record,
+    account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
     if exchange.stream {
         let _open = metrics.stream();
         // Once per stream; unboxed, its state would be moved with every request.
-        Box::pin(stream(client, exchange, answered, record)).await
+        Box::pin(stream(client, exchange, answered, record, account)).await
     } else {
-        whole(client, exchange, answered, record).await
+        whole(client, exchange, answered, record, account).await
     }
 }
 
@@ -52,9 +53,11 @@ async fn stream(
     exchange: &Exchange<'_>,
     answered: Answered<'_>,
     record: &mut Record,
+    account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     stream_headers(exchange, &mut headers);
+    headers.extend(account.headers());
     let mut committed = None;
     let pump = Pump {
         client,
@@ -63,31 +66,29 @@ async fn stream(
         headers,
         idle: answered.idle,
         end: answered.deadline,
+        sent: answered.sent,
         waited: &mut record.waited,
         committed: &mut committed,
+        account,
     };
     let ending = pump.run(answered.response).await;
     let first_token = committed.map_or(answered.sent.elapsed(), |at: Instant| {
         at.duration_since(answered.sent)
     });
-    let given = |usage, broken| Given {
-        usage,
-        first_token,
-        broken,
-    };
+    let given = |broken| Given { first_token, broken };
     match ending {
-        Ending::Done(usage) => {
+        Ending::Done => {
             record.status = 200;
-            Ok(given(usage, false))
+            Ok(given(false))
         }
-        Ending::Gone(usage) => {
+        Ending::Gone => {
             record.status = 499;
-            Ok(given(usage, false))
+            Ok(given(false))
         }
-        Ending::Broken(failure, usage) => {
+        Ending::Broken(failure) => {
             record.status = failure.status(exchange.format);
             tracing::warn!(id = exchange.id.as_str(), class = ?failure.class, "stream broke after it had begun");
-            Ok(given(usage, failure.is_channels_fault()))
+            Ok(given(failure.is_channels_fault()))
         }
         Ending::Nothing(failure) => Err(Missed::Failed(failure, Stage::FirstEvent)),
     }
@@ -98,6 +99,7 @@ async fn whole(
     exchange: &Exchange<'_>,
     mut answered: Answered<'_>,
     record: &mut Record,
+    account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     let started = Instant::now();
@@ -127,6 +129,12 @@ async fn whole(
     };
     headers.push(("content-type", "application/json".into()));
     record.status = answered.response.status();
+    let seen = Seen {
+        reported: usage,
+        ..Seen::default()
+    };
+    account.answered(record.status, &seen, first_token).await;
+    headers.extend(account.headers());
     if reply::whole(client, record.status, &headers, bytes)
         .await
         .is_err()
@@ -134,7 +142,6 @@ async fn whole(
         record.status = 499;
     }
     Ok(Given {
-        usage,
         first_token,
         broken: false,
     })
@@ -164,7 +171,7 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
 /// Usage of a relayed answer. An error document with status 200 is a failure, not an answer.
 fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed> {
     if exchange.endpoint.is_some() {
-        return Ok(Usage::default());
+        return Ok(usage_of_endpoint(exchange, bytes));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(unreadable());
@@ -180,6 +187,16 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
         Ok(found) if found.is_answer => Ok(found.usage),
         _ => Err(unreadable()),
     }
+}
+
+/// Usage of an endpoint that is passed through, as far as its answer tells; audio and lists tell nothing.
+fn usage_of_endpoint(exchange: &Exchange<'_>, bytes: &Bytes) -> Usage {
+    /// `usage`, `usageMetadata`.
+    const NAME: &[u8] = b"\"usage";
+    let text = std::str::from_utf8(bytes).ok();
+    let text = text.filter(|text| memchr::memmem::find(text.as_bytes(), NAME).is_some());
+    let found = text.and_then(|text| ai_api_converter::decode::relayed(text, exchange.format).ok());
+    found.map(|found| found.usage).unwrap_or_default()
 }
 
 fn unreadable() -> Missed {

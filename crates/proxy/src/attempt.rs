@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ai_api_converter::bound::bound_output;
 use ai_api_converter::failure::from_upstream;
 use ai_api_converter::scan::{Scan, scan};
 use ai_api_converter::{
@@ -17,10 +18,12 @@ use tokio::time::Instant as Deadline;
 
 use crate::answer::too_long;
 use crate::body;
+use crate::metering::account::Account;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
 use crate::net::upstream::{UpstreamError, UpstreamErrorKind, UpstreamResponse, Upstreams};
 use crate::outgoing::{Credentials, Outgoing};
+use crate::record::Record;
 use crate::stage::credential::Credential;
 
 /// Largest error body that is read, bytes.
@@ -112,14 +115,14 @@ impl Exchange<'_> {
         client: &mut Client,
         upstreams: &'a Upstreams,
         (channel, peer): (&'a Channel, &'a EndpointPeer),
-        candidate: &Candidate,
-        key: Option<usize>,
-        waited: &mut Duration,
+        (candidate, key): (&Candidate, Option<usize>),
+        record: &mut Record,
+        account: &mut Account<'_>,
     ) -> Result<Answered<'a>, Missed> {
         let credential = self.credential(channel, key)?;
         let same = candidate.format == self.format;
         let encoding = Instant::now();
-        let (body, conversion) = self.encode(channel, candidate, same)?;
+        let (body, conversion) = self.encode(channel, candidate, account.output_most())?;
         self.metrics.stage("encode", encoding.elapsed());
         let endpoint = self
             .endpoint
@@ -143,6 +146,7 @@ impl Exchange<'_> {
         }
         let own_credential = matches!(outgoing.credential, Some(Credentials::Own(_)));
         let deadline = self.deadline(channel);
+        account.dispatch().await;
         let sent = Instant::now();
         let sending = std::pin::pin!(upstreams.send(peer, &request, channel.timeouts.first_byte));
         let response = tokio::select! {
@@ -150,7 +154,7 @@ impl Exchange<'_> {
             response = tokio::time::timeout_at(deadline, sending) => response,
             _ = client.gone() => return Err(Missed::Gone),
         };
-        *waited += sent.elapsed();
+        record.waited += sent.elapsed();
         let mut response = response.map_err(|_| too_long())??;
         if response.status() >= 300 {
             let read = Instant::now();
@@ -158,7 +162,7 @@ impl Exchange<'_> {
                 missed = refused(&mut response, channel.timeouts.idle, own_credential, &channel.keys) => missed,
                 _ = client.gone() => Missed::Gone,
             };
-            *waited += read.elapsed();
+            record.waited += read.elapsed();
             return Err(missed);
         }
         Ok(Answered {
@@ -203,9 +207,14 @@ impl Exchange<'_> {
     }
 
     /// The body for a channel of the client's own format: its bytes, but for the model's name.
-    fn relayed(&self, channel: &Channel, candidate: &Candidate) -> Result<Bytes, Missed> {
+    fn relayed(
+        &self,
+        channel: &Channel,
+        candidate: &Candidate,
+        (body, scanned): (&Bytes, &Scan<'_>),
+    ) -> Result<Bytes, Missed> {
         let nested = match self.endpoint {
-            Some(_) if self.path_model => body::nested(self.body, self.model, &candidate.model)
+            Some(_) if self.path_model => body::nested(body, self.model, &candidate.model)
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?,
             _ => Vec::new(),
         };
@@ -216,7 +225,7 @@ impl Exchange<'_> {
         };
         // State of another vendor that the client still carries is cut out; the rest of the bytes stay.
         let scrubbed = match self.endpoint {
-            None => scrub(self.body, self.format, channel.domain(), None),
+            None => scrub(body, self.format, channel.domain(), None),
             Some(_) => None,
         };
         if let Some(scrubbed) = scrubbed {
@@ -225,18 +234,35 @@ impl Exchange<'_> {
                 return Ok(body::relayed(&body, &scan, &edits));
             }
         }
-        Ok(body::relayed(self.body, self.scan, &edits))
+        Ok(body::relayed(body, scanned, &edits))
     }
 
-    /// The body for this channel: relayed bytes, or a conversion.
+    /// The body for this channel: relayed bytes, or a conversion; held to `most` output tokens where limits demand it.
     fn encode(
         &self,
         channel: &Channel,
         candidate: &Candidate,
-        same: bool,
+        most: Option<u64>,
     ) -> Result<(Bytes, Option<Conversion>), Missed> {
-        if same {
-            return self.relayed(channel, candidate).map(|body| (body, None));
+        let Some(most) = most else {
+            return self.encoded(channel, candidate, (self.body, self.scan));
+        };
+        let refuse = |error| Missed::Failed(Failure::from(error), Stage::Answer);
+        let bounded = bound_output(self.body, self.scan, self.format, channel.dialect, most);
+        let bounded = Bytes::from(bounded.map_err(refuse)?);
+        let scanned = scan(&bounded).map_err(refuse)?;
+        self.encoded(channel, candidate, (&bounded, &scanned))
+    }
+
+    fn encoded(
+        &self,
+        channel: &Channel,
+        candidate: &Candidate,
+        (body, scanned): (&Bytes, &Scan<'_>),
+    ) -> Result<(Bytes, Option<Conversion>), Missed> {
+        if candidate.format == self.format {
+            let body = self.relayed(channel, candidate, (body, scanned))?;
+            return Ok((body, None));
         }
         let source = Source {
             format: self.format,
@@ -257,7 +283,7 @@ impl Exchange<'_> {
             ..Options::default()
         };
         // What this channel's format cannot carry, a channel of the client's own format could.
-        let converted = convert_request(self.body, &source, &target, &options)
+        let converted = convert_request(body, &source, &target, &options)
             .map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
         Ok((
             converted.body.into(),

@@ -14,6 +14,8 @@ use crate::attempt::{Exchange, Missed};
 use crate::endpoint::{call, is_converted};
 use crate::gateway::{Gateway, Refused};
 use crate::history::Tried;
+use crate::metering::account::{Account, Destination};
+use crate::metering::refused::Denied;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
 use crate::record::Record;
@@ -49,6 +51,19 @@ struct Spent {
     behind: usize,
     /// The failure that tells the caller most so far.
     failure: Option<Failure>,
+    /// The limit of a channel that lets the request pass first.
+    limited: Option<Failure>,
+}
+
+impl<'d> Place<'d> {
+    fn destination(&self) -> Destination<'d> {
+        Destination {
+            number: self.candidate.channel,
+            channel: self.channel,
+            model: &self.candidate.model,
+            format: self.candidate.format,
+        }
+    }
 }
 
 /// Whether anything is left to do after a candidate.
@@ -61,7 +76,12 @@ enum After {
 
 impl<'d> Dispatch<'d> {
     /// Tries the candidates in order.
-    pub(crate) async fn run(mut self, client: &mut Client, record: &mut Record) -> Result<(), Refused> {
+    pub(crate) async fn run(
+        mut self,
+        client: &mut Client,
+        record: &mut Record,
+        account: &mut Account<'d>,
+    ) -> Result<(), Refused> {
         let _request = self.gateway.live().retries.enter();
         let mut spent = Spent::default();
         for (at, candidate) in self.plan.candidates.iter().enumerate() {
@@ -79,14 +99,14 @@ impl<'d> Dispatch<'d> {
                 live,
                 candidate,
             };
-            match self.candidate(client, place, &mut spent, record).await {
+            match self.candidate(client, place, &mut spent, record, account).await {
                 After::Answered => return Ok(()),
                 After::Gone => return Err(None),
                 After::Next => {}
                 After::Stop => break,
             }
         }
-        Err(Some(spent.failure.unwrap_or_else(|| {
+        Err(Some(spent.failure.or(spent.limited).unwrap_or_else(|| {
             Failure::new(FailureClass::NoChannel, "No channel can serve the request now.")
         })))
     }
@@ -98,6 +118,7 @@ impl<'d> Dispatch<'d> {
         place: Place<'d>,
         spent: &mut Spent,
         record: &mut Record,
+        account: &mut Account<'d>,
     ) -> After {
         let mut keys: Vec<usize> = Vec::new();
         let mut again = false;
@@ -114,16 +135,21 @@ impl<'d> Dispatch<'d> {
                 place.live.abandoned(admitted);
                 return After::Next;
             }
+            if let Err(denied) = account.reserve(place.destination()).await {
+                place.live.abandoned(admitted);
+                return self.denied(denied, spent);
+            }
             let under_way = self.first.take().unwrap_or_else(|| place.live.enter());
             record.channel = Some(place.live.name.clone());
             spent.attempts += 1;
-            let missed = match self.once(client, place, key, admitted, record).await {
+            let missed = match self.once(client, place, key, admitted, record, account).await {
                 Ok(()) => return After::Answered,
                 Err(Missed::Gone) => return After::Gone,
                 Err(Missed::Failed(failure, stage)) => (failure, stage),
             };
             drop(under_way);
             let (failure, stage) = missed;
+            account.missed(&failure, stage);
             let verdict = verdict(&failure, stage, &self.snapshot.config.retry);
             if failure.class == FailureClass::Unsupported {
                 // Nothing was sent.
@@ -152,6 +178,24 @@ impl<'d> Dispatch<'d> {
         }
     }
 
+    /// A limit of the caller ends the request; one of the channel leaves it to the next.
+    fn denied(&self, denied: Denied, spent: &mut Spent) -> After {
+        match denied {
+            Denied::Request(failure) => {
+                spent.failure = Some(failure);
+                After::Stop
+            }
+            Denied::Channel(failure) => {
+                let sooner = spent
+                    .limited
+                    .take()
+                    .filter(|other| other.retry_after <= failure.retry_after);
+                spent.limited = Some(sooner.unwrap_or(failure));
+                After::Next
+            }
+        }
+    }
+
     /// Is an attempt left beside those that the candidates behind may need?
     fn spare(&self, spent: &Spent, next: bool) -> bool {
         let left = self.snapshot.config.retry.attempts.saturating_sub(spent.attempts);
@@ -176,9 +220,10 @@ impl<'d> Dispatch<'d> {
         key: Option<usize>,
         admitted: Admitted,
         record: &mut Record,
+        account: &mut Account<'d>,
     ) -> Result<(), Missed> {
         let started = Instant::now();
-        let (status, given) = self.send(client, place, key, record).await;
+        let (status, given) = self.send(client, place, key, record, account).await;
         let now = self.gateway.now();
         let mut tried = |outcome, status| {
             self.gateway.metrics().attempt(&place.live.name, outcome);
@@ -207,10 +252,6 @@ impl<'d> Dispatch<'d> {
                         .affinity
                         .set(conversation, &place.live.name, now);
                 }
-                let label = self.snapshot.model_label(self.exchange.model);
-                self.gateway
-                    .metrics()
-                    .tokens(&place.live.name, label, &given.usage);
                 Ok(())
             }
             Err(Missed::Gone) => {
@@ -239,6 +280,7 @@ impl<'d> Dispatch<'d> {
         place: Place<'d>,
         key: Option<usize>,
         record: &mut Record,
+        account: &mut Account<'d>,
     ) -> (Option<u16>, Result<Given, Missed>) {
         let target = (place.channel, place.peer);
         let upstreams = self.gateway.upstreams();
@@ -252,19 +294,20 @@ impl<'d> Dispatch<'d> {
                 place.candidate,
                 key,
                 record,
+                account,
             ));
             let given = calling.await;
             return (given.is_ok().then_some(200), given);
         }
-        let waited = &mut record.waited;
-        let sending = self
-            .exchange
-            .attempt(client, upstreams, target, place.candidate, key, waited);
+        let sending =
+            self.exchange
+                .attempt(client, upstreams, target, (place.candidate, key), record, account);
         let sent = Box::pin(sending).await;
         match sent {
             Ok(answered) => {
                 let status = answered.response.status();
-                let giving = give(client, self.exchange, answered, self.gateway.metrics(), record);
+                let metrics = self.gateway.metrics();
+                let giving = give(client, self.exchange, answered, metrics, record, account);
                 let given = Box::pin(giving).await;
                 (Some(status), given)
             }

@@ -11,6 +11,7 @@ use opm_routing::{Candidate, Offer, Stage};
 use crate::answer::{Given, too_long};
 use crate::attempt::{Exchange, Missed, refused};
 use crate::gateway::offer;
+use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
 use crate::net::upstream::Upstreams;
@@ -44,6 +45,7 @@ pub(crate) async fn call(
     candidate: &Candidate,
     key: Option<usize>,
     record: &mut Record,
+    account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
     let calls =
         calls(exchange, channel, candidate).map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
@@ -58,6 +60,7 @@ pub(crate) async fn call(
         endpoint: Some(&endpoint),
         credential: exchange.credential(channel, key)?,
     };
+    account.dispatch().await;
     let sent = Instant::now();
     let mut answers = Vec::with_capacity(calls.bodies.len());
     for body in calls.bodies {
@@ -84,16 +87,21 @@ pub(crate) async fn call(
     record.waited += first_token;
     let answer = answer(&answers, calls.embedding.as_ref(), exchange.format)
         .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
+    let seen = Seen {
+        reported: answer.usage.clone(),
+        ..Seen::default()
+    };
+    account.answered(200, &seen, first_token).await;
+    let headers = account.headers();
     give(
         client,
         exchange,
         (calls.report, candidate.format),
-        &answer,
+        (&answer, headers),
         record,
     )
     .await;
     Ok(Given {
-        usage: answer.usage,
         first_token,
         broken: false,
     })
@@ -157,7 +165,7 @@ async fn give(
     client: &mut Client,
     exchange: &Exchange<'_>,
     (mut report, upstream): (Report, Format),
-    answer: &Answer,
+    (answer, limits): (&Answer, Vec<(&'static str, String)>),
     record: &mut Record,
 ) {
     report.dropped.extend(answer.dropped.iter().cloned());
@@ -167,6 +175,7 @@ async fn give(
         ("x-gateway-request-id", id.to_owned()),
         ("content-type", "application/json".to_owned()),
     ];
+    headers.extend(limits);
     reply::report_headers(&report, upstream, &mut headers);
     if exchange.endpoint.map(offer) == Some(Offer::Embeddings) && answer.usage.input.is_none() {
         headers.push(("x-gateway-usage", "unknown".to_owned()));

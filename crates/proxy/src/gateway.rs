@@ -16,6 +16,10 @@ use crate::dispatch::Dispatch;
 use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
 use crate::listing::Own;
+use crate::metering::Metering;
+use crate::metering::account::{Account, Asked};
+use crate::metering::rules::Who;
+use crate::metering::user::user;
 use crate::net::client::Client;
 use crate::net::drain::Drain;
 use crate::net::server::{Handler, Refusal, UNREADABLE, Work};
@@ -38,6 +42,7 @@ pub struct Gateway {
     drain: Drain,
     history: Arc<History>,
     used: Arc<LastUsed>,
+    metering: Metering,
     clock: Instant,
 }
 
@@ -69,7 +74,7 @@ impl Handler for Gateway {
                 Refusal::Broken => FailureClass::ServerError,
             };
             let format = guess(client);
-            reply::failure(client, format, &request_id(), &Failure::new(class, reason)).await;
+            reply::failure(client, format, &request_id(), &Failure::new(class, reason), &[]).await;
         })
     }
 }
@@ -91,6 +96,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// When issued client keys were last used.
     pub used: Arc<LastUsed>,
+    /// Limits and the ledger.
+    pub metering: Metering,
     /// Zero of the clock that breakers and keys use.
     pub clock: Instant,
 }
@@ -115,6 +122,7 @@ impl Gateway {
             drain,
             history,
             used,
+            metering,
             clock,
         } = parts;
         Gateway {
@@ -125,6 +133,7 @@ impl Gateway {
             drain,
             history,
             used,
+            metering,
             clock,
         }
     }
@@ -152,7 +161,8 @@ impl Gateway {
         if let Err(refused) = self.request(client, &id, &snapshot, &mut record).await {
             let format = record.format.unwrap_or_else(|| guess(client));
             if let Some(failure) = refused {
-                record.status = reply::failure(client, format, &id, &failure).await;
+                let limits = std::mem::take(&mut record.limits);
+                record.status = reply::failure(client, format, &id, &failure, &limits).await;
             }
         }
         record.close(&id, &self.metrics);
@@ -335,6 +345,19 @@ impl Gateway {
             started: record.started,
             metrics: &self.metrics,
         };
+        let named = client.header(&snapshot.config.user_header).map(str::to_owned);
+        let person = user(named.as_deref().or(scan.user.as_deref()));
+        let who = who(&caller, &person, &model);
+        let asked = Asked {
+            id,
+            format: wish.format,
+            body: bytes,
+            generates: wish.endpoint.is_none(),
+            max_tokens: scan.max_tokens,
+            choices: scan.choices,
+            started: record.started,
+        };
+        let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);
         let dispatch = Dispatch {
             gateway: self,
             snapshot,
@@ -343,7 +366,18 @@ impl Gateway {
             conversation: talk.map(|talk| talk.hash),
             first,
         };
-        Box::pin(dispatch.run(client, record)).await
+        let ended = Box::pin(dispatch.run(client, record, &mut account)).await;
+        // What is still open has no answer: recorded before the client is told.
+        match &ended {
+            Ok(()) => {}
+            Err(Some(failure)) => {
+                account.failed(failure.status(wish.format)).await;
+                record.limits = account.headers();
+            }
+            Err(None) => account.abandoned().await,
+        }
+        record.bill = account.bill();
+        ended
     }
 
     /// The plan, and the first candidate's count of this request where counts decide.
@@ -390,6 +424,15 @@ impl Gateway {
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
         record.trail = Trail::of(snapshot, &wanted, seen, now, unix_seconds());
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
+    }
+}
+
+fn who<'w>(caller: &Caller<'w>, user: &'w str, model: &'w str) -> Who<'w> {
+    Who {
+        key: caller.key.map_or("", |key| &key.id),
+        key_name: caller.key.map_or("", |key| &key.name),
+        user,
+        model,
     }
 }
 

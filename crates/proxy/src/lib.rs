@@ -12,6 +12,7 @@ mod headers;
 pub mod history;
 pub mod last_used;
 mod listing;
+pub mod metering;
 pub mod net;
 mod outgoing;
 pub mod probe;
@@ -23,4 +24,5 @@ pub mod snapshot;
 pub mod stage;
 
 pub use gateway::{Gateway, Parts};
+pub use metering::Metering;
 pub use snapshot::Snapshot;

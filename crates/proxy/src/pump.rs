@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use ai_api_converter::stream::{Progress, Stream};
-use ai_api_converter::{Failure, Format, Usage};
+use ai_api_converter::{Failure, Format};
 use bytes::Bytes;
+use opm_ledger::Outcome;
 use tokio::time::sleep_until;
 
 use crate::attempt::transport;
+use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::upstream::UpstreamResponse;
 
@@ -23,17 +25,17 @@ const HELD_END: Duration = Duration::from_millis(500);
 /// How a stream ended.
 pub(crate) enum Ending {
     /// The client has all of it.
-    Done(Usage),
+    Done,
     /// The client left.
-    Gone(Usage),
+    Gone,
     /// It failed after the client's head was sent; the client was told in its own format.
-    Broken(Failure, Usage),
+    Broken(Failure),
     /// It failed before anything was sent: another channel may be tried.
     Nothing(Failure),
 }
 
 /// One stream.
-pub(crate) struct Pump<'p> {
+pub(crate) struct Pump<'p, 'a> {
     pub(crate) client: &'p mut Client,
     pub(crate) stream: Stream,
     pub(crate) format: Format,
@@ -46,6 +48,9 @@ pub(crate) struct Pump<'p> {
     pub(crate) committed: &'p mut Option<Instant>,
     /// Time spent waiting for the upstream.
     pub(crate) waited: &'p mut Duration,
+    /// When the request was sent to the upstream.
+    pub(crate) sent: Instant,
+    pub(crate) account: &'p mut Account<'a>,
 }
 
 /// The upstream's last bytes are waited for so long, to keep its connection (wire.md 4.2).
@@ -59,7 +64,7 @@ enum Event {
     End,
 }
 
-impl Pump<'_> {
+impl Pump<'_, '_> {
     /// Runs the stream to its end.
     pub(crate) async fn run(mut self, mut response: UpstreamResponse<'_>) -> Ending {
         let mut out: Vec<u8> = Vec::with_capacity(4 * 1024);
@@ -83,7 +88,7 @@ impl Pump<'_> {
                     content: committed,
                     ..Progress::default()
                 },
-                Event::Gone => return Ending::Gone(self.usage()),
+                Event::Gone => return self.gone().await,
                 Event::End => Progress {
                     failure: Some(Failure::new(
                         ai_api_converter::FailureClass::Timeout,
@@ -96,7 +101,7 @@ impl Pump<'_> {
                     self.stream.keep_alive(&mut out);
                     deadline = tokio::time::Instant::now() + self.keep_alive_after();
                     if self.flush(&mut out).await.is_err() {
-                        return Ending::Gone(self.usage());
+                        return self.gone().await;
                     }
                     continue;
                 }
@@ -119,21 +124,29 @@ impl Pump<'_> {
                 committed = true;
                 *self.committed = Some(Instant::now());
                 if self.start().await.is_err() {
-                    return Ending::Gone(self.usage());
+                    return self.gone().await;
                 }
             }
+            if progress.ended {
+                // Recorded before the last byte leaves: what the client has in full is in the ledger.
+                let (seen, first) = (self.seen(), self.first_content());
+                self.account.answered(200, &seen, first.unwrap_or_default()).await;
+            }
             if committed && self.flush(&mut out).await.is_err() {
-                return Ending::Gone(self.usage());
+                return self.gone().await;
             }
             if progress.ended {
                 let finished = self.client.finish().await;
                 response.drain(DRAIN_FOR).await;
                 return if finished.is_ok() {
-                    Ending::Done(self.usage())
+                    Ending::Done
                 } else {
-                    Ending::Gone(self.usage())
+                    Ending::Gone
                 };
             }
+            let likely = self.stream.output_estimate();
+            let stream = &self.stream;
+            self.account.progress(likely, || seen(stream));
             held = progress.held;
             if committed {
                 let wait = if held { HELD_END } else { self.keep_alive_after() };
@@ -192,22 +205,45 @@ impl Pump<'_> {
         if !committed {
             return Ending::Nothing(failure);
         }
+        let outcome = if self.client.is_expired() {
+            Outcome::Aborted
+        } else {
+            Outcome::UpstreamCut
+        };
+        let (seen, first) = (self.seen(), self.first_content());
+        let status = failure.status(self.format);
+        self.account.interrupted(outcome, status, &seen, first).await;
         self.stream.fail(&failure, &mut out);
         let told = self.flush(&mut out).await.is_ok() && self.client.finish().await.is_ok();
         if told {
-            Ending::Broken(failure, self.usage())
+            Ending::Broken(failure)
         } else {
-            Ending::Gone(self.usage())
+            Ending::Gone
         }
     }
 
-    /// Reported usage, completed by estimates where the stream was cut.
-    fn usage(&self) -> Usage {
-        let mut usage = self.stream.usage().clone();
-        let estimate = self.stream.output_estimate();
-        if usage.output.is_none() && estimate > 0 {
-            usage.output = Some(estimate);
-        }
-        usage
+    async fn gone(self) -> Ending {
+        let (seen, first) = (self.seen(), self.first_content());
+        self.account
+            .interrupted(Outcome::ClientGone, 499, &seen, first)
+            .await;
+        Ending::Gone
+    }
+
+    fn seen(&self) -> Seen {
+        seen(&self.stream)
+    }
+
+    /// From sending the request to the first content.
+    fn first_content(&self) -> Option<Duration> {
+        self.committed.map(|at| at.duration_since(self.sent))
+    }
+}
+
+fn seen(stream: &Stream) -> Seen {
+    Seen {
+        reported: stream.usage().clone(),
+        likely: stream.output_estimate(),
+        most: stream.output_most(),
     }
 }

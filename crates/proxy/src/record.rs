@@ -7,6 +7,7 @@ use opm_core::RequestId;
 use opm_telemetry::{Metrics, Outcome};
 
 use crate::history::Trail;
+use crate::metering::account::Bill;
 
 /// The record of one request.
 pub(crate) struct Record {
@@ -21,6 +22,10 @@ pub(crate) struct Record {
     pub(crate) waited: Duration,
     /// Where the request might have gone, and where it went.
     pub(crate) trail: Trail,
+    /// What it used.
+    pub(crate) bill: Bill,
+    /// What is left of the caller's limits, as headers of an error.
+    pub(crate) limits: Vec<(&'static str, String)>,
 }
 
 impl Record {
@@ -34,6 +39,8 @@ impl Record {
             started: Instant::now(),
             waited: Duration::ZERO,
             trail: Trail::default(),
+            bill: Bill::default(),
+            limits: Vec::new(),
         }
     }
 

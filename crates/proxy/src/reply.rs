@@ -10,7 +10,13 @@ use crate::stage::path::{Unrecognized, recognize};
 const MAX_REPORT: usize = 1_024;
 
 /// Answers with a failure in the client's format.
-pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId, failure: &Failure) -> u16 {
+pub(crate) async fn failure(
+    client: &mut Client,
+    format: Format,
+    id: &RequestId,
+    failure: &Failure,
+    limits: &[(&'static str, String)],
+) -> u16 {
     let status = failure.status(format);
     let body = failure.body(format, id.as_str());
     // Whoever may try again is told when (wire.md 6.3).
@@ -24,6 +30,7 @@ pub(crate) async fn failure(client: &mut Client, format: Format, id: &RequestId,
         ("x-gateway-request-id", id.as_str()),
     ];
     headers.push((id_header(format), id.as_str()));
+    headers.extend(limits.iter().map(|(name, value)| (*name, value.as_str())));
     headers.push((
         "x-should-retry",
         if failure.should_retry() { "true" } else { "false" },

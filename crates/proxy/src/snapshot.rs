@@ -6,6 +6,7 @@ use std::sync::Arc;
 use opm_config::{Channel, Config, Models, Strategy};
 use opm_routing::{ChannelLive, Live};
 
+use crate::metering::RuleBook;
 use crate::net::peer::{Address, EndpointPeer, HttpVersion};
 use crate::stage::authenticate::Keyring;
 
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub live: Vec<Arc<ChannelLive>>,
     /// Its client keys.
     pub keyring: Keyring,
+    /// Its limits and prices.
+    pub rules: RuleBook,
     /// Some route chooses by the number of requests under way.
     pub counts_requests: bool,
     peers: Vec<EndpointPeer>,
@@ -49,8 +52,10 @@ impl Snapshot {
                 ),
             }
         }
+        let rules = RuleBook::new(&config);
         Snapshot {
             config,
+            rules,
             live,
             keyring,
             counts_requests,

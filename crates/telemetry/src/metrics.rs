@@ -293,6 +293,15 @@ impl Metrics {
         }
     }
 
+    /// Stub.
+    pub fn limited(&self, _limit: &Arc<str>) {}
+
+    /// Stub.
+    pub fn crossed(&self, _limit: &Arc<str>, _percent: u8) {}
+
+    /// Stub.
+    pub fn cost(&self, _channel: &str, _model: &str, _pico_usd: Option<u64>) {}
+
     /// Records a try at a channel.
     pub fn attempt(&self, channel: &str, outcome: &'static str) {
         self.attempts

@@ -1,0 +1,45 @@
+//! What requests may use and what they have used: limits, prices, the ledger. Each request has an [`Account`].
+
+pub(crate) mod account;
+mod budget;
+mod headers;
+mod learned;
+mod need;
+pub(crate) mod refused;
+pub(crate) mod rules;
+pub(crate) mod user;
+
+use std::sync::Arc;
+
+use opm_ledger::Ledger;
+use opm_limits::Limiter;
+
+pub use budget::{BudgetOf, budgets_of};
+pub use learned::Learned;
+pub use rules::RuleBook;
+
+/// What all requests share.
+#[derive(Clone)]
+pub struct Metering {
+    /// Counts against the limits.
+    pub limiter: Limiter,
+    /// Records every request; `None`: nothing is kept.
+    pub ledger: Option<Ledger>,
+    /// Each record is on the disk before the request goes on.
+    pub sync_always: bool,
+    /// What the models have used so far.
+    pub learned: Arc<Learned>,
+}
+
+impl Metering {
+    /// Counts in this process and records nothing.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Metering {
+            limiter: Limiter::memory(opm_limits::SUBJECTS_MAX),
+            ledger: None,
+            sync_always: false,
+            learned: Arc::default(),
+        }
+    }
+}

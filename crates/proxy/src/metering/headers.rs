@@ -1,0 +1,142 @@
+//! The limits of a request as headers, in the spelling of OpenAI and of Anthropic.
+
+use std::time::Duration;
+
+use ai_api_converter::Format;
+use opm_limits::{Dimension, Standing};
+
+/// What OpenAI calls a dimension: `x-ratelimit-limit-…`, `x-ratelimit-remaining-…`, `x-ratelimit-reset-…`.
+const OPENAI: [(Dimension, [&str; 3]); 2] = [
+    (
+        Dimension::Requests,
+        [
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-reset-requests",
+        ],
+    ),
+    (
+        Dimension::Tokens,
+        [
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-tokens",
+        ],
+    ),
+];
+
+/// What Anthropic calls it.
+const ANTHROPIC: [(Dimension, [&str; 3]); 2] = [
+    (
+        Dimension::Requests,
+        [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+    ),
+    (
+        Dimension::Tokens,
+        [
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-reset",
+        ],
+    ),
+];
+
+/// The headers for what a request stands at: per dimension the rule that has least left. Clients of Messages get both spellings,
+/// all others OpenAI's. `now_ms`: milliseconds since 1970.
+pub(crate) fn headers(standings: &[Standing], format: Format, now_ms: u64) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    add(&mut headers, &OPENAI, standings, span);
+    if format == Format::Messages {
+        add(&mut headers, &ANTHROPIC, standings, |reset| moment(now_ms, reset));
+    }
+    headers
+}
+
+fn add(
+    headers: &mut Vec<(&'static str, String)>,
+    names: &[(Dimension, [&'static str; 3])],
+    standings: &[Standing],
+    reset: impl Fn(Duration) -> String,
+) {
+    for (dimension, [limit, remaining, free]) in names {
+        let of = standings
+            .iter()
+            .filter(|standing| standing.dimension == *dimension);
+        if let Some(standing) = of.min_by_key(|standing| standing.remaining) {
+            headers.push((limit, standing.limit.to_string()));
+            headers.push((remaining, standing.remaining.to_string()));
+            headers.push((free, reset(standing.reset)));
+        }
+    }
+}
+
+/// As OpenAI writes it: `6m0s`, `1.5s`, `20ms`.
+fn span(wait: Duration) -> String {
+    let (seconds, millis) = (wait.as_secs(), wait.subsec_millis());
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, 0) => format!("{millis}ms"),
+        (0, 0, rest) if millis > 0 => format!("{rest}.{millis:03}s"),
+        (0, 0, rest) => format!("{rest}s"),
+        (0, minutes, rest) => format!("{minutes}m{rest}s"),
+        (hours, minutes, rest) => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
+/// As Anthropic writes it: RFC 3339, in whole seconds, rounded up.
+fn moment(now_ms: u64, wait: Duration) -> String {
+    let at = now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    let seconds = i64::try_from(at.div_ceil(1000)).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(dimension: Dimension, limit: u64, remaining: u64, reset_ms: u64) -> Standing {
+        Standing {
+            dimension,
+            limit,
+            remaining,
+            reset: Duration::from_millis(reset_ms),
+            crossed: None,
+        }
+    }
+
+    #[test]
+    fn the_rule_with_least_left_speaks_for_its_dimension() {
+        let standings = [
+            standing(Dimension::Tokens, 1_000, 400, 60_500),
+            standing(Dimension::Tokens, 9_000, 300, 1_000),
+            standing(Dimension::Requests, 60, 59, 1_500),
+            standing(Dimension::Concurrency, 5, 1, 0),
+        ];
+        let text: Vec<String> = headers(&standings, Format::Chat, 0)
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "x-ratelimit-limit-requests: 60",
+                "x-ratelimit-remaining-requests: 59",
+                "x-ratelimit-reset-requests: 1.500s",
+                "x-ratelimit-limit-tokens: 9000",
+                "x-ratelimit-remaining-tokens: 300",
+                "x-ratelimit-reset-tokens: 1s",
+            ]
+        );
+        let anthropic = headers(&standings, Format::Messages, 1_800_000_000_000);
+        let reset = anthropic
+            .iter()
+            .find(|(name, _)| *name == "anthropic-ratelimit-requests-reset");
+        assert_eq!(reset.unwrap().1, "2027-01-15T08:00:02Z");
+        assert_eq!(span(Duration::from_secs(3_725)), "1h2m5s");
+        assert_eq!(span(Duration::from_secs(360)), "6m0s");
+        assert_eq!(span(Duration::from_millis(20)), "20ms");
+    }
+}

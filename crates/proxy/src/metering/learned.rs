@@ -1,0 +1,95 @@
+//! What models have used so far: how far the estimates of their input are off, and how long their answers are.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+/// Models that are remembered; what comes later is not learned.
+const MODELS: usize = 2_000;
+/// How much one answer changes the mean.
+const STEP: f64 = 0.1;
+/// Output of a model that nothing is known of, tokens.
+const FIRST_OUTPUT: f64 = 512.0;
+
+/// What is known of one model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Habit {
+    /// Reported input / estimated input.
+    pub(crate) factor: f64,
+    /// Mean output of an answer, tokens.
+    pub(crate) output: f64,
+}
+
+impl Default for Habit {
+    fn default() -> Self {
+        Habit {
+            factor: 1.0,
+            output: FIRST_OUTPUT,
+        }
+    }
+}
+
+impl Habit {
+    /// With what one more answer has shown: its estimated and reported input, its output. Numbers that are not known: 0.
+    fn after(self, likely: u64, reported: u64, output: u64) -> Self {
+        Habit {
+            factor: ai_api_converter::estimate::learned(self.factor, likely, reported),
+            output: self.output + STEP * (as_f64(output) - self.output),
+        }
+    }
+}
+
+/// Upstream models by name. Bounded: names come from the configuration, but globs let callers choose.
+#[derive(Debug, Default)]
+pub struct Learned(Mutex<HashMap<String, Habit>>);
+
+impl Learned {
+    pub(crate) fn of(&self, model: &str) -> Habit {
+        self.0.lock().get(model).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn learn(&self, model: &str, likely: u64, reported: u64, output: u64) {
+        let mut known = self.0.lock();
+        if let Some(habit) = known.get_mut(model) {
+            *habit = habit.after(likely, reported, output);
+        } else if known.len() < MODELS {
+            known.insert(model.to_owned(), Habit::default().after(likely, reported, output));
+        }
+    }
+
+    /// The correction of each model's estimates, for metrics.
+    #[must_use]
+    pub fn factors(&self) -> Vec<(String, f64)> {
+        let known = self.0.lock();
+        known
+            .iter()
+            .map(|(model, habit)| (model.clone(), habit.factor))
+            .collect()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]
+pub(crate) fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_output_follows_the_answers_and_models_are_bounded() {
+        let learned = Learned::default();
+        for _ in 0..100 {
+            learned.learn("m", 100, 120, 2_000);
+        }
+        let habit = learned.of("m");
+        assert!((habit.output - 2_000.0).abs() < 10.0, "{habit:?}");
+        assert!(habit.factor > 1.1 && habit.factor < 1.3, "{habit:?}");
+        for number in 0..(2 * MODELS) {
+            learned.learn(&format!("x{number}"), 1, 1, 1);
+        }
+        assert_eq!(learned.factors().len(), MODELS);
+        assert_eq!(learned.of("unknown"), Habit::default());
+    }
+}

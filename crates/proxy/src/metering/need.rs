@@ -1,0 +1,215 @@
+//! What a request will need, before it is known: tokens, and money. Pure.
+
+use ai_api_converter::estimate::Expected;
+use opm_ledger::{Class, PicoUsd, Prices, Tier, Tokens};
+use opm_limits::{Dimension, Mode, Rule};
+
+use super::learned::{Habit, as_f64};
+
+/// Output of a request that names no bound and whose channel has none, tokens: what today's models write at most in one answer,
+/// bar a few.
+const OUTPUT_CAP: u64 = 32_768;
+/// A request that names no bound is not admitted for fewer output tokens: an answer cut after a few words helps nobody.
+const OUTPUT_FLOOR: u64 = 128;
+
+/// What a request will need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    /// Input tokens.
+    pub(crate) input: Expected,
+    /// Output.
+    pub(crate) output: Output,
+}
+
+/// The output that a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// None: a count, an embedding.
+    None,
+    /// As much as the request says, for all its choices together; and what is likely.
+    Given { most: u64, likely: u64 },
+    /// It does not say.
+    Open { cap: u64, likely: u64 },
+}
+
+/// How much to reserve: exactly `most`, or as much as is free but at least `least`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+}
+
+impl Amount {
+    fn exactly(most: u64) -> Self {
+        Amount { least: most, most }
+    }
+}
+
+impl Need {
+    /// What is known beforehand. `given`: the bound of one choice; `cap`: what the channel's operator says.
+    pub(crate) fn new(
+        input: Expected,
+        habit: Habit,
+        generates: bool,
+        (given, choices, cap): (Option<u64>, u64, Option<u64>),
+    ) -> Self {
+        let choices = choices.max(1);
+        let likely = rounded(habit.output * 1.5).saturating_mul(choices);
+        let output = match given {
+            _ if !generates => Output::None,
+            Some(given) => {
+                let most = given.saturating_mul(choices);
+                Output::Given {
+                    most,
+                    likely: likely.min(most),
+                }
+            }
+            None => {
+                let cap = cap.unwrap_or(OUTPUT_CAP).saturating_mul(choices);
+                Output::Open {
+                    cap,
+                    likely: likely.min(cap),
+                }
+            }
+        };
+        Need {
+            input: Expected {
+                likely: rounded(as_f64(input.likely) * habit.factor),
+                // A model that counts more than the estimator has more of everything.
+                most: rounded(as_f64(input.most) * habit.factor.max(1.0)),
+            },
+            output,
+        }
+    }
+
+    /// What a rule is to reserve; `None`: its price is not known.
+    pub(crate) fn amount(&self, rule: &Rule, price: &Price<'_>) -> Option<Amount> {
+        let strict = rule.reserves() == Mode::Strict;
+        match rule.dimension() {
+            Dimension::Requests | Dimension::Concurrency => Some(Amount::exactly(1)),
+            Dimension::Tokens => Some(self.tokens(strict, rule.limit())),
+            Dimension::Money => self.money(strict, rule.limit(), price),
+        }
+    }
+
+    fn tokens(&self, strict: bool, limit: u64) -> Amount {
+        let (input, output) = self.each(strict, limit);
+        Amount {
+            least: input.saturating_add(output.least),
+            most: input.saturating_add(output.most),
+        }
+    }
+
+    fn money(&self, strict: bool, limit: u64, price: &Price<'_>) -> Option<Amount> {
+        let (input, output) = self.each(strict, u64::MAX);
+        let cost = |output: u64| price.most(input, output);
+        let (least, most) = (cost(output.least)?, cost(output.most)?);
+        // Half of a small budget must not go to one answer that nobody asked to be that long.
+        let most = if output.least == output.most {
+            most
+        } else {
+            most.min(limit / 2).max(least)
+        };
+        Some(Amount { least, most })
+    }
+
+    /// Input and output to reserve.
+    fn each(&self, strict: bool, limit: u64) -> (u64, Amount) {
+        let input = if strict {
+            self.input.most
+        } else {
+            self.input.likely
+        };
+        let output = match self.output {
+            Output::None => Amount::exactly(0),
+            Output::Given { likely, .. } | Output::Open { likely, .. } if !strict => Amount::exactly(likely),
+            Output::Given { most, .. } => Amount::exactly(most),
+            Output::Open { cap, .. } => {
+                let most = cap.min(limit / 2).max(OUTPUT_FLOOR);
+                Amount {
+                    least: OUTPUT_FLOOR.min(most),
+                    most,
+                }
+            }
+        };
+        (input, output)
+    }
+
+    /// The output that fits into what strict token rules have granted; `None`: not even the prompt does.
+    pub(crate) fn output_within(&self, tokens: u64) -> Option<u64> {
+        /// Below this the upper estimate of the prompt is not believed: the limit is small, and the prompt may still fit.
+        const ENOUGH: u64 = 16;
+        let rest = |input: u64| tokens.checked_sub(input);
+        rest(self.input.most)
+            .filter(|rest| *rest >= ENOUGH)
+            .or_else(|| rest(self.input.likely).filter(|rest| *rest > 0))
+    }
+
+    /// The output that fits into what strict budgets have granted.
+    pub(crate) fn output_for(&self, money: u64, price: &Price<'_>) -> Option<u64> {
+        let input = price.most(self.input.most, 0)?;
+        let token = price.most(self.input.most, 1)?.saturating_sub(input);
+        let rest = money.checked_sub(input)?;
+        Some(rest.checked_div(token).unwrap_or(u64::MAX)).filter(|output| *output > 0)
+    }
+
+    /// The bound that the request states itself, for all choices together.
+    pub(crate) fn stated(&self) -> Option<u64> {
+        match self.output {
+            Output::Given { most, .. } => Some(most),
+            Output::None | Output::Open { .. } => None,
+        }
+    }
+}
+
+/// The prices of one upstream model.
+#[derive(Clone, Copy)]
+pub(crate) struct Price<'p> {
+    pub(crate) prices: &'p Prices,
+    /// `openai`, `anthropic` or `gemini`.
+    pub(crate) provider: &'p str,
+    pub(crate) model: &'p str,
+    /// Millionths of the list price.
+    pub(crate) millionths: u64,
+    /// Milliseconds since 1970.
+    pub(crate) at_ms: u64,
+}
+
+impl Price<'_> {
+    /// What was used costs; `None`: the price is not known.
+    pub(crate) fn of(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
+        let cost = self
+            .prices
+            .cost(tokens, self.provider, self.model, tier, self.at_ms)?;
+        let real = u128::from(cost.total.0) * u128::from(self.millionths);
+        Some(PicoUsd(
+            u64::try_from(real.div_ceil(1_000_000)).unwrap_or(u64::MAX),
+        ))
+    }
+
+    /// The most that so many tokens can cost at the usual tier: input that is written to a cache costs more, reasoning may.
+    fn most(&self, input: u64, output: u64) -> Option<u64> {
+        let with = |class: Class, count: u64| Tokens::of(input).with(class, count);
+        let dearest = |classes: &[Class], count: u64| {
+            let costs = classes
+                .iter()
+                .map(|class| self.of(&with(*class, count), Tier::Standard));
+            costs.max().flatten()
+        };
+        let read = dearest(
+            &[Class::Input, Class::CacheWriteShort, Class::CacheWriteLong],
+            input,
+        )?;
+        let written = dearest(&[Class::Output, Class::Reasoning], output)?;
+        Some(read.0.saturating_add(written.0))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "token counts are never negative and far below 2^53"
+)]
+fn rounded(count: f64) -> u64 {
+    count.ceil() as u64
+}
