@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::usage::{AttemptOutcome, UsageRow, UsageSums, Width};
+use crate::attempt::{Billed, UsageRow};
+use crate::usage::{UsageSums, Width};
 
 /// Longest text of a row in bytes. An entry of a Postgres index holds 2,700, and the sums have four texts in one.
 const LONGEST: usize = 256;
@@ -15,6 +16,7 @@ const LONGEST: usize = 256;
 pub(crate) struct Line<'r> {
     pub(crate) request_id: Cow<'r, str>,
     pub(crate) attempt: i64,
+    started_ms: i64,
     at_ms: i64,
     key_id: Cow<'r, str>,
     user_name: Cow<'r, str>,
@@ -22,6 +24,7 @@ pub(crate) struct Line<'r> {
     upstream_model: Cow<'r, str>,
     channel: Cow<'r, str>,
     format: Cow<'r, str>,
+    upstream_format: Cow<'r, str>,
     status: i64,
     input: i64,
     output: i64,
@@ -29,6 +32,8 @@ pub(crate) struct Line<'r> {
     cache_write: i64,
     reasoning: i64,
     cost_pico_usd: Option<i64>,
+    billed: &'static str,
+    source: &'static str,
     estimated: i64,
     outcome: &'static str,
     ttft_ms: Option<i64>,
@@ -40,6 +45,7 @@ impl<'r> Line<'r> {
         Line {
             request_id: stored(&row.request_id),
             attempt: row.attempt,
+            started_ms: row.started_ms,
             at_ms: row.at_ms,
             key_id: stored(&row.key_id),
             user_name: stored(&row.user),
@@ -47,6 +53,7 @@ impl<'r> Line<'r> {
             upstream_model: stored(&row.upstream_model),
             channel: stored(&row.channel),
             format: stored(&row.format),
+            upstream_format: stored(&row.upstream_format),
             status: row.status,
             input: row.input,
             output: row.output,
@@ -54,7 +61,9 @@ impl<'r> Line<'r> {
             cache_write: row.cache_write,
             reasoning: row.reasoning,
             cost_pico_usd: row.cost_pico_usd,
-            estimated: i64::from(row.estimated),
+            billed: row.billed.as_str(),
+            source: row.source.as_str(),
+            estimated: i64::from(row.is_estimated()),
             outcome: row.outcome.as_str(),
             ttft_ms: row.ttft_ms,
             total_ms: row.total_ms,
@@ -62,13 +71,19 @@ impl<'r> Line<'r> {
     }
 }
 
-/// The text as every database takes it: bounded, on a character's edge, and without NUL, which Postgres refuses.
-fn stored(text: &str) -> Cow<'_, str> {
+/// The text as every database takes it: bounded, on a character's edge, and without NUL, which Postgres refuses. What is looked for
+/// goes the same way, so that it is found as it was given.
+pub(crate) fn stored(text: &str) -> Cow<'_, str> {
     let cut = text.get(..text.floor_char_boundary(LONGEST)).unwrap_or(text);
     match cut.contains('\0') {
         true => Cow::Owned(cut.replace('\0', "\u{fffd}")),
         false => Cow::Borrowed(cut),
     }
+}
+
+/// A text that is looked for, as it would be stored.
+pub(crate) fn wanted(text: &Option<String>) -> Option<Cow<'_, str>> {
+    text.as_deref().map(stored)
 }
 
 /// What identifies a sum.
@@ -157,16 +172,14 @@ impl<'r> Ledger<'r> {
 }
 
 fn count(sums: &mut UsageSums, row: &UsageRow) {
-    let failed = matches!(row.outcome, AttemptOutcome::Failed | AttemptOutcome::Cut);
+    let settled = row.outcome.is_settled();
+    let unpriced = row.billed != Billed::No && row.cost_pico_usd.is_none();
     let additions = [
         (&mut sums.attempts, 1),
-        (
-            &mut sums.requests,
-            i64::from(row.outcome != AttemptOutcome::Retried),
-        ),
-        (&mut sums.failures, i64::from(failed)),
-        (&mut sums.estimated, i64::from(row.estimated)),
-        (&mut sums.unpriced, i64::from(row.cost_pico_usd.is_none())),
+        (&mut sums.requests, i64::from(settled)),
+        (&mut sums.failures, i64::from(row.outcome.is_failure())),
+        (&mut sums.estimated, i64::from(row.is_estimated())),
+        (&mut sums.unpriced, i64::from(unpriced)),
         (&mut sums.input, row.input),
         (&mut sums.output, row.output),
         (&mut sums.cached_input, row.cached_input),
@@ -175,7 +188,7 @@ fn count(sums: &mut UsageSums, row: &UsageRow) {
         (&mut sums.cost_pico_usd, row.cost_pico_usd.unwrap_or(0)),
         (&mut sums.ttft_ms, row.ttft_ms.unwrap_or(0)),
         (&mut sums.ttft_count, i64::from(row.ttft_ms.is_some())),
-        (&mut sums.total_ms, row.total_ms),
+        (&mut sums.total_ms, if settled { row.total_ms } else { 0 }),
     ];
     for (sum, addition) in additions {
         *sum = sum.saturating_add(addition);

@@ -13,6 +13,7 @@
 //!
 //! Start reading at `store.rs`, then `sql.rs`.
 
+mod attempt;
 mod audit;
 mod budget;
 mod channel;
@@ -21,6 +22,7 @@ mod key;
 mod ledger;
 mod location;
 mod material;
+mod request;
 mod route;
 mod secret_file;
 mod sql;
@@ -28,6 +30,7 @@ mod store;
 mod usage;
 mod vault;
 
+pub use attempt::{AttemptOutcome, Billed, UsageRow, UsageSource};
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use budget::{BudgetPeriod, BudgetSpent, BudgetStore};
 pub use channel::{ChannelState, ChannelStore, StoredChannel};
@@ -35,9 +38,8 @@ pub use error::StoreError;
 pub use key::{KeyChange, KeyStore, NewKey, StoredKey};
 pub use location::Location;
 pub use material::{MaterialError, Pepper, Purpose, StoreSecrets, admin_token, random};
+pub use request::{NoCursor, Page, RequestQuery, RowCursor};
 pub use route::RouteStore;
 pub use store::{Store, open};
-pub use usage::{
-    AttemptOutcome, Retention, UsageBy, UsageGroup, UsageQuery, UsageRow, UsageStore, UsageSums, Width,
-};
+pub use usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
 pub use vault::{SealedSecret, Vault, VaultError};

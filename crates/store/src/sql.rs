@@ -8,6 +8,7 @@ mod channel;
 mod key;
 mod migration;
 mod postgres;
+mod request;
 mod route;
 mod session;
 mod sqlite;

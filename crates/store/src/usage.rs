@@ -1,101 +1,11 @@
-//! What requests used: one row per attempt, and the sums that questions are answered from.
+//! What requests used: the sums that questions are answered from, and where all of it is kept.
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::budget::BudgetPeriod;
+use crate::attempt::UsageRow;
 use crate::error::StoreError;
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptOutcome {
-    /// The client has its answer.
-    Answered,
-    /// Another attempt followed.
-    Retried,
-    /// The client got an error.
-    Failed,
-    /// The stream broke off after its first bytes.
-    Cut,
-    /// The client left.
-    ClientGone,
-}
-
-const OUTCOMES: [(AttemptOutcome, &str); 5] = [
-    (AttemptOutcome::Answered, "answered"),
-    (AttemptOutcome::Retried, "retried"),
-    (AttemptOutcome::Failed, "failed"),
-    (AttemptOutcome::Cut, "cut"),
-    (AttemptOutcome::ClientGone, "client_gone"),
-];
-
-impl AttemptOutcome {
-    /// Its name in the store, in lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        OUTCOMES
-            .iter()
-            .find(|(outcome, _)| *outcome == self)
-            .map_or("", |(_, name)| name)
-    }
-
-    /// The outcome of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        OUTCOMES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(outcome, _)| *outcome)
-    }
-}
-
-/// One attempt. Texts longer than 256 bytes are cut and NUL characters replaced when it is stored: they come from clients, and a
-/// batch must not fail for one of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageRow {
-    /// Id of the request.
-    pub request_id: String,
-    /// Number of the attempt in its request, from 0. With `request_id` it makes the row unique.
-    pub attempt: i64,
-    /// Unix milliseconds of its end.
-    pub at_ms: i64,
-    /// Id of the client key; empty without one.
-    pub key_id: String,
-    /// The user behind the client key; empty without one.
-    pub user: String,
-    /// The model as the client named it.
-    pub model: String,
-    /// The model as the channel was asked for it.
-    pub upstream_model: String,
-    /// Name of the channel.
-    pub channel: String,
-    /// Format of the client.
-    pub format: String,
-    /// HTTP status that the client got, for an attempt that was retried the channel's; 0 without one.
-    pub status: i64,
-    /// Tokens read, cached ones included.
-    pub input: i64,
-    /// Tokens generated, reasoning included.
-    pub output: i64,
-    /// Part of `input` that was read from a prompt cache.
-    pub cached_input: i64,
-    /// Part of `input` that was written to a prompt cache.
-    pub cache_write: i64,
-    /// Part of `output` that is reasoning.
-    pub reasoning: i64,
-    /// Cost in 10^-12 US dollars; `None` if the model's price is unknown.
-    pub cost_pico_usd: Option<i64>,
-    /// True if tokens were estimated because the channel did not count them.
-    pub estimated: bool,
-    /// How it ended.
-    pub outcome: AttemptOutcome,
-    /// Milliseconds to the first content; `None` if none came.
-    pub ttft_ms: Option<i64>,
-    /// Milliseconds to the end.
-    pub total_ms: i64,
-    /// The budgets that its cost counts against; not read back.
-    pub budgets: Vec<BudgetPeriod>,
-}
+use crate::request::RequestQuery;
 
 /// Sums over attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -104,11 +14,13 @@ pub struct UsageSums {
     pub attempts: i64,
     /// Requests: attempts that no other followed.
     pub requests: i64,
-    /// Requests that failed or were cut.
+    /// Requests that failed, were cut, or were lost with the process: [`AttemptOutcome::is_failure`].
+    ///
+    /// [`AttemptOutcome::is_failure`]: crate::AttemptOutcome::is_failure
     pub failures: i64,
     /// Attempts with estimated tokens.
     pub estimated: i64,
-    /// Attempts without a known price.
+    /// Attempts that the provider bills at a price nobody knows.
     pub unpriced: i64,
     /// Tokens read.
     pub input: i64,
@@ -120,13 +32,13 @@ pub struct UsageSums {
     pub cache_write: i64,
     /// Part of `output` that is reasoning.
     pub reasoning: i64,
-    /// Cost in 10^-12 US dollars, of attempts with a known price.
+    /// Cost in 10^-12 US dollars, of attempts with a known price; those that another followed included.
     pub cost_pico_usd: i64,
     /// Milliseconds to the first content, summed; divide by `ttft_count`.
     pub ttft_ms: i64,
     /// Attempts with content.
     pub ttft_count: i64,
-    /// Milliseconds to the end, summed; divide by `attempts`.
+    /// Milliseconds to the end of requests, summed; divide by `requests`.
     pub total_ms: i64,
 }
 
@@ -220,26 +132,13 @@ pub trait UsageStore {
     /// The attempts of one request, in order.
     async fn attempts(&self, request_id: &str) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// Attempts that the query selects, one page of them, in its order.
+    async fn requests(&self, query: &RequestQuery) -> Result<Vec<UsageRow>, StoreError>;
+
     /// Answers a question from the sums: groups by cost, then by requests, largest first; times in their order.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError>;
 
     /// Forgets what is older, in small transactions, and tells how many rows of any kind that were. An attempt given again after
     /// its row was forgotten counts anew.
     async fn forget_usage(&self, retention: &Retention) -> Result<u64, StoreError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outcomes_have_one_name_each() {
-        for (outcome, name) in OUTCOMES {
-            assert_eq!(
-                (outcome.as_str(), AttemptOutcome::from_name(name)),
-                (name, Some(outcome))
-            );
-        }
-        assert_eq!(AttemptOutcome::from_name("ok"), None);
-    }
 }

@@ -30,6 +30,7 @@ macro_rules! migration {
 const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys_channels_routes_audit"),
     migration!(2, "0002_usage"),
+    migration!(3, "0003_requests"),
 ];
 
 /// Held until the transaction ends. SQLite's immediate transaction is such a lock itself. The number is this program's own:

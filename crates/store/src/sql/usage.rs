@@ -6,12 +6,13 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::SqlStore;
+use super::request;
 use super::session::{Change, Row, Sql, Value};
+use crate::attempt::UsageRow;
 use crate::error::StoreError;
-use crate::ledger::{Ledger, Line};
-use crate::usage::{
-    AttemptOutcome, Retention, UsageBy, UsageGroup, UsageQuery, UsageRow, UsageStore, UsageSums, Width,
-};
+use crate::ledger::{Ledger, Line, wanted};
+use crate::request::RequestQuery;
+use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
 
 /// Rows of one transaction at most: more gain nothing (measured with SQLite).
 const BATCH: usize = 100;
@@ -44,9 +45,10 @@ macro_rules! insert_list {
 
 /// Returns the rows that were not known yet: only they count.
 const RECORD: Sql = insert_list!("opm_usage" (
-    request_id text, attempt bigint, at_ms bigint, key_id text, user_name text, model text, upstream_model text, channel text,
-    format text, status bigint, input bigint, output bigint, cached_input bigint, cache_write bigint, reasoning bigint,
-    cost_pico_usd bigint, estimated bigint, outcome text, ttft_ms bigint, total_ms bigint)
+    request_id text, attempt bigint, started_ms bigint, at_ms bigint, key_id text, user_name text, model text,
+    upstream_model text, channel text, format text, upstream_format text, status bigint, input bigint, output bigint,
+    cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
+    outcome text, ttft_ms bigint, total_ms bigint)
     "ON CONFLICT (request_id, attempt) DO NOTHING RETURNING request_id, attempt");
 
 const ADD: Sql = insert_list!("opm_usage_sums" (
@@ -64,10 +66,6 @@ const ADD: Sql = insert_list!("opm_usage_sums" (
 
 const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
     "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
-
-const ATTEMPTS: &str = "SELECT request_id, attempt, at_ms, key_id, user_name, model, upstream_model, channel, format, status, input, \
-     output, cached_input, cache_write, reasoning, cost_pico_usd, estimated, outcome, ttft_ms, total_ms FROM opm_usage \
-     WHERE request_id = $1 ORDER BY attempt";
 
 /// The sums by `$name`, in an order. Every question binds all of $1 to $9, so that they share their text.
 macro_rules! summed {
@@ -113,14 +111,11 @@ impl UsageStore for SqlStore {
     }
 
     async fn attempts(&self, request_id: &str) -> Result<Vec<UsageRow>, StoreError> {
-        let rows = self
-            .rows(
-                "reading the attempts of a request",
-                ATTEMPTS,
-                &[request_id.into()],
-            )
-            .await?;
-        rows.iter().map(read).collect()
+        request::attempts(self, request_id).await
+    }
+
+    async fn requests(&self, query: &RequestQuery) -> Result<Vec<UsageRow>, StoreError> {
+        request::page(self, query).await
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError> {
@@ -131,14 +126,16 @@ impl UsageStore for SqlStore {
             UsageBy::Channel => (BY_CHANNEL, 1),
             UsageBy::Time(step) => (BY_TIME, step.max(query.width.seconds())),
         };
+        let [key_id, user, model, channel] =
+            [&query.key_id, &query.user, &query.model, &query.channel].map(wanted);
         let values = [
             query.width.seconds().into(),
             query.since.into(),
             query.until.into(),
-            (&query.key_id).into(),
-            (&query.user).into(),
-            (&query.model).into(),
-            (&query.channel).into(),
+            Value::Text(key_id.as_deref()),
+            Value::Text(user.as_deref()),
+            Value::Text(model.as_deref()),
+            Value::Text(channel.as_deref()),
             i64::from(query.limit).into(),
             step.into(),
         ];
@@ -208,38 +205,6 @@ async fn forget(
 
 fn json<T>(made: Result<T, serde_json::Error>) -> Result<T, StoreError> {
     made.map_err(|error| StoreError::damaged("a batch of usage")(error.to_string()))
-}
-
-fn read(row: &Row) -> Result<UsageRow, StoreError> {
-    let outcome: String = row.get("outcome")?;
-    let Some(outcome) = AttemptOutcome::from_name(&outcome) else {
-        return Err(StoreError::damaged("the outcome of an attempt")(format!(
-            "`{outcome}` is none"
-        )));
-    };
-    Ok(UsageRow {
-        request_id: row.get("request_id")?,
-        attempt: row.get("attempt")?,
-        at_ms: row.get("at_ms")?,
-        key_id: row.get("key_id")?,
-        user: row.get("user_name")?,
-        model: row.get("model")?,
-        upstream_model: row.get("upstream_model")?,
-        channel: row.get("channel")?,
-        format: row.get("format")?,
-        status: row.get("status")?,
-        input: row.get("input")?,
-        output: row.get("output")?,
-        cached_input: row.get("cached_input")?,
-        cache_write: row.get("cache_write")?,
-        reasoning: row.get("reasoning")?,
-        cost_pico_usd: row.get("cost_pico_usd")?,
-        estimated: row.get::<i64>("estimated")? != 0,
-        outcome,
-        ttft_ms: row.get("ttft_ms")?,
-        total_ms: row.get("total_ms")?,
-        budgets: Vec::new(),
-    })
 }
 
 fn read_group(row: &Row, by: UsageBy) -> Result<UsageGroup, StoreError> {

@@ -12,6 +12,7 @@ mod channels;
 mod keys;
 mod place;
 mod postgres_server;
+mod requests;
 mod revisions;
 mod secrets;
 mod upgrade;
@@ -74,6 +75,8 @@ cases! { ALONE, false:
         another_master_key_is_refused_while_provider_keys_depend_on_it;
     usage:
         an_attempt_reads_back_and_is_summed
+        every_outcome_reads_back_and_counts_once
+        only_what_the_provider_bills_can_lack_a_price
         a_batch_given_twice_counts_once
         an_attempt_twice_in_one_batch_counts_once
         usage_is_summed_by_each_dimension_and_filtered_by_all
@@ -81,6 +84,13 @@ cases! { ALONE, false:
         budgets_take_the_cost_of_their_periods
         text_from_clients_never_fails_a_batch
         what_is_old_is_forgotten_and_the_rest_stays;
+    requests:
+        requests_come_newest_first_and_their_attempts_when_asked_for
+        pages_join_without_a_gap_or_a_repetition
+        every_filter_selects_and_all_hold_together
+        who_follows_gets_what_came_after_oldest_first
+        a_page_is_bounded
+        hostile_filters_are_only_text;
 }
 
 cases! { SHARED, true:

@@ -1,6 +1,6 @@
 //! Stores that another version of this program left behind.
 
-use opm_store::StoreError;
+use opm_store::{Billed, StoreError, UsageSource};
 
 use crate::place::Place;
 
@@ -24,7 +24,11 @@ macro_rules! older {
 }
 
 /// Every version; the rows of all earlier ones are kept as the tables move on.
-const OLDER: &[Older] = &[older!("0001_keys_channels_routes_audit"), older!("0002_usage")];
+const OLDER: &[Older] = &[
+    older!("0001_keys_channels_routes_audit"),
+    older!("0002_usage"),
+    older!("0003_requests"),
+];
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS opm_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL);";
@@ -56,6 +60,15 @@ pub(crate) async fn tables_of_every_older_version_are_brought_up_to_date(place: 
         assert_eq!(store.audits(10, None).await.unwrap().len(), 1);
         let attempts = store.attempts("req_old").await.unwrap();
         assert_eq!(attempts.len(), usize::from(version >= 2));
+        if let [attempt] = &attempts[..] {
+            let found = (attempt.started_ms, attempt.billed, attempt.source);
+            assert_eq!(found, (995, Billed::Yes, UsageSource::Reported));
+            assert_eq!(attempt.upstream_format, "");
+        }
+        assert_eq!(
+            store.attempts("req_3").await.unwrap().len(),
+            usize::from(version >= 3)
+        );
         // A second start finds nothing to do.
         store.close().await;
         assert_eq!(place.open().await.keys().await.unwrap(), keys);

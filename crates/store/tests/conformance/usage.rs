@@ -1,19 +1,20 @@
 //! Usage, its sums and budgets.
 
 use opm_store::{
-    AttemptOutcome, BudgetPeriod, BudgetSpent, Retention, Store, UsageBy, UsageGroup, UsageQuery, UsageRow,
-    UsageSums, Width,
+    AttemptOutcome, Billed, BudgetPeriod, BudgetSpent, Retention, Store, UsageBy, UsageGroup, UsageQuery,
+    UsageRow, UsageSource, UsageSums, Width,
 };
 
 use crate::place::Place;
 
 /// 2026-11-24 00:00 UTC in Unix seconds.
-const DAY: i64 = 1_795_478_400;
+pub(crate) const DAY: i64 = 1_795_478_400;
 
-fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
+pub(crate) fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
     UsageRow {
         request_id: request.to_owned(),
         attempt,
+        started_ms: (DAY + second) * 1000 + 99,
         at_ms: (DAY + second) * 1000 + 999,
         key_id: "key1".to_owned(),
         user: "ann".to_owned(),
@@ -21,6 +22,7 @@ fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
         upstream_model: "gpt-5-2026".to_owned(),
         channel: "openai".to_owned(),
         format: "chat".to_owned(),
+        upstream_format: "responses".to_owned(),
         status: 200,
         input: 100,
         output: 20,
@@ -28,7 +30,8 @@ fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
         cache_write: 5,
         reasoning: 7,
         cost_pico_usd: Some(1_000),
-        estimated: false,
+        billed: Billed::Yes,
+        source: UsageSource::Reported,
         outcome: AttemptOutcome::Answered,
         ttft_ms: Some(250),
         total_ms: 900,
@@ -81,7 +84,8 @@ pub(crate) async fn an_attempt_reads_back_and_is_summed(place: Place) {
     failed.status = 503;
     failed.cost_pico_usd = None;
     failed.ttft_ms = None;
-    failed.estimated = true;
+    failed.billed = Billed::Estimated;
+    failed.source = UsageSource::Partial;
     failed.budgets.clear();
     let mut answered = row("r1", 1, 11);
     store
@@ -104,7 +108,7 @@ pub(crate) async fn an_attempt_reads_back_and_is_summed(place: Place) {
         cost_pico_usd: 1_000,
         ttft_ms: 250,
         ttft_count: 1,
-        total_ms: 1_800,
+        total_ms: 900,
     };
     assert_eq!(total(&*store, day(UsageBy::Channel)).await, expected);
     let minute = UsageQuery {
@@ -113,6 +117,45 @@ pub(crate) async fn an_attempt_reads_back_and_is_summed(place: Place) {
         ..day(UsageBy::Channel)
     };
     assert_eq!(total(&*store, minute).await, expected);
+}
+
+pub(crate) async fn every_outcome_reads_back_and_counts_once(place: Place) {
+    let store = place.open().await;
+    let outcomes = AttemptOutcome::ALL.iter().zip(0..);
+    let batch: Vec<_> = outcomes
+        .map(|(outcome, number)| UsageRow {
+            outcome: *outcome,
+            source: UsageSource::Estimated,
+            budgets: Vec::new(),
+            ..row(&format!("r{number}"), 0, number)
+        })
+        .collect();
+    store.record_usage(&batch).await.unwrap();
+    for one in &batch {
+        assert_eq!(store.attempts(&one.request_id).await.unwrap(), [one.clone()]);
+    }
+    let sums = total(&*store, day(UsageBy::Key)).await;
+    // One was retried; failed, cut, crashed and aborted are failures.
+    assert_eq!((sums.attempts, sums.requests, sums.failures), (7, 6, 4));
+    assert_eq!((sums.estimated, sums.total_ms), (7, 6 * 900));
+}
+
+pub(crate) async fn only_what_the_provider_bills_can_lack_a_price(place: Place) {
+    let store = place.open().await;
+    let kinds = Billed::ALL.iter().zip(0..);
+    let batch: Vec<_> = kinds
+        .map(|(billed, number)| UsageRow {
+            billed: *billed,
+            cost_pico_usd: None,
+            budgets: Vec::new(),
+            ..row(&format!("r{number}"), 0, number)
+        })
+        .collect();
+    store.record_usage(&batch).await.unwrap();
+    assert_eq!(total(&*store, day(UsageBy::Key)).await.unpriced, 2);
+    for one in &batch {
+        assert_eq!(store.attempts(&one.request_id).await.unwrap(), [one.clone()]);
+    }
 }
 
 pub(crate) async fn a_batch_given_twice_counts_once(place: Place) {
@@ -270,12 +313,18 @@ pub(crate) async fn text_from_clients_never_fails_a_batch(place: Place) {
         .record_usage(&[odd.clone(), row("r2", 0, 10)])
         .await
         .unwrap();
-    store.record_usage(&[odd]).await.unwrap();
+    store.record_usage(std::slice::from_ref(&odd)).await.unwrap();
     let read = store.attempts("r1").await.unwrap();
     assert_eq!(read[0].user, "a\u{fffd}b'; DROP TABLE opm_usage; -- \u{1F980}");
     assert_eq!(read[0].model, "渠".repeat(85));
     assert_eq!(read[0].upstream_model, "\u{7}\"\\\n");
     assert_eq!(store.usage(&day(UsageBy::Key)).await.unwrap().len(), 2);
+    // It is found by the text that the client sent.
+    let mut asked = day(UsageBy::Key);
+    asked.user = Some(odd.user.clone());
+    asked.model = Some(odd.model.clone());
+    assert_eq!(total(&*store, asked).await.requests, 1);
+    assert!(store.attempts("r1\0").await.unwrap().is_empty());
     assert_eq!(store.budgets(DAY).await.unwrap().len(), 2);
 }
 

@@ -1,0 +1,200 @@
+//! One attempt of a request, as it is stored.
+
+use crate::budget::BudgetPeriod;
+
+/// One name per variant: the one in the store, the API and on the command line.
+macro_rules! named {
+    ($type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
+        impl $type {
+            /// All of them.
+            pub const ALL: &'static [$type] = &[$($type::$variant),*];
+
+            /// Its name in the store, in lower case.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($type::$variant => $name),*
+                }
+            }
+
+            /// The one of this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|known| known.as_str() == name)
+            }
+        }
+    };
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// The client has its answer.
+    Answered,
+    /// Another attempt followed.
+    Retried,
+    /// The client got an error.
+    Failed,
+    /// The stream broke off after its first bytes.
+    Cut,
+    /// The client left.
+    ClientGone,
+    /// The process died while it ran.
+    Crashed,
+    /// The gateway let go of it: a panic, or the deadline of a drain.
+    Aborted,
+}
+
+named!(AttemptOutcome {
+    Answered = "answered",
+    Retried = "retried",
+    Failed = "failed",
+    Cut = "cut",
+    ClientGone = "client_gone",
+    Crashed = "crashed",
+    Aborted = "aborted",
+});
+
+impl AttemptOutcome {
+    /// True if its request failed. A client that left has only itself to ask; an attempt that another followed settles nothing.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            AttemptOutcome::Failed
+            | AttemptOutcome::Cut
+            | AttemptOutcome::Crashed
+            | AttemptOutcome::Aborted => true,
+            AttemptOutcome::Answered | AttemptOutcome::Retried | AttemptOutcome::ClientGone => false,
+        }
+    }
+
+    /// True if it ended its request: every request has exactly one such attempt.
+    #[must_use]
+    pub fn is_settled(self) -> bool {
+        self != AttemptOutcome::Retried
+    }
+}
+
+/// Does the provider bill an attempt?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Billed {
+    /// No: it never reached the model.
+    No,
+    /// Yes: the provider counted tokens.
+    Yes,
+    /// Probably: the model may have worked before the failure.
+    Estimated,
+}
+
+named!(Billed {
+    No = "no",
+    Yes = "yes",
+    Estimated = "estimated",
+});
+
+/// Where the counters of an attempt come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The channel counted all that is known.
+    Reported,
+    /// It counted some; the missing ones are estimates.
+    Partial,
+    /// All are estimates.
+    Estimated,
+}
+
+named!(UsageSource {
+    Reported = "reported",
+    Partial = "partial",
+    Estimated = "estimated",
+});
+
+/// One attempt. Texts longer than 256 bytes are cut and NUL characters replaced when it is stored: they come from clients, and a
+/// batch must not fail for one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    /// Id of the request.
+    pub request_id: String,
+    /// Number of the attempt in its request; 0 if no channel was tried. With `request_id` it makes the row unique.
+    pub attempt: i64,
+    /// Unix milliseconds at which its request was accepted.
+    pub started_ms: i64,
+    /// Unix milliseconds of its end.
+    pub at_ms: i64,
+    /// Id of the client key; empty without one.
+    pub key_id: String,
+    /// The user behind the client key; empty without one.
+    pub user: String,
+    /// The model as the client named it.
+    pub model: String,
+    /// The model as the channel was asked for it.
+    pub upstream_model: String,
+    /// Name of the channel; empty if none was tried.
+    pub channel: String,
+    /// Format of the client.
+    pub format: String,
+    /// Format of the channel; empty if none was tried.
+    pub upstream_format: String,
+    /// HTTP status that the client got, for an attempt that was retried the channel's; 0 without one.
+    pub status: i64,
+    /// Tokens read, cached ones included.
+    pub input: i64,
+    /// Tokens generated, reasoning included.
+    pub output: i64,
+    /// Part of `input` that was read from a prompt cache.
+    pub cached_input: i64,
+    /// Part of `input` that was written to a prompt cache.
+    pub cache_write: i64,
+    /// Part of `output` that is reasoning.
+    pub reasoning: i64,
+    /// Cost in 10^-12 US dollars; `None` if the model's price is unknown.
+    pub cost_pico_usd: Option<i64>,
+    /// Does the provider bill it?
+    pub billed: Billed,
+    /// Where the counters come from.
+    pub source: UsageSource,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// Milliseconds to the first content; `None` if none came.
+    pub ttft_ms: Option<i64>,
+    /// Milliseconds to the end.
+    pub total_ms: i64,
+    /// The budgets that its cost counts against; not read back.
+    pub budgets: Vec<BudgetPeriod>,
+}
+
+impl UsageRow {
+    /// True if not all of its counters come from the channel.
+    #[must_use]
+    pub fn is_estimated(&self) -> bool {
+        self.source != UsageSource::Reported
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_one_name() {
+        for outcome in AttemptOutcome::ALL.iter().copied() {
+            assert_eq!(AttemptOutcome::from_name(outcome.as_str()), Some(outcome));
+        }
+        assert_eq!(AttemptOutcome::from_name("ok"), None);
+    }
+
+    #[test]
+    fn a_request_fails_by_our_or_the_channels_doing_only() {
+        let failures: Vec<_> = AttemptOutcome::ALL
+            .iter()
+            .filter(|outcome| outcome.is_failure())
+            .collect();
+        let expected = [
+            AttemptOutcome::Failed,
+            AttemptOutcome::Cut,
+            AttemptOutcome::Crashed,
+            AttemptOutcome::Aborted,
+        ];
+        assert_eq!(failures, expected.iter().collect::<Vec<_>>());
+    }
+}
