@@ -7,6 +7,7 @@ use opm_config::Channel;
 use opm_routing::{
     Admitted, Again, Candidate, ChannelLive, Counted, Parked, Plan, UnderWay, Verdict, verdict,
 };
+use opm_telemetry::ChannelMetrics;
 use rand::Rng as _;
 
 use crate::answer::{Given, give};
@@ -39,6 +40,7 @@ struct Place<'d> {
     peer: &'d EndpointPeer,
     live: &'d std::sync::Arc<ChannelLive>,
     candidate: &'d Candidate,
+    meters: &'d ChannelMetrics,
 }
 
 /// What the candidates before have left.
@@ -69,8 +71,9 @@ impl<'d> Dispatch<'d> {
             let place = self
                 .snapshot
                 .channel(candidate.channel)
-                .zip(self.snapshot.live.get(candidate.channel));
-            let Some(((channel, peer), live)) = place else {
+                .zip(self.snapshot.live.get(candidate.channel))
+                .zip(self.snapshot.meters(candidate.channel, self.gateway.metrics()));
+            let Some((((channel, peer), live), meters)) = place else {
                 continue;
             };
             let place = Place {
@@ -78,6 +81,7 @@ impl<'d> Dispatch<'d> {
                 peer,
                 live,
                 candidate,
+                meters,
             };
             match self.candidate(client, place, &mut spent, record).await {
                 After::Answered => return Ok(()),
@@ -181,7 +185,7 @@ impl<'d> Dispatch<'d> {
         let (status, given) = self.send(client, place, key, record).await;
         let now = self.gateway.now();
         let mut tried = |outcome, status| {
-            self.gateway.metrics().attempt(&place.live.name, outcome);
+            place.meters.attempt(outcome);
             record.trail.attempts.push(Tried {
                 channel: place.live.name.clone(),
                 outcome,
@@ -192,15 +196,17 @@ impl<'d> Dispatch<'d> {
         match given {
             Ok(given) => {
                 tried(if given.broken { "broken" } else { "ok" }, status);
+                if record.status == 499 {
+                    place.meters.client_abort();
+                }
                 if given.broken {
+                    place.meters.upstream_cut();
                     place.live.failed(now, admitted, rand::rng().random());
                 } else {
                     place.live.succeeded(now, admitted);
                 }
                 place.live.observe(now, given.first_token.as_secs_f64() * 1e3);
-                self.gateway
-                    .metrics()
-                    .first_token(&place.live.name, given.first_token);
+                place.meters.first_token(given.first_token);
                 if let Some(conversation) = self.conversation {
                     self.gateway
                         .live()
@@ -208,13 +214,12 @@ impl<'d> Dispatch<'d> {
                         .set(conversation, &place.live.name, now);
                 }
                 let label = self.snapshot.model_label(self.exchange.model);
-                self.gateway
-                    .metrics()
-                    .tokens(&place.live.name, label, &given.usage);
+                place.meters.tokens(label, &given.usage);
                 Ok(())
             }
             Err(Missed::Gone) => {
                 tried("client_gone", status);
+                place.meters.client_abort();
                 place.live.abandoned(admitted);
                 Err(Missed::Gone)
             }
