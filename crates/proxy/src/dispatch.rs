@@ -7,6 +7,7 @@ use opm_config::Channel;
 use opm_routing::{
     Admitted, Again, Candidate, ChannelLive, Counted, Parked, Plan, UnderWay, Verdict, verdict,
 };
+use opm_telemetry::ChannelMetrics;
 use rand::Rng as _;
 
 use crate::answer::{Given, give};
@@ -41,6 +42,7 @@ struct Place<'d> {
     peer: &'d EndpointPeer,
     live: &'d std::sync::Arc<ChannelLive>,
     candidate: &'d Candidate,
+    meters: &'d ChannelMetrics,
 }
 
 /// What the candidates before have left.
@@ -60,6 +62,7 @@ impl<'d> Place<'d> {
         Destination {
             number: self.candidate.channel,
             channel: self.channel,
+            meters: self.meters,
             model: &self.candidate.model,
             format: self.candidate.format,
         }
@@ -89,8 +92,9 @@ impl<'d> Dispatch<'d> {
             let place = self
                 .snapshot
                 .channel(candidate.channel)
-                .zip(self.snapshot.live.get(candidate.channel));
-            let Some(((channel, peer), live)) = place else {
+                .zip(self.snapshot.live.get(candidate.channel))
+                .zip(self.snapshot.meters(candidate.channel, self.gateway.metrics()));
+            let Some((((channel, peer), live), meters)) = place else {
                 continue;
             };
             let place = Place {
@@ -98,6 +102,7 @@ impl<'d> Dispatch<'d> {
                 peer,
                 live,
                 candidate,
+                meters,
             };
             match self.candidate(client, place, &mut spent, record, account).await {
                 After::Answered => return Ok(()),
@@ -226,7 +231,7 @@ impl<'d> Dispatch<'d> {
         let (status, given) = self.send(client, place, key, record, account).await;
         let now = self.gateway.now();
         let mut tried = |outcome, status| {
-            self.gateway.metrics().attempt(&place.live.name, outcome);
+            place.meters.attempt(outcome);
             record.trail.attempts.push(Tried {
                 channel: place.live.name.clone(),
                 outcome,
@@ -237,15 +242,17 @@ impl<'d> Dispatch<'d> {
         match given {
             Ok(given) => {
                 tried(if given.broken { "broken" } else { "ok" }, status);
+                if record.status == 499 {
+                    place.meters.client_abort();
+                }
                 if given.broken {
+                    place.meters.upstream_cut();
                     place.live.failed(now, admitted, rand::rng().random());
                 } else {
                     place.live.succeeded(now, admitted);
                 }
                 place.live.observe(now, given.first_token.as_secs_f64() * 1e3);
-                self.gateway
-                    .metrics()
-                    .first_token(&place.live.name, given.first_token);
+                place.meters.first_token(given.first_token);
                 if let Some(conversation) = self.conversation {
                     self.gateway
                         .live()
@@ -256,6 +263,7 @@ impl<'d> Dispatch<'d> {
             }
             Err(Missed::Gone) => {
                 tried("client_gone", status);
+                place.meters.client_abort();
                 place.live.abandoned(admitted);
                 Err(Missed::Gone)
             }

@@ -50,7 +50,7 @@ impl Record {
         metrics.request(&Outcome {
             format: self.format,
             api: self.api,
-            channel: self.channel.as_deref(),
+            channel: self.channel.as_ref(),
             status: self.status,
             total,
             upstream: self.waited,

@@ -1,10 +1,11 @@
 //! What a request sees of the configuration: one immutable value, swapped as a whole.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use opm_config::{Channel, Config, Models, Strategy};
 use opm_routing::{ChannelLive, Live};
+use opm_telemetry::{ChannelMetrics, Metrics};
 
 use crate::metering::RuleBook;
 use crate::net::peer::{Address, EndpointPeer, HttpVersion};
@@ -23,6 +24,8 @@ pub struct Snapshot {
     /// Some route chooses by the number of requests under way.
     pub counts_requests: bool,
     peers: Vec<EndpointPeer>,
+    /// Looked up at the first use of a channel.
+    meters: Vec<OnceLock<ChannelMetrics>>,
     /// Model names that may be metric labels.
     names: HashSet<String>,
 }
@@ -38,6 +41,7 @@ impl Snapshot {
             .chain([config.strategy])
             .any(|strategy| strategy == Strategy::LeastConnections);
         let peers = config.channels.iter().map(peer).collect();
+        let meters = config.channels.iter().map(|_| OnceLock::new()).collect();
         let mut names: HashSet<String> = config.aliases.iter().map(|(alias, _)| alias.clone()).collect();
         for channel in &config.channels {
             match &channel.models {
@@ -60,6 +64,7 @@ impl Snapshot {
             keyring,
             counts_requests,
             peers,
+            meters,
             names,
         }
     }
@@ -68,6 +73,14 @@ impl Snapshot {
     #[must_use]
     pub fn channel(&self, number: usize) -> Option<(&Channel, &EndpointPeer)> {
         Some((self.config.channels.get(number)?, self.peers.get(number)?))
+    }
+
+    /// The metrics of a channel.
+    #[must_use]
+    pub fn meters(&self, number: usize, metrics: &Metrics) -> Option<&ChannelMetrics> {
+        let live = self.live.get(number)?;
+        let meters = self.meters.get(number)?;
+        Some(meters.get_or_init(|| metrics.channel(&live.name)))
     }
 
     /// The metric label of a model: its name if it is configured, `other` otherwise.

@@ -1,11 +1,10 @@
-//! Counters and histograms of the proxy.
+//! The registry and what is recorded of a request as a whole.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use ai_api_converter::{Format, Usage};
-use prometheus_client::encoding::EncodeLabelSet;
+use ai_api_converter::Format;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,118 +12,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// Name, kind and meaning of every metric.
-pub const METRICS: &[(&str, &str, &str)] = &[
-    (
-        "http_requests_total",
-        "counter",
-        "Requests answered, by format, API, channel and status class.",
-    ),
-    (
-        "http_request_duration_seconds",
-        "histogram",
-        "Time from the request's head to the last byte of its answer, seconds.",
-    ),
-    (
-        "token_usage_total",
-        "counter",
-        "Tokens by channel, model and type: input, output, cached_input, cache_write, reasoning.",
-    ),
-    (
-        "rate_limit_exceeded_total",
-        "counter",
-        "Requests refused by a limit of the gateway.",
-    ),
-    (
-        "opm_overhead_seconds",
-        "histogram",
-        "The gateway's own time per request: all of it less the waiting for the upstream, seconds.",
-    ),
-    (
-        "opm_streams_open",
-        "gauge",
-        "Streams being relayed or converted now.",
-    ),
-    ("opm_attempts_total", "counter", "Tries at a channel, by outcome."),
-    (
-        "opm_time_to_first_token_seconds",
-        "histogram",
-        "From sending a request to a channel to the first content of its answer, seconds.",
-    ),
-    (
-        "opm_stage_seconds",
-        "histogram",
-        "The gateway's own time in one stage of a request: route, encode, seconds.",
-    ),
-    (
-        "opm_in_flight",
-        "gauge",
-        "Requests under way at a channel, streams until their end.",
-    ),
-    (
-        "opm_breaker_state",
-        "gauge",
-        "Breaker of a channel: 0 closed, 1 half open, 2 open.",
-    ),
-    (
-        "opm_keys_parked",
-        "gauge",
-        "Provider keys of a channel that are left alone for a while.",
-    ),
-];
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    format: &'static str,
-    api: &'static str,
-    channel: String,
-    status_class: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DurationLabels {
-    format: &'static str,
-    api: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TokenLabels {
-    channel: String,
-    model: String,
-    r#type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    channel: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ChannelLabels {
-    channel: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabels {
-    stage: &'static str,
-}
-
-/// The state of a channel at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ChannelGauges {
-    /// Requests under way.
-    pub in_flight: i64,
-    /// 0 closed, 1 half open, 2 open.
-    pub breaker: i64,
-    /// Parked keys.
-    pub parked: i64,
-}
+use crate::channel::{ChannelFamilies, ChannelMetrics};
+use crate::gauges::{
+    ChannelGaugeFamilies, ChannelGauges, LedgerGauges, LedgerHandles, LimitsGauges, LimitsHandles,
+};
+use crate::labels::{ApiLabels, BudgetLabels, EstimateLabels, LimitLabels, RequestLabels, StageLabels};
+use crate::registering::Registering;
 
 /// How a request ended.
 #[derive(Clone, Debug)]
@@ -134,7 +27,7 @@ pub struct Outcome<'o> {
     /// Short name of the API.
     pub api: &'static str,
     /// Channel that answered.
-    pub channel: Option<&'o str>,
+    pub channel: Option<&'o Arc<str>>,
     /// HTTP status sent to the client; 499 if it left.
     pub status: u16,
     /// All of the time.
@@ -143,26 +36,32 @@ pub struct Outcome<'o> {
     pub upstream: Duration,
 }
 
-type Buckets = fn() -> Histogram;
+pub(crate) type Buckets = fn() -> Histogram;
 
 /// The registry and its handles. Cheap to clone.
 #[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
-    requests: Family<RequestLabels, Counter<u64, AtomicU64>>,
-    durations: Family<DurationLabels, Histogram, Buckets>,
-    tokens: Family<TokenLabels, Counter<u64, AtomicU64>>,
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    /// The label of requests that no channel served.
+    none: Arc<str>,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<ApiLabels, Histogram, Buckets>,
     overhead: Histogram,
-    streams: Gauge,
-    attempts: Family<AttemptLabels, Counter<u64, AtomicU64>>,
-    first_token: Family<ChannelLabels, Histogram, Buckets>,
     stages: Family<StageLabels, Histogram, Buckets>,
-    in_flight: Family<ChannelLabels, Gauge>,
-    breakers: Family<ChannelLabels, Gauge>,
-    parked: Family<ChannelLabels, Gauge>,
+    streams: Gauge,
+    limits_exceeded: Family<LimitLabels, Counter>,
+    budgets_crossed: Family<BudgetLabels, Counter>,
+    estimates: Family<EstimateLabels, Gauge<f64, AtomicU64>>,
+    otel_dropped: Counter,
+    channels: ChannelFamilies,
+    channel_gauges: ChannelGaugeFamilies,
+    limits: LimitsHandles,
+    ledger: LedgerHandles,
 }
 
-fn seconds() -> Histogram {
+pub(crate) fn seconds() -> Histogram {
     Histogram::new([
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
     ])
@@ -184,63 +83,43 @@ impl Metrics {
     /// An empty registry with all metrics of the table.
     #[must_use]
     pub fn new() -> Self {
-        let requests = Family::default();
-        let durations: Family<DurationLabels, Histogram, Buckets> = Family::new_with_constructor(seconds);
-        let tokens = Family::default();
-        let limits = Family::<LimitLabels, Counter<u64, AtomicU64>>::default();
-        let attempts = Family::default();
-        let overhead = own_time();
-        let first_token: Family<ChannelLabels, Histogram, Buckets> = Family::new_with_constructor(seconds);
-        let stages: Family<StageLabels, Histogram, Buckets> = Family::new_with_constructor(own_time);
-        let (in_flight, breakers, parked) = (Family::default(), Family::default(), Family::default());
-        let streams = Gauge::default();
-        let mut registry = Registry::default();
-        let help = |name: &str| {
-            METRICS
-                .iter()
-                .find(|row| row.0 == name)
-                .map_or("", |row| row.2)
-                .trim_end_matches('.')
-        };
-        // The registry adds `_total` to counters by itself.
-        registry.register("http_requests", help("http_requests_total"), requests.clone());
-        registry.register(
-            "http_request_duration_seconds",
-            help("http_request_duration_seconds"),
-            durations.clone(),
+        let mut registering = Registering::default();
+        let r = &mut registering;
+        let (seconds, own_time): (Buckets, Buckets) = (seconds, own_time);
+        let (requests, durations) = (
+            r.add("http_requests_total", Family::default()),
+            r.add(
+                "http_request_duration_seconds",
+                Family::new_with_constructor(seconds),
+            ),
         );
-        registry.register("token_usage", help("token_usage_total"), tokens.clone());
-        registry.register("rate_limit_exceeded", help("rate_limit_exceeded_total"), limits);
-        registry.register(
-            "opm_overhead_seconds",
-            help("opm_overhead_seconds"),
-            overhead.clone(),
-        );
-        registry.register("opm_streams_open", help("opm_streams_open"), streams.clone());
-        registry.register("opm_attempts", help("opm_attempts_total"), attempts.clone());
-        registry.register(
-            "opm_time_to_first_token_seconds",
-            help("opm_time_to_first_token_seconds"),
-            first_token.clone(),
-        );
-        registry.register("opm_stage_seconds", help("opm_stage_seconds"), stages.clone());
-        registry.register("opm_in_flight", help("opm_in_flight"), in_flight.clone());
-        registry.register("opm_breaker_state", help("opm_breaker_state"), breakers.clone());
-        registry.register("opm_keys_parked", help("opm_keys_parked"), parked.clone());
-        Metrics {
-            registry: Arc::new(registry),
+        let overhead = r.add("opm_overhead_seconds", own_time());
+        let stages = r.add("opm_stage_seconds", Family::new_with_constructor(own_time));
+        let streams = r.add("opm_streams_open", Gauge::default());
+        let channels = ChannelFamilies::new(r);
+        let channel_gauges = ChannelGaugeFamilies::new(r);
+        let limits_exceeded = r.add("rate_limit_exceeded_total", Family::default());
+        let budgets_crossed = r.add("opm_budget_crossed_total", Family::default());
+        let estimates = r.add("opm_estimate_factor", Family::default());
+        let (limits, ledger) = (LimitsHandles::new(r), LedgerHandles::new(r));
+        let otel_dropped = r.add("opm_otel_dropped_total", Counter::default());
+        Metrics(Arc::new(Inner {
+            registry: registering.0,
+            none: "none".into(),
             requests,
             durations,
-            tokens,
             overhead,
-            streams,
-            attempts,
-            first_token,
             stages,
-            in_flight,
-            breakers,
-            parked,
-        }
+            streams,
+            limits_exceeded,
+            budgets_crossed,
+            estimates,
+            otel_dropped,
+            channels,
+            channel_gauges,
+            limits,
+            ledger,
+        }))
     }
 
     /// Records a finished request.
@@ -252,110 +131,88 @@ impl Metrics {
             400..500 => "4xx",
             _ => "5xx",
         };
-        let channel = outcome.channel.unwrap_or("none").to_owned();
-        self.requests
-            .get_or_create(&RequestLabels {
-                format,
-                api: outcome.api,
-                channel,
-                status_class,
-            })
-            .inc();
-        let labels = DurationLabels {
+        let labels = RequestLabels {
+            format,
+            api: outcome.api,
+            channel: Arc::clone(outcome.channel.unwrap_or(&self.0.none)),
+            status_class,
+        };
+        self.0.requests.get_or_create(&labels).inc();
+        let labels = ApiLabels {
             format,
             api: outcome.api,
         };
-        self.durations
-            .get_or_create(&labels)
-            .observe(outcome.total.as_secs_f64());
-        self.overhead
-            .observe(outcome.total.saturating_sub(outcome.upstream).as_secs_f64());
+        let durations = self.0.durations.get_or_create(&labels);
+        durations.observe(outcome.total.as_secs_f64());
+        let own = outcome.total.saturating_sub(outcome.upstream);
+        self.0.overhead.observe(own.as_secs_f64());
     }
 
-    /// Records the tokens of an answer. `model` must come from the configuration.
-    pub fn tokens(&self, channel: &str, model: &str, usage: &Usage) {
-        let counts = [
-            ("input", usage.input),
-            ("output", usage.output),
-            ("cached_input", usage.cache_read),
-            ("cache_write", usage.cache_write),
-            ("reasoning", usage.reasoning),
-        ];
-        for (kind, count) in counts {
-            if let Some(count) = count.filter(|count| *count > 0) {
-                let labels = TokenLabels {
-                    channel: channel.to_owned(),
-                    model: model.to_owned(),
-                    r#type: kind,
-                };
-                self.tokens.get_or_create(&labels).inc_by(count);
-            }
-        }
-    }
-
-    /// Stub.
-    pub fn limited(&self, _limit: &Arc<str>) {}
-
-    /// Stub.
-    pub fn crossed(&self, _limit: &Arc<str>, _percent: u8) {}
-
-    /// Stub.
-    pub fn cost(&self, _channel: &str, _model: &str, _pico_usd: Option<u64>) {}
-
-    /// Records a try at a channel.
-    pub fn attempt(&self, channel: &str, outcome: &'static str) {
-        self.attempts
-            .get_or_create(&AttemptLabels {
-                channel: channel.to_owned(),
-                outcome,
-            })
-            .inc();
-    }
-
-    /// Records the time to the first token of an answer.
-    pub fn first_token(&self, channel: &str, time: Duration) {
-        let labels = ChannelLabels {
-            channel: channel.to_owned(),
-        };
-        self.first_token
-            .get_or_create(&labels)
-            .observe(time.as_secs_f64());
+    /// The metrics of a channel. Its name must come from the configuration; the answer is worth keeping.
+    #[must_use]
+    pub fn channel(&self, channel: &Arc<str>) -> ChannelMetrics {
+        self.0.channels.channel(channel)
     }
 
     /// Records our own time in a stage.
     pub fn stage(&self, stage: &'static str, time: Duration) {
-        self.stages
-            .get_or_create(&StageLabels { stage })
-            .observe(time.as_secs_f64());
-    }
-
-    /// Sets the state of all channels; channels that are gone lose their series.
-    pub fn channels<'c>(&self, channels: impl Iterator<Item = (&'c str, ChannelGauges)>) {
-        self.in_flight.clear();
-        self.breakers.clear();
-        self.parked.clear();
-        for (channel, gauges) in channels {
-            let labels = ChannelLabels {
-                channel: channel.to_owned(),
-            };
-            self.in_flight.get_or_create(&labels).set(gauges.in_flight);
-            self.breakers.get_or_create(&labels).set(gauges.breaker);
-            self.parked.get_or_create(&labels).set(gauges.parked);
-        }
+        let stages = self.0.stages.get_or_create(&StageLabels { stage });
+        stages.observe(time.as_secs_f64());
     }
 
     /// Counts an open stream until the guard is dropped.
     #[must_use]
     pub fn stream(&self) -> StreamGuard {
-        self.streams.inc();
-        StreamGuard(self.streams.clone())
+        self.0.streams.inc();
+        StreamGuard(self.0.streams.clone())
+    }
+
+    /// Records a request that a limit refused, by the name of the rule in the configuration.
+    pub fn limit_exceeded(&self, limit: &Arc<str>) {
+        let limit = Arc::clone(limit);
+        self.0.limits_exceeded.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Records that a budget reached a share of its amount, by the name of the rule in the configuration.
+    pub fn budget_crossed(&self, limit: &Arc<str>, percent: u32) {
+        let labels = BudgetLabels {
+            limit: Arc::clone(limit),
+            percent,
+        };
+        self.0.budgets_crossed.get_or_create(&labels).inc();
+    }
+
+    /// Sets the learned correction of token estimates. `model` must come from the configuration.
+    pub fn estimate_factor(&self, model: &str, factor: f64) {
+        let labels = EstimateLabels { model: model.into() };
+        self.0.estimates.get_or_create(&labels).set(factor);
+    }
+
+    /// Records finished requests whose spans were lost.
+    pub fn otel_dropped(&self, requests: u64) {
+        self.0.otel_dropped.inc_by(requests);
+    }
+
+    /// Sets the state of all channels; channels that are gone lose their series.
+    pub fn channels<'c>(&self, channels: impl Iterator<Item = (&'c str, ChannelGauges)>) {
+        self.0.channel_gauges.set(channels);
+    }
+
+    /// Sets the state of the limiter.
+    pub fn limits(&self, now: &LimitsGauges) {
+        self.0.limits.set(now);
+    }
+
+    /// Sets the state of the ledger.
+    pub fn ledger(&self, now: &LedgerGauges) {
+        self.0.ledger.set(now);
     }
 
     /// The text of `/metrics`.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
-        match encode(&mut out, &self.registry) {
+        match encode(&mut out, &self.0.registry) {
             Ok(()) => out,
             Err(_) => String::new(),
         }
@@ -368,46 +225,5 @@ pub struct StreamGuard(Gauge);
 impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_metric_of_the_table_is_exported_under_its_name() {
-        let metrics = Metrics::new();
-        let outcome = Outcome {
-            format: Some(Format::Chat),
-            api: "chat_completions",
-            channel: Some("a"),
-            status: 200,
-            total: Duration::from_millis(20),
-            upstream: Duration::from_millis(19),
-        };
-        metrics.request(&outcome);
-        metrics.attempt("a", "ok");
-        metrics.tokens(
-            "a",
-            "m",
-            &Usage {
-                input: Some(3),
-                ..Usage::default()
-            },
-        );
-        metrics.first_token("a", Duration::from_millis(30));
-        metrics.stage("route", Duration::from_micros(3));
-        metrics.channels([("a", ChannelGauges::default())].into_iter());
-        let _open = metrics.stream();
-        let text = metrics.render();
-        for (name, ..) in METRICS.iter().filter(|row| row.0 != "rate_limit_exceeded_total") {
-            assert!(text.contains(name), "{name} is missing:\n{text}");
-        }
-        assert!(
-            text.contains("token_usage_total{channel=\"a\",model=\"m\",type=\"input\"} 3"),
-            "{text}"
-        );
-        assert!(text.contains("opm_streams_open 1"));
     }
 }

@@ -13,7 +13,7 @@ use opm_ledger::{
 };
 use opm_limits::{Actual, Charge, Dimension, Reservation, Standing, Subjects};
 use opm_routing::Stage;
-use opm_telemetry::Metrics;
+use opm_telemetry::{ChannelMetrics, Metrics};
 
 use super::Metering;
 use super::need::{Need, Output, Price};
@@ -44,6 +44,7 @@ pub(crate) struct Destination<'a> {
     /// Its number.
     pub(crate) number: usize,
     pub(crate) channel: &'a Channel,
+    pub(crate) meters: &'a ChannelMetrics,
     /// The model's name there.
     pub(crate) model: &'a str,
     pub(crate) format: Format,
@@ -189,7 +190,7 @@ impl<'a> Account<'a> {
         }
         let reserved = self.metering.limiter.reserve(&charges, unix_ms()).await;
         let reservation = reserved.map_err(|refused| {
-            self.metrics.limited(&refused.rule);
+            self.metrics.limit_exceeded(&refused.rule);
             let at = charged
                 .iter()
                 .position(|ruled| *ruled.rule.name() == refused.rule);
@@ -211,7 +212,7 @@ impl<'a> Account<'a> {
     fn warn(&self, ruled: &Ruled, standing: &Standing) {
         if let Some(percent) = standing.crossed {
             let limit = &**ruled.rule.name();
-            self.metrics.crossed(ruled.rule.name(), percent);
+            self.metrics.budget_crossed(ruled.rule.name(), percent.into());
             tracing::warn!(
                 limit,
                 percent,
@@ -487,9 +488,13 @@ impl<'a> Account<'a> {
         }
         if let Some(to) = self.destination {
             let model = self.snapshot.model_label(self.who.model);
-            self.metrics.tokens(&to.channel.name, model, &usage);
-            self.metrics
-                .cost(&to.channel.name, model, ending.cost.map(|cost| cost.0));
+            to.meters.tokens(model, &usage);
+            to.meters.cost(model, ending.cost.map(|cost| cost.0));
+            match ending.outcome {
+                Outcome::ClientGone => to.meters.client_abort(),
+                Outcome::UpstreamCut => to.meters.upstream_cut(),
+                _ => {}
+            }
         }
         self.bill = Some(Bill {
             usage,
