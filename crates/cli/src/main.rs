@@ -7,8 +7,10 @@ mod gateway;
 mod health;
 mod live;
 mod logging;
+mod metering;
 mod site;
 mod table;
+mod usage_sink;
 mod watch;
 mod welcome;
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -26,6 +27,7 @@ use crate::control::{Controls, unix_seconds};
 use crate::health;
 use crate::live::{Kept, LiveConfig, Read};
 use crate::logging::{self, LogFormat};
+use crate::metering::{self, Feeding};
 use crate::site::AdminSite;
 use crate::watch::watch;
 use crate::welcome::welcome;
@@ -71,6 +73,18 @@ pub(super) fn start(
         .block_on(LiveConfig::start(config, read, kept, Arc::clone(&live)))
         .context("reading the store")?;
     let configured = Arc::new(configured);
+    let metered = metering::open(&configured.snapshot().load().config, configured.kept(), &runtime);
+    let metering = match metered {
+        Ok(metering) => metering,
+        Err(error) => {
+            eprintln!("opm: {error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let feeding = configured.kept().and_then(|kept| {
+        runtime.block_on(metering::catch_up(&metering, kept, configured.snapshot()));
+        Feeding::start(&metering, kept, configured.snapshot(), &runtime)
+    });
     let first = configured.snapshot().load_full();
     // Who asks for JSON gets nothing else.
     if log == LogFormat::Json {
@@ -89,6 +103,7 @@ pub(super) fn start(
         drain: Drain::default(),
         history: Arc::default(),
         used: Arc::default(),
+        metering,
         clock: Instant::now(),
     };
     background(&runtime, &configured, &parts, watched);
@@ -96,12 +111,15 @@ pub(super) fn start(
     let reloading = Arc::clone(&configured);
     let beside = Beside {
         metrics: parts.metrics.clone(),
-        refresh: refresh(parts.clone()),
+        refresh: refresh(parts.clone(), feeding.as_ref().map(Feeding::rows)),
         admin,
         reload: Box::new(move || reload(&reloading)),
     };
     let drain = parts.drain.clone();
     run_server(Gateway::new(parts), drain, &listening, beside).map_err(|error| anyhow!(error))?;
+    if let Some(feeding) = feeding {
+        runtime.block_on(feeding.finish());
+    }
     if let Some(kept) = configured.kept() {
         runtime.block_on(kept.store.close());
     }
@@ -267,7 +285,7 @@ pub(crate) fn ca_file() -> Option<String> {
 }
 
 /// Sets the gauges of the channels before a scrape.
-fn refresh(parts: Parts) -> Box<dyn Fn() + Send + Sync> {
+fn refresh(parts: Parts, rows: Option<Arc<AtomicU64>>) -> Box<dyn Fn() + Send + Sync> {
     Box::new(move || {
         let now = parts.now();
         let snapshot = parts.snapshot.load();
@@ -285,5 +303,7 @@ fn refresh(parts: Parts) -> Box<dyn Fn() + Send + Sync> {
             (&*live.name, gauges)
         });
         parts.metrics.channels(gauges);
+        let rows = metering::fed(rows.as_ref());
+        metering::gauges(&parts.metering, rows, &snapshot, &parts.metrics);
     })
 }

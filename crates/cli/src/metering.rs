@@ -1,0 +1,247 @@
+//! Limits and the ledger of a running gateway: opened at the start, fed to the store while it runs, brought to rest at the end.
+
+use std::future::ready;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
+use opm_config::Config;
+use opm_ledger::{Ledger, Options, Sync, WhenFull, unix_ms};
+use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
+use opm_proxy::metering::BudgetOf;
+use opm_proxy::{Metering, Snapshot};
+use opm_store::{Location, Retention, Store};
+use opm_telemetry::{LedgerGauges, LimitsGauges, Metrics};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::live::Kept;
+use crate::usage_sink::UsageSink;
+
+/// How often old usage is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// Budgets last a month at most; what began before is over.
+const BUDGETS_SINCE: i64 = 40 * 86_400;
+
+/// Opens the limiter and the ledger.
+pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> anyhow::Result<Metering> {
+    let ledger = match directory(config, kept)? {
+        Some(directory) => Some(open_ledger(config, directory)?),
+        None => None,
+    };
+    Ok(Metering {
+        limiter: runtime.block_on(limiter(config, kept))?,
+        ledger,
+        sync_always: config.ledger.sync_always,
+        learned: Arc::default(),
+    })
+}
+
+/// Where the ledger lies; `None`: there is no store it could be brought to.
+fn directory(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Option<PathBuf>> {
+    if kept.is_none() {
+        return Ok(None);
+    }
+    if let Some(directory) = &config.ledger.directory {
+        return Ok(Some(directory.clone()));
+    }
+    let Some(url) = &config.storage else {
+        // The store lives in memory: so long does the ledger.
+        let name = format!("opm-{}.ledger", std::process::id());
+        return Ok(Some(std::env::temp_dir().join(name)));
+    };
+    let location = Location::parse(url)?;
+    Ok(Some(match location.file() {
+        Some(file) => {
+            let mut path = file.as_os_str().to_owned();
+            path.push(".ledger");
+            path.into()
+        }
+        None if url.starts_with("sqlite") => {
+            std::env::temp_dir().join(format!("opm-{}.ledger", std::process::id()))
+        }
+        None => PathBuf::from("opm.ledger"),
+    }))
+}
+
+fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {
+    let defaults = Options::default();
+    let options = Options {
+        sync: if config.ledger.sync_always {
+            Sync::Always
+        } else {
+            defaults.sync
+        },
+        max_bytes: config.ledger.max_bytes,
+        when_full: if config.ledger.refuse_when_full {
+            WhenFull::Refuse
+        } else {
+            WhenFull::DropAndCount
+        },
+        ..defaults
+    };
+    let opened = Ledger::open(&directory, options);
+    let (ledger, recovered) =
+        opened.with_context(|| format!("opening the ledger in {}", directory.display()))?;
+    if !recovered.crashed.is_empty() || recovered.unfed > 0 {
+        let (crashed, rows) = (recovered.crashed.len(), recovered.unfed);
+        tracing::info!(crashed, rows, "the ledger holds requests of an earlier run");
+    }
+    Ok(ledger)
+}
+
+async fn limiter(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Limiter> {
+    let Some(shared) = &config.shared else {
+        return Ok(Limiter::memory(SUBJECTS_MAX));
+    };
+    // Instances on one Postgres have one pepper; others share nothing but the namespace.
+    let postgres = config
+        .storage
+        .as_deref()
+        .is_some_and(|url| url.starts_with("postgres"));
+    let pepper = kept.filter(|_| postgres).map(|kept| *kept.secrets.pepper.key());
+    let hex = |pepper: [u8; 32]| pepper.iter().map(|byte| format!("{byte:02x}")).collect();
+    let settings = SharedSettings {
+        namespace: shared.namespace.clone(),
+        timeout: shared.timeout,
+        secret: pepper.map(hex).unwrap_or_default(),
+        ..SharedSettings::new(shared.redis_url.expose())
+    };
+    Limiter::shared(&settings, SUBJECTS_MAX, unix_ms())
+        .await
+        .map_err(|error| anyhow!("shared.redis_url: {error}"))
+}
+
+/// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets.
+pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<ArcSwap<Snapshot>>) {
+    let Some(ledger) = &metering.ledger else { return };
+    let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::default());
+    ledger.feeder().run(sink, ready(())).await;
+    let now = unix_ms();
+    let since = i64::try_from(now / 1000).unwrap_or(i64::MAX) - BUDGETS_SINCE;
+    match kept.store.budgets(since).await {
+        Ok(spent) => {
+            let snapshot = snapshot.load();
+            for known in spent {
+                let of = BudgetOf {
+                    subject: known.period.subject,
+                    start: known.period.start,
+                };
+                let pico_usd = u64::try_from(known.pico_usd).unwrap_or(0);
+                let rules = &snapshot.rules;
+                rules.raise(&snapshot.config, &metering.limiter, &of, pico_usd, now);
+            }
+        }
+        Err(error) => tracing::error!("what was spent of budgets cannot be read: {error}"),
+    }
+}
+
+/// The task that feeds the store.
+pub(crate) struct Feeding {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    rows: Arc<AtomicU64>,
+}
+
+impl Feeding {
+    /// Starts it, and the one that forgets what is old.
+    pub(crate) fn start(
+        metering: &Metering,
+        kept: &Kept,
+        snapshot: &Arc<ArcSwap<Snapshot>>,
+        runtime: &Runtime,
+    ) -> Option<Self> {
+        let ledger = metering.ledger.as_ref()?;
+        let rows = Arc::new(AtomicU64::new(0));
+        let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::clone(&rows));
+        let (stop, stopped) = oneshot::channel();
+        let feeder = ledger.feeder();
+        let task = runtime.spawn(async move {
+            let stopped = async {
+                // Dropped means stopped too.
+                _ = stopped.await;
+            };
+            feeder.run(sink, stopped).await;
+        });
+        runtime.spawn(forget(Arc::clone(&kept.store), Arc::clone(snapshot)));
+        Some(Feeding { stop, task, rows })
+    }
+
+    /// Rows that the store has taken.
+    pub(crate) fn rows(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rows)
+    }
+
+    /// Feeds what is left and ends.
+    pub(crate) async fn finish(self) {
+        // A feeder that has ended by itself has nobody listening.
+        _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the feeder of the store broke");
+        }
+    }
+}
+
+async fn forget(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        let kept = snapshot.load().config.retention;
+        let now = unix_ms();
+        let before = |age: Duration| {
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            i64::try_from(now.saturating_sub(age)).unwrap_or(i64::MAX)
+        };
+        let retention = Retention {
+            rows_before_ms: before(kept.requests),
+            minutes_before: before(kept.minutes) / 1000,
+            hours_before: before(kept.hours) / 1000,
+            budgets_before: before(kept.hours) / 1000,
+        };
+        match store.forget_usage(&retention).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old usage is forgotten"),
+            Err(error) => tracing::warn!("old usage cannot be forgotten: {error}"),
+        }
+    }
+}
+
+/// Sets the gauges of limits and ledger before a scrape.
+pub(crate) fn gauges(metering: &Metering, rows: u64, snapshot: &Snapshot, metrics: &Metrics) {
+    let limits = metering.limiter.health();
+    metrics.limits(&LimitsGauges {
+        together: limits.together,
+        outages: limits.outages.into(),
+        instances: limits.instances,
+        corrections_dropped: limits.dropped,
+        subjects: u64::try_from(limits.subjects).unwrap_or(u64::MAX),
+    });
+    if let Some(ledger) = &metering.ledger {
+        let health = ledger.health();
+        metrics.ledger(&LedgerGauges {
+            bytes: health.bytes,
+            backlog: health.backlog,
+            dropped: health.dropped,
+            write_errors: health.write_errors,
+            sync_errors: health.sync_errors,
+            stalls: health.stalls,
+            failing: health.failing,
+            full: health.full,
+            rows_stored: rows,
+        });
+    }
+    for (model, factor) in metering.learned.factors() {
+        let label = snapshot.model_label(&model);
+        if label == model {
+            metrics.estimate_factor(label, factor);
+        }
+    }
+}
+
+/// Rows fed so far.
+pub(crate) fn fed(rows: Option<&Arc<AtomicU64>>) -> u64 {
+    rows.map_or(0, |rows| rows.load(Ordering::Relaxed))
+}

@@ -1,0 +1,120 @@
+//! From the ledger to the store: settled rows as the store keeps them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use opm_core::Format;
+use opm_ledger::{Outcome, Row, Settled, Sink, SinkError, Source};
+use opm_proxy::Snapshot;
+use opm_proxy::metering::budgets_of;
+use opm_store::{AttemptOutcome, Billed, BudgetPeriod, Store, StoreError, UsageRow, UsageSource};
+
+/// Records usage in the store.
+pub(crate) struct UsageSink {
+    store: Arc<dyn Store>,
+    /// The budgets in force say what a row counts against.
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    rows: Arc<AtomicU64>,
+}
+
+impl UsageSink {
+    pub(crate) fn new(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>, rows: Arc<AtomicU64>) -> Self {
+        UsageSink {
+            store,
+            snapshot,
+            rows,
+        }
+    }
+}
+
+impl Sink for UsageSink {
+    async fn feed(&self, batch: &[Settled]) -> Result<(), SinkError> {
+        let rows: Vec<UsageRow> = {
+            let snapshot = self.snapshot.load();
+            batch.iter().map(|settled| stored(settled, &snapshot)).collect()
+        };
+        match self.store.record_usage(&rows).await {
+            Ok(()) => {
+                let count = u64::try_from(rows.len()).unwrap_or(0);
+                self.rows.fetch_add(count, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error @ StoreError::Damaged { .. }) => Err(SinkError::Refused(error.to_string())),
+            Err(error) => Err(SinkError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
+    let row = &settled.row;
+    let usage = row.usage.usage();
+    let count = |counter: Option<u64>| signed(counter.unwrap_or(0));
+    let format = |format: Option<Format>| format.map_or("", Format::as_str).to_owned();
+    UsageRow {
+        request_id: row.request_id.clone(),
+        attempt: row.attempt.into(),
+        started_ms: signed(row.started_ms),
+        at_ms: signed(row.at_ms),
+        key_id: row.key.clone(),
+        user: row.user.clone(),
+        model: row.model.clone(),
+        upstream_model: row.upstream_model.clone(),
+        channel: row.channel.clone(),
+        format: format(row.format),
+        upstream_format: format(row.upstream_format),
+        status: row.status.into(),
+        input: count(usage.input),
+        output: count(usage.output),
+        cached_input: count(usage.cache_read),
+        cache_write: count(usage.cache_write),
+        reasoning: count(usage.reasoning),
+        cost_pico_usd: row.cost.map(|cost| signed(cost.0)),
+        billed: billed(row),
+        source: match row.usage.source() {
+            Source::Reported => UsageSource::Reported,
+            Source::Partial => UsageSource::Partial,
+            Source::Estimated => UsageSource::Estimated,
+        },
+        outcome: outcome(settled),
+        ttft_ms: row.ttft_ms.map(i64::from),
+        total_ms: row.total_ms.into(),
+        budgets: budgets(settled, snapshot),
+    }
+}
+
+fn outcome(settled: &Settled) -> AttemptOutcome {
+    match settled.row.outcome {
+        _ if !settled.is_request => AttemptOutcome::Retried,
+        Outcome::Finished => AttemptOutcome::Answered,
+        Outcome::ClientGone => AttemptOutcome::ClientGone,
+        Outcome::UpstreamCut => AttemptOutcome::Cut,
+        Outcome::Failed => AttemptOutcome::Failed,
+        Outcome::Crashed | Outcome::Open => AttemptOutcome::Crashed,
+        Outcome::Aborted => AttemptOutcome::Aborted,
+    }
+}
+
+fn billed(row: &Row) -> Billed {
+    match row.billed {
+        opm_ledger::Billed::No => Billed::No,
+        opm_ledger::Billed::Yes => Billed::Yes,
+        opm_ledger::Billed::Estimated => Billed::Estimated,
+    }
+}
+
+fn budgets(settled: &Settled, snapshot: &Snapshot) -> Vec<BudgetPeriod> {
+    if !settled.is_request {
+        return Vec::new();
+    }
+    let of = budgets_of(&snapshot.rules, &snapshot.config, &settled.row);
+    let periods = of.into_iter().map(|of| BudgetPeriod {
+        subject: of.subject,
+        start: of.start,
+    });
+    periods.collect()
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
