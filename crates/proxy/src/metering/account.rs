@@ -490,11 +490,6 @@ impl<'a> Account<'a> {
             let model = self.snapshot.model_label(self.who.model);
             to.meters.tokens(model, &usage);
             to.meters.cost(model, ending.cost.map(|cost| cost.0));
-            match ending.outcome {
-                Outcome::ClientGone => to.meters.client_abort(),
-                Outcome::UpstreamCut => to.meters.upstream_cut(),
-                _ => {}
-            }
         }
         self.bill = Some(Bill {
             usage,

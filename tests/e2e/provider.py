@@ -1,0 +1,113 @@
+"""A provider that counts for itself: what it was sent, what it wrote, and when. It speaks Chat Completions.
+
+A token is a word. The last user text may hold `out=N` (words of the answer, unless the request bounds it), `pace=MS` (between
+words of a stream), `cut=N` (the connection breaks after so many words), `id=NAME` (how a test calls the request).
+"""
+
+import asyncio
+import json
+import re
+import threading
+import time
+
+
+class Provider:
+    def __init__(self):
+        self.calls = []
+        self.ready = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        assert self.ready.wait(10)
+
+    def _run(self):
+        asyncio.set_event_loop(self.loop)
+        self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
+        self.url = "http://127.0.0.1:%d/v1" % self.server.sockets[0].getsockname()[1]
+        self.ready.set()
+        self.loop.run_forever()
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+    async def _serve(self, reader, writer):
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(re.search(rb"(?i)content-length: *(\d+)", head).group(1))
+                body = json.loads(await reader.readexactly(length))
+                if not await self._answer(body, writer):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, body, writer):
+        text = body["messages"][-1]["content"]
+        asked = dict(re.findall(r"(\w+)=(\S+)", text))
+        prompt = sum(len(message["content"].split()) for message in body["messages"])
+        bound = body.get("max_completion_tokens", body.get("max_tokens"))
+        wanted = int(asked.get("out", 5))
+        words = wanted if bound is None else min(wanted, bound)
+        call = {
+            "at": time.monotonic(), "id": asked.get("id"), "prompt": prompt, "output": 0, "bound": bound, "whole": False,
+            "key": body.get("model"),
+        }
+        self.calls.append(call)
+        finish = "stop" if words == wanted else "length"
+        usage = {"prompt_tokens": prompt, "completion_tokens": words, "total_tokens": prompt + words}
+        if body.get("stream"):
+            return await self._stream(writer, asked, words, finish, usage, call)
+        pace = float(asked.get("pace", 0)) / 1000 * words
+        call["output"] = words
+        if pace:
+            await asyncio.sleep(pace)
+        answer = {
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage,
+            "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": "word " * words}}],
+        }
+        data = json.dumps(answer).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(data), data))
+        await writer.drain()
+        call["whole"] = True
+        return True
+
+    async def _stream(self, writer, asked, words, finish, usage, call):
+        def event(choices, **more):
+            chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **more}
+            data = b"data: %s\n\n" % json.dumps(chunk).encode()
+            writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+        pace, cut = float(asked.get("pace", 0)) / 1000, int(asked.get("cut", -1))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for word in range(words):
+            if word == cut:
+                writer.transport.abort()
+                return False
+            event([{"index": 0, "delta": {"role": "assistant", "content": "word "}, "finish_reason": None}])
+            call["output"] += 1
+            if pace:
+                await asyncio.sleep(pace)
+                await writer.drain()
+        event([{"index": 0, "delta": {}, "finish_reason": finish}])
+        event([], usage=usage)
+        writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+        await writer.drain()
+        call["whole"] = True
+        return True
+
+
+def worst_window(calls, seconds, cost=lambda call: call["prompt"] + call["output"]):
+    """The largest sum over any trailing window, by the provider's own clock at the arrival of each call."""
+    worst = total = 0
+    first = 0
+    ordered = sorted(calls, key=lambda call: call["at"])
+    for call in ordered:
+        total += cost(call)
+        while ordered[first]["at"] <= call["at"] - seconds:
+            total -= cost(ordered[first])
+            first += 1
+        worst = max(worst, total)
+    return worst
