@@ -38,6 +38,7 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> a
         ledger,
         sync_always: config.ledger.sync_always,
         learned: Arc::default(),
+        drains: opm_proxy::metering::drains(),
     })
 }
 

@@ -218,6 +218,8 @@ pub struct Channel {
     pub default_max_tokens: Option<u64>,
     /// What may be used of it.
     pub limits: Limits,
+    /// Answers whose client has left are read to their usage, for providers that bill them anyway.
+    pub drains: bool,
     /// What it really costs, in millionths of the list price.
     pub cost_millionths: u64,
 }

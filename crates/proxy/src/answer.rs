@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
-use ai_api_converter::{Failure, FailureClass, Usage, convert_response};
+use ai_api_converter::{Context, Failure, FailureClass, Report, Usage, convert_response};
 use bytes::Bytes;
 use opm_routing::Stage;
 use opm_telemetry::Metrics;
 
+use crate::abandoned;
 use crate::attempt::{Answered, Exchange, Missed};
 use crate::headers::{answer_headers, stream_headers};
 use crate::metering::account::{Account, Seen};
@@ -103,11 +104,22 @@ async fn whole(
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     let started = Instant::now();
+    let status = answered.response.status();
     let body = answered.response.body(MAX_ANSWER, answered.idle);
+    let mut body = std::pin::pin!(tokio::time::timeout_at(answered.deadline, body));
     let read = tokio::select! {
         biased;
-        read = tokio::time::timeout_at(answered.deadline, body) => read,
-        _ = client.gone() => return Err(Missed::Gone),
+        read = &mut body => Some(read),
+        _ = client.gone() => None,
+    };
+    let Some(read) = read else {
+        if let Some(_place) = account.may_drain().filter(|_| !client.is_expired())
+            && let Ok(Ok(Ok(bytes))) = tokio::time::timeout_at(abandoned::deadline(), body).await
+        {
+            let conversion = answered.conversion.as_deref();
+            abandoned::settle(exchange, conversion, &bytes, answered.sent, account).await;
+        }
+        return Err(Missed::Gone);
     };
     record.waited += started.elapsed();
     let first_token = answered.sent.elapsed();
@@ -128,7 +140,7 @@ async fn whole(
         }
     };
     headers.push(("content-type", "application/json".into()));
-    record.status = answered.response.status();
+    record.status = status;
     let seen = Seen {
         reported: usage,
         ..Seen::default()
@@ -165,6 +177,20 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
             request_id: exchange.id.bare().to_owned(),
             now: exchange.now,
         }))),
+    }
+}
+
+/// Usage of a whole answer.
+pub(crate) fn usage_of(
+    exchange: &Exchange<'_>,
+    conversion: Option<&(Context, Report)>,
+    bytes: &Bytes,
+) -> Result<Usage, Missed> {
+    match conversion {
+        None => relayed_usage(exchange, bytes),
+        Some((context, _)) => convert_response(bytes, context)
+            .map(|answer| answer.usage)
+            .map_err(|failure| Missed::Failed(failure, Stage::Answer)),
     }
 }
 

@@ -16,6 +16,7 @@ use opm_routing::{Candidate, Stage};
 use opm_telemetry::Metrics;
 use tokio::time::Instant as Deadline;
 
+use crate::abandoned::{self, rest_of_answer};
 use crate::answer::too_long;
 use crate::body;
 use crate::metering::account::Account;
@@ -148,11 +149,20 @@ impl Exchange<'_> {
         let deadline = self.deadline(channel);
         account.dispatch().await;
         let sent = Instant::now();
-        let sending = std::pin::pin!(upstreams.send(peer, &request, channel.timeouts.first_byte));
+        let mut sending = std::pin::pin!(upstreams.send(peer, &request, channel.timeouts.first_byte));
         let response = tokio::select! {
             biased;
-            response = tokio::time::timeout_at(deadline, sending) => response,
-            _ = client.gone() => return Err(Missed::Gone),
+            response = tokio::time::timeout_at(deadline, &mut sending) => response,
+            _ = client.gone() => {
+                if !self.stream
+                    && !client.is_expired()
+                    && let Some(_place) = account.may_drain()
+                    && let Some(bytes) = rest_of_answer(sending, abandoned::deadline()).await
+                {
+                    abandoned::settle(self, conversion.as_deref(), &bytes, sent, account).await;
+                }
+                return Err(Missed::Gone);
+            }
         };
         record.waited += sent.elapsed();
         let mut response = response.map_err(|_| too_long())??;

@@ -2,6 +2,7 @@
 //!
 //! One straight function per stage. [`net`] is the only place that names Pingora; [`gateway`] reads like the picture.
 
+mod abandoned;
 mod answer;
 mod attempt;
 mod body;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use opm_ledger::Ledger;
 use opm_limits::Limiter;
+use tokio::sync::Semaphore;
 
 pub use budget::{BudgetOf, budgets_of};
 pub use learned::Learned;
@@ -29,6 +30,8 @@ pub struct Metering {
     pub sync_always: bool,
     /// What the models have used so far.
     pub learned: Arc<Learned>,
+    /// Answers that are read to their end although their client has left.
+    pub drains: Arc<Semaphore>,
 }
 
 impl Metering {
@@ -40,6 +43,13 @@ impl Metering {
             ledger: None,
             sync_always: false,
             learned: Arc::default(),
+            drains: drains(),
         }
     }
+}
+
+/// Places for answers without a client.
+#[must_use]
+pub fn drains() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(crate::abandoned::DRAINS))
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use opm_ledger::Outcome;
 use tokio::time::sleep_until;
 
+use crate::abandoned::rest_of_stream;
 use crate::attempt::transport;
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
@@ -88,7 +89,7 @@ impl Pump<'_, '_> {
                     content: committed,
                     ..Progress::default()
                 },
-                Event::Gone => return self.gone().await,
+                Event::Gone => return self.gone(&mut response).await,
                 Event::End => Progress {
                     failure: Some(Failure::new(
                         ai_api_converter::FailureClass::Timeout,
@@ -101,7 +102,7 @@ impl Pump<'_, '_> {
                     self.stream.keep_alive(&mut out);
                     deadline = tokio::time::Instant::now() + self.keep_alive_after();
                     if self.flush(&mut out).await.is_err() {
-                        return self.gone().await;
+                        return self.gone(&mut response).await;
                     }
                     continue;
                 }
@@ -124,7 +125,7 @@ impl Pump<'_, '_> {
                 committed = true;
                 *self.committed = Some(Instant::now());
                 if self.start().await.is_err() {
-                    return self.gone().await;
+                    return self.gone(&mut response).await;
                 }
             }
             if progress.ended {
@@ -133,7 +134,7 @@ impl Pump<'_, '_> {
                 self.account.answered(200, &seen, first.unwrap_or_default()).await;
             }
             if committed && self.flush(&mut out).await.is_err() {
-                return self.gone().await;
+                return self.gone(&mut response).await;
             }
             if progress.ended {
                 let finished = self.client.finish().await;
@@ -222,8 +223,14 @@ impl Pump<'_, '_> {
         }
     }
 
-    async fn gone(self) -> Ending {
+    async fn gone(mut self, response: &mut UpstreamResponse<'_>) -> Ending {
+        let place = self.account.may_drain().filter(|_| !self.client.is_expired());
+        let complete = match place {
+            Some(_place) => rest_of_stream(&mut self.stream, response).await,
+            None => false,
+        };
         let (seen, first) = (self.seen(), self.first_content());
+        let seen = Seen { complete, ..seen };
         self.account
             .interrupted(Outcome::ClientGone, 499, &seen, first)
             .await;
@@ -245,5 +252,6 @@ fn seen(stream: &Stream) -> Seen {
         reported: stream.usage().clone(),
         likely: stream.output_estimate(),
         most: stream.output_most(),
+        complete: false,
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn new(
         headers: Vec::new(),
         default_max_tokens: None,
         limits: crate::limit::Limits::default(),
+        drains: false,
         cost_millionths: 1_000_000,
     }
 }

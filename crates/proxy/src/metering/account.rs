@@ -14,6 +14,7 @@ use opm_ledger::{
 use opm_limits::{Actual, Charge, Dimension, Reservation, Standing, Subjects};
 use opm_routing::Stage;
 use opm_telemetry::{ChannelMetrics, Metrics};
+use tokio::sync::SemaphorePermit;
 
 use super::Metering;
 use super::need::{Need, Output, Price};
@@ -58,6 +59,8 @@ pub(crate) struct Seen {
     /// Output tokens by our own count: likely, and at most.
     pub(crate) likely: u64,
     pub(crate) most: u64,
+    /// The answer was read to its end, although its client had left.
+    pub(crate) complete: bool,
 }
 
 /// What a closed account says.
@@ -341,6 +344,12 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// A place among the answers that are read to their end although their client has left, if the channel wants that.
+    pub(crate) fn may_drain(&self) -> Option<SemaphorePermit<'a>> {
+        let wanted = self.destination.is_some_and(|to| to.channel.drains);
+        wanted.then(|| self.metering.drains.try_acquire().ok()).flatten()
+    }
+
     /// A checkpoint, if one is due, and more of the limits, if the answer is longer than was likely. Cheap if nothing is due.
     pub(crate) fn progress(&mut self, likely: u64, seen: impl FnOnce() -> Seen) {
         let now = unix_ms();
@@ -403,7 +412,7 @@ impl<'a> Account<'a> {
         seen: &Seen,
         first: Option<Duration>,
     ) {
-        let usage = self.metered(seen, false);
+        let usage = self.metered(seen, seen.complete);
         // The limits count what may have been made, not what was likely.
         let most = Usage {
             input: seen
@@ -422,7 +431,7 @@ impl<'a> Account<'a> {
             ttft_ms: first.map(millis),
             ..Ending::default()
         };
-        self.close(ending, Some(most)).await;
+        self.close(ending, (!seen.complete).then_some(most)).await;
     }
 
     /// The client left before anything was sent to it.
