@@ -57,6 +57,9 @@ fn main() {
             "scan" => {
                 let _ = black_box(scan::scan(black_box(large.as_bytes())));
             }
+            "scan-1k" => {
+                let _ = black_box(scan::scan(black_box(small.as_bytes())));
+            }
             "request" => {
                 convert(black_box(&small));
             }

@@ -4,7 +4,7 @@
 //! # How it works
 //! Four decoders and four encoders per direction around one intermediate form ([`ir`]) for whole bodies and one event vocabulary
 //! ([`stream::event`]) for streams; never twelve pairwise converters. The same format on both sides never comes here: its bytes
-//! are relayed ([`scan`] reads what routing needs, [`stream::Relay`] watches a stream).
+//! are relayed ([`scan`] reads what routing needs, [`bound`] holds the output down, [`stream::Relay`] watches a stream).
 //!
 //! # What it is not
 //! No I/O, no async, no clock, no randomness: time and ids come as arguments ([`Options`]). No model of prices or tokens.

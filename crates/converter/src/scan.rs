@@ -6,6 +6,10 @@ use std::ops::Range;
 use crate::error::{Error, ErrorKind};
 use crate::json::{Kind, Reader};
 
+mod output;
+
+pub use output::{Bounding, ConfigPlace, OutputBound, UNBOUNDED};
+
 /// What a request body says at its top level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan<'a> {
@@ -18,10 +22,19 @@ pub struct Scan<'a> {
     pub model_differs: bool,
     /// `stream`.
     pub stream: bool,
-    /// `max_tokens`, `max_completion_tokens`, `max_output_tokens`, whichever is there.
+    /// `max_tokens`, `max_completion_tokens`, `max_output_tokens`, `generationConfig.maxOutputTokens`, whichever is there; the last of
+    /// several. `None` for a negative number. [`crate::bound`] tells more exactly what holds in a format.
     pub max_tokens: Option<u64>,
-    /// Stub.
-    pub choices: u64,
+    /// Every place of every member that bounds the output, whatever the format, in order.
+    pub bounds: Vec<OutputBound>,
+    /// Every place of Gemini's `generationConfig`.
+    pub configs: Vec<ConfigPlace>,
+    /// Chat and completions: the larger of `n` and `best_of`; 0 if there is neither. See [`Scan::choices`].
+    pub n: u64,
+    /// Completions: prompts in the list `prompt`; 0 if it is no list.
+    pub prompts: u64,
+    /// Gemini: `candidateCount`; 0 if it is not there.
+    pub candidates: u64,
     /// `user`, `safety_identifier`.
     pub user: Option<Cow<'a, str>>,
     /// `prompt_cache_key`, for affinity.
@@ -60,7 +73,7 @@ pub struct Shape {
 /// Scans the top level of a body. The rest is checked for syntax and depth, not kept.
 ///
 /// # Errors
-/// Not a JSON object; `model`, `stream` or a token limit of a wrong type or given twice with different values.
+/// Not a JSON object; `model`, `stream` or a token limit of a wrong type.
 pub fn scan(body: &[u8]) -> Result<Scan<'_>, Error> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Error::new(
@@ -97,11 +110,12 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
             found.stream = if reader.null()? { false } else { reader.bool()? };
             return Ok(());
         }
-        "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
-            if !reader.null()? {
-                found.max_tokens = Some(reader.u64()?);
-            }
-            return Ok(());
+        "max_tokens" => return output::bound(found, reader, Bounding::MaxTokens),
+        "max_completion_tokens" => return output::bound(found, reader, Bounding::MaxCompletionTokens),
+        "max_output_tokens" => return output::bound(found, reader, Bounding::MaxOutputTokens),
+        "n" | "best_of" => return output::answers(&mut found.n, reader),
+        "generationConfig" | "generation_config" if matches!(reader.kind(), Kind::Object | Kind::Null) => {
+            return output::config(found, reader);
         }
         "user" | "safety_identifier" if reader.kind() == Kind::String => {
             found.user = string(reader)?;
@@ -123,8 +137,19 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
             }
         }
         "generateContentRequest" => found.shape.contents = true,
-        "prompt" => found.shape.prompt = true,
-        "system" | "anthropic_version" | "stop_sequences" | "thinking" => found.shape.anthropic = true,
+        "prompt" => {
+            found.shape.prompt = true;
+            if reader.kind() == Kind::Array {
+                return output::prompts(found, reader);
+            }
+        }
+        "system" | "anthropic_version" | "stop_sequences" => found.shape.anthropic = true,
+        "thinking" => {
+            found.shape.anthropic = true;
+            if reader.kind() == Kind::Object {
+                return output::thinking(found, reader);
+            }
+        }
         _ => {}
     }
     reader.skip()

@@ -23,6 +23,9 @@ pub struct Options {
     pub mode: Mode,
     /// Output limit written for Messages upstreams when the client gave none; `None`: the model's maximum.
     pub default_max_tokens: Option<u64>,
+    /// Most output tokens that may be asked for, thinking included: a limiter's word. Only Messages upstreams need it, whose limit is
+    /// otherwise raised to make room for a thinking budget; the body itself is held by [`crate::bound::bound_output`].
+    pub max_output: Option<u64>,
     /// Key of the seals; `None`: seals are checked by CRC only.
     pub seal_key: Option<[u8; 32]>,
     /// The gateway's own request id without prefix (base62); makes generated ids unique and reproducible.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ai_api_converter::bound::bound_output;
+use ai_api_converter::bound::{OutputMember, TooLittle, bound_output};
 use ai_api_converter::failure::from_upstream;
 use ai_api_converter::scan::{Scan, scan};
 use ai_api_converter::{
@@ -254,20 +254,26 @@ impl Exchange<'_> {
         candidate: &Candidate,
         most: Option<u64>,
     ) -> Result<(Bytes, Option<Conversion>), Missed> {
-        let Some(most) = most else {
-            return self.encoded(channel, candidate, (self.body, self.scan));
+        let bounded = match most {
+            None => None,
+            Some(most) => {
+                let member = OutputMember::of(self.format, candidate.format, channel.dialect);
+                let bounded = bound_output(self.body, self.scan, member, most);
+                bounded.map_err(|error| held_too_short(&error))?
+            }
         };
-        let refuse = |error| Missed::Failed(Failure::from(error), Stage::Answer);
-        let bounded = bound_output(self.body, self.scan, self.format, channel.dialect, most);
-        let bounded = Bytes::from(bounded.map_err(refuse)?);
-        let scanned = scan(&bounded).map_err(refuse)?;
-        self.encoded(channel, candidate, (&bounded, &scanned))
+        let Some(bounded) = bounded.map(Bytes::from) else {
+            return self.encoded(channel, candidate, most, (self.body, self.scan));
+        };
+        let scanned = scan(&bounded).map_err(|error| Missed::Failed(Failure::from(error), Stage::Answer))?;
+        self.encoded(channel, candidate, most, (&bounded, &scanned))
     }
 
     fn encoded(
         &self,
         channel: &Channel,
         candidate: &Candidate,
+        most: Option<u64>,
         (body, scanned): (&Bytes, &Scan<'_>),
     ) -> Result<(Bytes, Option<Conversion>), Missed> {
         if candidate.format == self.format {
@@ -288,6 +294,7 @@ impl Exchange<'_> {
         };
         let options = Options {
             default_max_tokens: channel.default_max_tokens,
+            max_output: most,
             request_id: self.id.bare().to_owned(),
             now: self.now,
             ..Options::default()
@@ -300,6 +307,12 @@ impl Exchange<'_> {
             Some(Box::new((converted.context, converted.report))),
         ))
     }
+}
+
+/// A limit leaves the request less than its model can work with.
+fn held_too_short(error: &TooLittle) -> Missed {
+    let text = format!("The caller's limits leave too little for an answer: {error}.");
+    Missed::Failed(Failure::new(FailureClass::TooLarge, text), Stage::Answer)
 }
 
 /// Reads what the upstream says when it refuses.

@@ -353,8 +353,7 @@ impl Gateway {
             format: wish.format,
             body: bytes,
             generates: wish.endpoint.is_none(),
-            max_tokens: scan.max_tokens,
-            choices: scan.choices,
+            scan: &scan,
             started: record.started,
         };
         let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);

@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use ai_api_converter::bound::OutputMember;
 use ai_api_converter::estimate::{Expected, input_of};
+use ai_api_converter::profile::profile;
+use ai_api_converter::scan::Scan;
 use ai_api_converter::{Failure, Format, Usage};
 use bytes::Bytes;
 use opm_config::Channel;
@@ -32,9 +35,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) body: &'a Bytes,
     /// It makes the model write.
     pub(crate) generates: bool,
-    /// The bound of its output, for each choice.
-    pub(crate) max_tokens: Option<u64>,
-    pub(crate) choices: u64,
+    pub(crate) scan: &'a Scan<'a>,
     /// When it came.
     pub(crate) started: Instant,
 }
@@ -229,11 +230,11 @@ impl<'a> Account<'a> {
     fn expect(&mut self, to: Destination<'_>) {
         let expected = self.input();
         let habit = self.metering.learned.of(to.model);
-        let bounds = (
-            self.asked.max_tokens,
-            self.asked.choices,
-            to.channel.default_max_tokens,
-        );
+        let member = OutputMember::of(self.asked.format, to.format, to.channel.dialect);
+        let given = member.given(self.asked.scan);
+        let known = || profile(to.format, to.channel.dialect, to.model).max_output;
+        let cap = to.channel.default_max_tokens.unwrap_or_else(known);
+        let bounds = (given, self.choices(), cap);
         self.need = Some(Need::new(expected, habit, self.asked.generates, bounds));
     }
 
@@ -271,10 +272,16 @@ impl<'a> Account<'a> {
             let within = need.output_for(money, &self.price(to));
             most = most.min(within.ok_or_else(|| too_small(need.input.likely))?);
         }
-        if most < u64::MAX && need.stated().is_none_or(|stated| stated > most) {
-            self.output_most = Some((most / self.asked.choices.max(1)).max(1));
+        if most < u64::MAX {
+            let most = need.stated().map_or(most, |stated| stated.min(most));
+            self.output_most = Some((most / self.choices()).max(1));
         }
         Ok(())
+    }
+
+    /// Answers that are asked for at once.
+    fn choices(&self) -> u64 {
+        self.asked.scan.choices(self.asked.format).max(1)
     }
 
     /// The output to which the request is to be held, for each choice; `None`: as it is.

@@ -6,9 +6,6 @@ use opm_limits::{Dimension, Mode, Rule};
 
 use super::learned::{Habit, as_f64};
 
-/// Output of a request that names no bound and whose channel has none, tokens: what today's models write at most in one answer,
-/// bar a few.
-const OUTPUT_CAP: u64 = 32_768;
 /// A request that names no bound is not admitted for fewer output tokens: an answer cut after a few words helps nobody.
 const OUTPUT_FLOOR: u64 = 128;
 
@@ -46,12 +43,12 @@ impl Amount {
 }
 
 impl Need {
-    /// What is known beforehand. `given`: the bound of one choice; `cap`: what the channel's operator says.
+    /// What is known beforehand. `given`: the bound of one choice; `cap`: the most that the model writes.
     pub(crate) fn new(
         input: Expected,
         habit: Habit,
         generates: bool,
-        (given, choices, cap): (Option<u64>, u64, Option<u64>),
+        (given, choices, cap): (Option<u64>, u64, u64),
     ) -> Self {
         let choices = choices.max(1);
         let likely = rounded(habit.output * 1.5).saturating_mul(choices);
@@ -65,7 +62,7 @@ impl Need {
                 }
             }
             None => {
-                let cap = cap.unwrap_or(OUTPUT_CAP).saturating_mul(choices);
+                let cap = cap.saturating_mul(choices);
                 Output::Open {
                     cap,
                     likely: likely.min(cap),

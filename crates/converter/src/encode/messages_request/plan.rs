@@ -37,7 +37,8 @@ pub(super) fn thinking_plan(
     let default = options
         .default_max_tokens
         .map_or(profile.max_output, |limit| limit.min(profile.max_output));
-    let mut max_tokens = request.max_output_tokens.unwrap_or(default);
+    let most = options.max_output.unwrap_or(u64::MAX);
+    let mut max_tokens = request.max_output_tokens.unwrap_or(default).min(most);
     let asked = asked_effort(request);
     let adaptive = matches!(profile.thinking, Thinking::Adaptive | Thinking::Both);
     let off = request.reasoning.depth == ReasoningDepth::Off;
@@ -89,7 +90,7 @@ pub(super) fn thinking_plan(
         report.altered(path, asked.as_str(), given.as_str());
     }
     if let Form::Budget(budget) = thinking {
-        thinking = budget_form(budget, request, &mut max_tokens, profile, report);
+        thinking = budget_form(budget, request, (&mut max_tokens, most), profile, report);
     }
     if matches!(thinking, Form::Budget(_)) && report.client() != Format::Messages {
         effort = None;
@@ -120,7 +121,7 @@ pub(super) fn plea(request: &Request<'_>) -> Option<String> {
 pub(super) fn budget_form(
     budget: u64,
     request: &Request<'_>,
-    max_tokens: &mut u64,
+    (max_tokens, most): (&mut u64, u64),
     profile: &Profile,
     report: &mut Report,
 ) -> Form {
@@ -138,7 +139,8 @@ pub(super) fn budget_form(
         // The output limits of the other formats do not count thinking where the vendor's does.
         *max_tokens = (*max_tokens)
             .max(budget + MIN_BUDGET)
-            .min(profile.max_output.max(*max_tokens));
+            .min(profile.max_output.max(*max_tokens))
+            .min(most);
     }
     if *max_tokens <= MIN_BUDGET {
         report.dropped(path);
