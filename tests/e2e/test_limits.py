@@ -1,0 +1,417 @@
+"""Limits and budgets with the real binary, a real Redis, and a provider that counts for itself."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from callers import Caller, crowd
+from conftest import BINARY, eventually, free_port, wait_for
+from provider import Provider, worst_window
+
+KEY = "sk-test-client-key-0123456789"
+
+
+@pytest.fixture
+def provider():
+    made = Provider()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process.port = port
+    process.url = f"redis://127.0.0.1:{port}/0"
+
+    def answers():
+        return subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).stdout == b"PONG\n"
+
+    eventually(answers, seconds=10)
+    yield process
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def gateways(tmp_path, provider):
+    """Starts gateways in front of the counting provider; `more` is added to their configuration."""
+    started = []
+
+    def start(more="", name="opm", channel="", env=None):
+        port, metrics = free_port(), free_port()
+        config = tmp_path / f"{name}.yaml"
+        config.write_text(
+            f"version: 1\nserver: {{ listen: 127.0.0.1:{port} }}\nmetrics: {{ listen: 127.0.0.1:{metrics} }}\n"
+            f"admin: {{ listen: 127.0.0.1:{free_port()} }}\n"
+            f"channels:\n  - {{ name: one, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'] {channel} }}\n"
+            + more
+        )
+        log = open(tmp_path / f"{name}.log", "a")
+        process = subprocess.Popen([BINARY, "serve", "-c", config], stderr=log, stdout=log, env={**os.environ, **(env or {})})
+        started.append(process)
+        wait_for(f"http://127.0.0.1:{port}/readyz")
+        process.port, process.metrics, process.config = port, metrics, config
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def key_with(limits="", budget=""):
+    parts = [f"limits: {limits}" if limits else "", f"budget: {budget}" if budget else ""]
+    return "keys:\n  - { name: team, key: %s, %s }\n" % (KEY, ", ".join(part for part in parts if part))
+
+
+def metric(at, start):
+    text = wait_for(f"http://127.0.0.1:{at.metrics}/metrics").decode()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(start))
+
+
+def ask(at, text="hi out=5", key=KEY, **more):
+    return asyncio.run(Caller(at.port, key).ask(text, **more))
+
+
+BODIES = {
+    "/v1/chat/completions": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses": {"model": "m", "input": "hi"},
+    "/v1/messages": {"model": "m", "max_tokens": 20, "messages": [{"role": "user", "content": "hi"}]},
+    "/v1beta/models/m:generateContent": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+}
+
+
+def post(at, path, body, **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{at.port}{path}", data=json.dumps(body).encode(), headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, {name.lower(): value for name, value in error.headers.items()}, json.load(error)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_refused_request_says_so_in_its_own_format(gateways, path):
+    at = gateways(key_with("{ rpm: 2 }"))
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    for left in (1, 0):
+        status, got, _ = post(at, path, BODIES[path], **headers)
+        assert status == 200 and got["x-ratelimit-remaining-requests"] == str(left)
+    status, got, body = post(at, path, BODIES[path], **headers)
+    assert status == 429, body
+    assert 1 <= int(got["retry-after"]) <= 62 and abs(int(got["retry-after-ms"]) / 1000 - int(got["retry-after"])) <= 1
+    assert got["x-should-retry"] in ("true", "false")
+    text = json.dumps(body)
+    assert "key.requests" in text and "try again in" in text
+    shape = {
+        "/v1/chat/completions": lambda: body["error"]["code"] == "rate_limit_exceeded",
+        "/v1/responses": lambda: body["error"]["code"] == "rate_limit_exceeded",
+        "/v1/messages": lambda: body["type"] == "error" and body["error"]["type"] == "rate_limit_error",
+        "/v1beta/models/m:generateContent": lambda: body["error"]["status"] == "RESOURCE_EXHAUSTED",
+    }[path]
+    assert shape(), body
+    if path == "/v1/messages":
+        assert got["anthropic-ratelimit-requests-limit"] == "2" and got["anthropic-ratelimit-requests-reset"].endswith("Z")
+    assert metric(at, 'rate_limit_exceeded_total{limit="key.requests"}') == 1
+
+
+def test_waiting_exactly_as_long_as_told_is_enough(gateways, provider):
+    at = gateways(key_with("{ tpm: 100, window: 4s, mode: estimate }"))
+
+    async def run():
+        caller = Caller(at.port, KEY)
+        spent = 0
+        while True:
+            status, headers, _ = await caller.ask("one two out=18", max_tokens=18)
+            if status == 429:
+                break
+            spent += 1
+        assert spent >= 4
+        wait = int(headers["retry-after-ms"]) / 1000
+        assert 0.5 < wait <= 4.1, wait
+        await asyncio.sleep(wait * 0.7)
+        status, later, _ = await caller.ask("one two out=18", max_tokens=18)
+        assert status == 429
+        await asyncio.sleep(int(later["retry-after-ms"]) / 1000)
+        status, _, body = await caller.ask("one two out=18", max_tokens=18)
+        assert status == 200, body
+
+    asyncio.run(run())
+    assert worst_window(provider.calls, 4) <= 100
+
+
+def test_the_environment_alone_gives_every_user_a_window(tmp_path, provider):
+    port, metrics = free_port(), free_port()
+    domain, upstream = provider.url.removeprefix("http://").removesuffix("/v1").split(":")
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    env |= {
+        "PROXY_PORT": str(port), "METRICS_PORT": str(metrics), "ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_WINDOW_MIN": "1",
+        "MAX_TOKENS": "200", "USER_HEADER": "X-Person", "OPENAI_DOMAIN": domain, "OPENAI_PORT": upstream, "OPENAI_TLS": "false",
+        "OPENAI_API_KEY": "sk-upstream-0123456789",
+    }
+    process = subprocess.Popen([BINARY], env=env, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz")
+        headers = {"content-type": "application/json"}
+        body = {"model": "gpt-4o", "max_tokens": 40, "messages": [{"role": "user", "content": "hi out=40"}]}
+        at = type("At", (), {"port": port, "metrics": metrics})
+
+        def until_refused(person):
+            for count in range(20):
+                status, got, _ = post(at, "/v1/chat/completions", body, **headers, **{"X-Person": person})
+                if status == 429:
+                    return count, got
+            raise AssertionError("never refused")
+
+        count, got = until_refused("ada")
+        assert 3 <= count <= 4 and got["x-ratelimit-limit-tokens"] == "200"
+        assert until_refused("bob")[0] == count
+        assert metric(at, 'rate_limit_exceeded_total{limit="users.tokens"}') == 2
+        # Without the header all are one: nobody escapes by leaving it out.
+        for _ in range(count):
+            assert post(at, "/v1/chat/completions", body, **headers)[0] == 200
+        assert post(at, "/v1/chat/completions", body, **headers)[0] == 429
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_strict_holds_the_answer_to_what_is_left_and_estimate_leaves_it_alone(gateways, provider):
+    strict = gateways(key_with("{ tpm: 400, window: 60m }"), name="strict")
+    status, _, body = ask(strict, "please write very much out=5000")
+    assert status == 200 and json.loads(body)["choices"][0]["finish_reason"] == "length"
+    assert provider.calls[-1]["bound"] <= 400
+    ask(strict, "again out=5000")
+    assert sum(call["prompt"] + call["output"] for call in provider.calls) <= 400
+    before = len(provider.calls)
+    status, _, _ = ask(strict, "a bound of its own out=5000", max_tokens=100_000)
+    assert status in (200, 429) and all(call["bound"] <= 400 for call in provider.calls[before:])
+    loose = gateways(key_with("{ tpm: 400, window: 60m, mode: estimate }"), name="loose")
+    ask(loose, "please write out=300")
+    assert provider.calls[-1]["bound"] is None and provider.calls[-1]["output"] == 300
+
+
+def test_requests_at_the_same_time_are_limited_and_let_go_whichever_way_they_end(gateways, provider):
+    at = gateways(key_with("{ concurrent: 3 }"))
+
+    async def run():
+        callers = [Caller(at.port, KEY) for _ in range(8)]
+        for end in ("pace=20", "pace=20 cut=3"):
+            answers = await asyncio.gather(*(caller.ask(f"out=20 {end}", stream=True) for caller in callers))
+            statuses = sorted(status for status, *_ in answers)
+            assert statuses.count(429) == 5, statuses
+        status, *_ = await callers[0].ask("out=1")
+        assert status == 200
+        # Clients that leave give their place back too.
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            body = json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "out=500 pace=20"}]})
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write((head + body).encode())
+            await reader.readuntil(b"word")
+            writer.close()
+        deadline = time.monotonic() + 2
+        while (await callers[0].ask("out=1"))[0] == 429:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+def test_a_channel_at_its_limit_leaves_the_request_to_the_next(tmp_path, provider, gateways):
+    other = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ '*': second }}, priority: -1, limits: {{ rpm: 3 }} }}\n"
+    at = gateways(other, channel=", limits: { rpm: 2 }")
+    statuses = [ask(at, key=None)[0] for _ in range(7)]
+    assert statuses == [200] * 5 + [429] * 2
+    assert [call["key"] for call in provider.calls] == ["gpt-4o"] * 2 + ["second"] * 3
+    assert metric(at, "opm_breaker_state") == 0
+
+
+def test_general_limits_count_by_any_pair(gateways, provider):
+    at = gateways("limits:\n  - { name: heavy, by: [user, model], models: ['gpt-*'], rpm: 1 }\n")
+
+    def status(user, model):
+        return ask(at, key=None, user=user, model=model)[0]
+
+    assert [status("ada", "gpt-4o"), status("ada", "gpt-4o"), status("ada", "gpt-5"), status("bob", "gpt-4o")] == [200, 429, 200, 200]
+    assert [status("ada", "claude-x") for _ in range(3)] == [200] * 3
+
+
+def redis_limits(redis, tpm, window, more=""):
+    return f"shared: {{ redis_url: '{redis.url}' }}\n" + key_with(f"{{ tpm: {tpm}, window: {window}{more} }}")
+
+
+@pytest.mark.parametrize("shape", ["steady", "bursty", "edge"])
+def test_no_trailing_window_is_ever_over_the_limit_with_three_instances(gateways, redis, provider, shape):
+    limit, window = 12_000, 6
+    ports = [gateways(redis_limits(redis, limit, f"{window}s"), name=f"g{number}").port for number in range(3)]
+    rng = random.Random(5)
+    began = time.monotonic()
+
+    async def one(caller, number):
+        if shape == "bursty" and int((time.monotonic() - began) / 1.5) % 2:
+            await asyncio.sleep(0.05)
+            return 0
+        if shape == "edge":
+            # Comes back at the very moment at which it is told that there is room.
+            status, headers, _ = await caller.ask(f"id={number} out={rng.randrange(5, 60)}", max_tokens=60)
+            if status == 429:
+                await asyncio.sleep(min(int(headers["retry-after-ms"]) / 1000, 2))
+            return status
+        status, headers, _ = await caller.ask(f"id={number} out={rng.randrange(5, 60)}", max_tokens=60)
+        if status == 429:
+            await asyncio.sleep(rng.uniform(0.02, 0.2))
+        return status
+
+    seconds = 3.2 * window
+    statuses = asyncio.run(crowd(ports, seconds, one, 200, KEY))
+    assert statuses.count(429) > 50 and not set(statuses) - {0, 200, 429}
+    worst = worst_window(provider.calls, window)
+    assert worst <= limit, (worst, limit)
+    if shape == "steady":
+        # Two whole windows in the middle.
+        inside = [call for call in provider.calls if window <= call["at"] - began < 3 * window]
+        used = sum(call["prompt"] + call["output"] for call in inside)
+        assert used >= 0.97 * 2 * limit, used / (2 * limit)
+
+
+def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gateways, redis, provider):
+    at = gateways(redis_limits(redis, 100_000, "60s"))
+
+    async def run():
+        caller = Caller(at.port, KEY)
+        for _ in range(20):
+            assert (await caller.ask("out=2", max_tokens=5))[0] == 200
+        redis.send_signal(signal.SIGSTOP)
+        times = []
+        for _ in range(50):
+            began = time.monotonic()
+            status, *_ = await caller.ask("out=2", max_tokens=5)
+            times.append(time.monotonic() - began)
+            assert status == 200
+        assert times[0] < 0.1, times[0]
+        assert sorted(times[1:])[45] < 0.02, times
+        assert metric(at, "opm_limits_together") == 0
+        redis.send_signal(signal.SIGCONT)
+        while metric(at, "opm_limits_together") == 0:
+            assert (await caller.ask("out=2", max_tokens=5))[0] == 200
+            await asyncio.sleep(0.05)
+        assert (await caller.ask("out=2", max_tokens=5))[0] == 200
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_deny_refuses_while_redis_is_away_and_allow_does_not(gateways, redis, provider):
+    text = redis_limits(redis, 100_000, "60s", ", on_failure: deny") + f"users: {{ limits: {{ rpm: 1000, on_failure: allow }} }}\n"
+    at = gateways(text)
+    assert ask(at)[0] == 200
+    redis.send_signal(signal.SIGSTOP)
+    status, headers, body = ask(at)
+    assert status == 503 and b"key.tokens" in body and "retry-after" in headers, (status, body)
+    redis.send_signal(signal.SIGCONT)
+    eventually(lambda: ask(at)[0] == 200, seconds=10)
+
+
+def test_stopping_and_emptying_redis_under_load_lets_nothing_through_twice(gateways, redis, provider):
+    limit, window = 9_000, 5
+    ports = [gateways(redis_limits(redis, limit, f"{window}s"), name=f"g{number}").port for number in range(3)]
+    rng = random.Random(9)
+
+    async def one(caller, number):
+        status, *_ = await caller.ask(f"id={number} out={rng.randrange(5, 40)}", max_tokens=40)
+        if status != 200:
+            await asyncio.sleep(rng.uniform(0.02, 0.2))
+        return status
+
+    async def trouble():
+        await asyncio.sleep(3)
+        redis.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(2)
+        redis.send_signal(signal.SIGCONT)
+        await asyncio.sleep(3)
+        await (await asyncio.create_subprocess_exec("redis-cli", "-p", str(redis.port), "flushall", stdout=subprocess.DEVNULL)).wait()
+
+    async def run():
+        found, _ = await asyncio.gather(crowd(ports, 14, one, 100, KEY), trouble())
+        return found
+
+    statuses = asyncio.run(run())
+    assert statuses.count(200) > 100 and not set(statuses) - {200, 429}
+    worst = worst_window(provider.calls, window)
+    assert worst <= limit, (worst, limit)
+
+
+PRICES = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+
+
+def spent(provider):
+    """In millionths of a dollar."""
+    return sum(call["prompt"] * 10 + call["output"] * 100 for call in provider.calls)
+
+
+def test_a_strict_budget_is_not_a_cent_over_and_survives_a_restart(gateways, provider, tmp_path):
+    storage = f"storage: {{ url: 'sqlite:{tmp_path}/opm.db' }}\n"
+    # 0.05 $ are 50,000 millionths: 500 output tokens.
+    text = PRICES + storage + key_with(budget="{ usd: 0.05, per: day }")
+    at = gateways(text)
+
+    async def one(caller, number):
+        status, *_ = await caller.ask(f"id={number} out={5 + number % 20}", max_tokens=25, model="priced")
+        if status != 200:
+            await asyncio.sleep(0.02)
+        return status
+
+    statuses = asyncio.run(crowd([at.port], 2, one, 30, KEY))
+    assert set(statuses) == {200, 429}, set(statuses)
+    assert 0.9 * 50_000 < spent(provider) <= 50_000
+    status, headers, body = ask(at, "out=25", model="priced", max_tokens=25)
+    assert status == 429 and b"key.budget" in body and b"insufficient_quota" in body
+    assert metric(at, "opm_budget_crossed_total") >= 1
+    at.terminate()
+    at.wait(20)
+    again = gateways(text, name="again")
+    statuses = asyncio.run(crowd([again.port], 1, one, 10, KEY))
+    assert spent(provider) <= 50_000 and 429 in statuses
+    # A model without a price cannot be counted, so a budget that must hold does not let it through.
+    status, _, body = ask(again, "out=1", model="nobody-knows")
+    assert status == 403 and b"no known price" in body
+
+
+def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):
+    at = gateways(PRICES + key_with(budget="{ usd: 0.001, per: month, tz: Asia/Shanghai, action: warn }"))
+    assert [ask(at, "out=10", model="priced")[0] for _ in range(5)] == [200] * 5
+    assert metric(at, 'opm_budget_crossed_total{limit="key.budget",percent="100"}') == 1
+
+
+def test_invented_users_neither_grow_metrics_nor_shut_out_who_is_known(gateways, provider):
+    at = gateways("users: { limits: { tpm: 1k, window: 60m } }\n")
+
+    async def run():
+        callers = [Caller(at.port) for _ in range(50)]
+        await callers[0].ask("out=1", user="known", max_tokens=2)
+        before = wait_for(f"http://127.0.0.1:{at.metrics}/metrics").decode().count("\n")
+
+        async def flood(number):
+            for name in range(100):
+                user = f"{number}-{name}-" + "x" * (4_000 if name % 10 == 0 else 5)
+                status, *_ = await callers[number].ask("out=1", user=user, max_tokens=2)
+                assert status == 200, status
+
+        await asyncio.gather(*(flood(number) for number in range(50)))
+        after = wait_for(f"http://127.0.0.1:{at.metrics}/metrics").decode().count("\n")
+        assert after - before < 10
+        assert (await callers[0].ask("out=1", user="known", max_tokens=2))[0] == 200
+
+    asyncio.run(run())
+    assert metric(at, "opm_limits_subjects") >= 4_000
