@@ -2,6 +2,7 @@
 
 mod channel;
 mod key;
+mod observability;
 mod resilience;
 mod route;
 mod secret;
@@ -19,6 +20,7 @@ use crate::config::{Admin, Config, Ledger, Models, Origin, Retention, Strategy, 
 use crate::diagnostic::{Problem, Severity};
 use crate::env::Environment;
 use crate::node::{Node, Placed};
+use crate::observability::Otlp;
 use crate::resilience::{Breaker, Retry};
 use crate::section::Reading;
 
@@ -63,6 +65,7 @@ fn blank(origin: Origin) -> Config {
         prices: None,
         ledger: Ledger::default(),
         retention: Retention::default(),
+        otlp: Otlp::default(),
     }
 }
 
@@ -269,6 +272,7 @@ fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>)
     if let Some(header) = env.set("USER_HEADER") {
         config.user_header = header.to_ascii_lowercase();
     }
+    observability::from_env(&mut config.otlp, env, problems);
     let limits = env
         .set("ENABLE_RATE_LIMITING")
         .is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
@@ -335,7 +339,8 @@ fn file(root: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut Rea
             "storage" => server::storage(value, config, r),
             "channels" => channel::channels(value, defaults, config, r),
             "defaults" | "routes" | "keys" => {}
-            "shared" | "users" | "convert" | "cache" | "observability" => r.inactive(key),
+            "observability" => observability::observability(value, config, r),
+            "shared" | "users" | "convert" | "cache" => r.inactive(key),
             _ => r.unknown(key, TOP),
         }
     }

@@ -10,6 +10,7 @@ use opm_core::Secret;
 use crate::base_url::BaseUrl;
 use crate::key::ClientKey;
 use crate::limit::{Limit, Limits, Shared};
+use crate::observability::Otlp;
 use crate::resilience::{Breaker, Health, Retry};
 
 /// A whole configuration.
@@ -63,6 +64,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// How long usage is kept.
     pub retention: Retention,
+    /// Where telemetry is sent.
+    pub otlp: Otlp,
 }
 
 impl Config {

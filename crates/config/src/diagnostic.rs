@@ -45,6 +45,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W001", "no effect in this version"),
     ("W002", "open to everybody"),
     ("W003", "channel without a key"),
+    ("W006", "variable is ignored"),
 ];
 
 /// Renders all problems as text, with the lines they are about, and a summary.

@@ -84,6 +84,30 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("MAX_TOKENS", "its tokens per window and user, 1000"),
     ("USER_HEADER", "header that names the user, `user`"),
     ("REDIS_URL", "shared limits"),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OpenTelemetry collector, HTTP; the file wins",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "headers for it: name=value,name=value",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "only HTTP with protobuf is spoken; gRPC is warned about",
+    ),
+    (
+        "OTEL_SERVICE_NAME",
+        "name of this service there, `opm`; the file wins",
+    ),
+    (
+        "OTEL_TRACES_SAMPLER",
+        "always_on, always_off, traceidratio, or parentbased_ before one of these; parentbased_always_on",
+    ),
+    (
+        "OTEL_TRACES_SAMPLER_ARG",
+        "share of traces for traceidratio, 0 to 1",
+    ),
     ("RUST_LOG", "log filter"),
     ("OPM_LOG", "form of the log: auto, pretty or json"),
     ("OPM_DEMO_LISTEN", "where `opm demo` listens"),

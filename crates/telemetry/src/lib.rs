@@ -1,18 +1,23 @@
 //! The metric table: every name the gateway exports, in one place, and the registry behind `/metrics`.
 //!
-//! Labels come from the configuration only; a client cannot make a series grow. Start reading at [`METRICS`].
+//! Labels come from the configuration only; a client cannot make a series grow. What is told of a finished request to others is
+//! [`Finished`]; `otel` sends it to an OpenTelemetry collector. Start reading at [`METRICS`].
 
 mod channel;
 mod dollars;
+mod finished;
 mod gauges;
 mod labels;
 mod metrics;
+#[cfg(feature = "otel")]
+pub mod otel;
 mod registering;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use channel::ChannelMetrics;
+pub use finished::{Attempt, Finished, Sink};
 pub use gauges::{ChannelGauges, LedgerGauges, LimitsGauges};
 pub use metrics::{Metrics, Outcome, StreamGuard};
 pub use table::{Kind, METRICS, Metric, metric_named};
