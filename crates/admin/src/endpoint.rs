@@ -5,8 +5,11 @@ pub(crate) mod channels;
 pub(crate) mod explain;
 pub(crate) mod gateway;
 pub(crate) mod keys;
+mod question;
+pub(crate) mod requests;
 pub(crate) mod routes;
 pub(crate) mod session;
+pub(crate) mod usage;
 pub mod view;
 
 use axum::http::{StatusCode, Uri};

@@ -2,7 +2,7 @@
 //!
 //! A request passes `guard.rs` (who is it, may it change anything), then its handler in `endpoint/`. Bodies are read by `body.rs`,
 //! which never repeats a value in an error: it may be a secret. What both the API and the command line do with client keys stands
-//! in [`keys`]. Start reading at [`control`]: what the API needs of the running gateway.
+//! in [`keys`], what both say of usage in [`usage`]. Start reading at [`control`]: what the API needs of the running gateway.
 //!
 //! Invariants: without a credential nothing is said about anything, not even about what exists; a client key is shown once, when it is
 //! made; a provider key never; every change stands in the audit log.
@@ -18,6 +18,7 @@ mod object;
 mod refusal;
 mod router;
 mod session;
+pub mod usage;
 
 pub use control::Control;
 pub use endpoint::view;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::control::Problem;
 use crate::keys::KeyError;
+use crate::usage::AskError;
 
 /// Body of every error answer.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -141,6 +142,17 @@ impl From<KeyError> for Refusal {
             }
             KeyError::Store(error) => error.into(),
             KeyError::Material(error) => error.into(),
+        }
+    }
+}
+
+impl From<AskError> for Refusal {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Member { member, why, help } => {
+                Refusal::invalid(format!("`{member}`: {why}")).help(help)
+            }
+            AskError::Store(error) => error.into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::attempts::Attempts;
 use crate::control::Control;
-use crate::endpoint::{audit, channels, explain, gateway, keys, routes, session};
+use crate::endpoint::{audit, channels, explain, gateway, keys, requests, routes, session, usage};
 use crate::guard::{COOKIE, guard};
 use crate::refusal::Refusal;
 use crate::session::Sessions;
@@ -95,7 +95,7 @@ impl Inner {
 #[openapi(
     info(
         title = "opm admin API",
-        description = "Keys, channels, routes and state of a running opm gateway. Everything needs the admin token; nothing is \
+        description = "Keys, channels, routes, usage and state of a running opm gateway. Everything needs the admin token; nothing is \
                        said without it. Times are Unix seconds where they are numbers. An answer to a change that is stored but \
                        not in force yet has the header `x-opm-pending`, which says why; the gateway tries again by itself."
     ),
@@ -123,6 +123,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(routes::show, routes::put, routes::delete))
         .routes(routes!(explain::ask))
         .routes(routes!(explain::past))
+        .routes(routes!(usage::show))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::show))
         .routes(routes!(audit::list))
         .routes(routes!(session::show, session::begin, session::end))
 }

@@ -19,3 +19,5 @@ mod gateway;
 mod keys;
 #[path = "api/session.rs"]
 mod session;
+#[path = "api/usage.rs"]
+mod usage;
