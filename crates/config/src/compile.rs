@@ -2,11 +2,17 @@
 
 mod channel;
 mod key;
+mod limit;
 mod observability;
+mod price;
 mod resilience;
 mod route;
+mod scope;
 mod secret;
 mod server;
+mod shared;
+mod storage;
+mod stored;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,10 +25,13 @@ use crate::base_url::BaseUrl;
 use crate::config::{Admin, Config, Ledger, Models, Origin, Retention, Strategy, Timeouts, Vendor};
 use crate::diagnostic::{Problem, Severity};
 use crate::env::Environment;
+use crate::limit::OnFailure;
 use crate::node::{Node, Placed};
 use crate::observability::Otlp;
 use crate::resilience::{Breaker, Retry};
 use crate::section::Reading;
+
+pub use stored::{Named, add_stored, stored_limits};
 
 const DEFAULT_MAX_BODY: usize = 32 << 20;
 const DEFAULT_DRAIN: Duration = Duration::from_secs(300);
@@ -32,6 +41,17 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(300);
 pub(super) struct Defaults {
     timeouts: Timeouts,
     breaker: Breaker,
+}
+
+/// What else has to be known of a file before the environment is asked.
+#[derive(Default)]
+struct Given {
+    /// It has `server.listen`.
+    listen: bool,
+    /// It has `users.limits`.
+    user_limits: bool,
+    /// Its `shared`.
+    shared: shared::Draft,
 }
 
 fn blank(origin: Origin) -> Config {
@@ -62,6 +82,7 @@ fn blank(origin: Origin) -> Config {
         keys_required: false,
         limits: Vec::new(),
         shared: None,
+        on_failure: OnFailure::default(),
         prices: None,
         ledger: Ledger::default(),
         retention: Retention::default(),
@@ -82,15 +103,13 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
             };
         }
     };
-    let mut reading = Reading {
-        env,
-        problems: Vec::new(),
-    };
-    let mut listen_given = false;
-    file(&root, &mut config, &mut listen_given, &mut reading);
+    let mut reading = Reading::new(env, source);
+    let mut given = Given::default();
+    file(&root, &mut config, &mut given, &mut reading);
     let mut problems = reading.problems;
     env.check(&mut problems);
-    from_env(&mut config, env, &mut problems);
+    let listen_given = given.listen;
+    from_env(&mut config, given, env, &mut problems);
     if config.channels.is_empty()
         && config.storage.is_none()
         && !problems.iter().any(|problem| problem.severity == Severity::Error)
@@ -230,13 +249,13 @@ pub fn compile_env(env: &Environment) -> Loaded {
         Origin::Environment(keys)
     });
     config.channels = channels;
-    from_env(&mut config, env, &mut problems);
+    from_env(&mut config, Given::default(), env, &mut problems);
     guard_listener(&mut config, false, &mut problems);
     Loaded::new(config, problems)
 }
 
 /// Variables that count beside a file too.
-fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>) {
+fn from_env(config: &mut Config, given: Given, env: &Environment, problems: &mut Vec<Problem>) {
     let mut port = |name: &str| {
         let text = env.set(name)?;
         let port = text.parse::<u16>().ok().filter(|port| *port > 0);
@@ -273,24 +292,8 @@ fn from_env(config: &mut Config, env: &Environment, problems: &mut Vec<Problem>)
         config.user_header = header.to_ascii_lowercase();
     }
     observability::from_env(&mut config.otlp, env, problems);
-    let limits = env
-        .set("ENABLE_RATE_LIMITING")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
-    let mut inactive = |name: &str| {
-        problems.push(Problem {
-            severity: Severity::Warning,
-            code: "W001",
-            message: format!("{name} is understood, but has no effect in this version"),
-            at: None,
-            help: None,
-        });
-    };
-    if limits {
-        inactive("ENABLE_RATE_LIMITING");
-    }
-    if env.set("REDIS_URL").is_some() {
-        inactive("REDIS_URL");
-    }
+    config.shared = given.shared.finish(env, problems);
+    scope::users_of_env(config, given.user_limits, env, problems);
 }
 
 /// Provider keys that anybody on the network could use are kept to this machine (architecture.md section 5). Where client keys
@@ -319,38 +322,51 @@ const TOP: &[&str] = &[
     "routes",
     "keys",
     "users",
+    "limits",
+    "prices",
     "convert",
     "cache",
     "observability",
 ];
 
-fn file(root: &Placed, config: &mut Config, listen_given: &mut bool, r: &mut Reading<'_>) {
+fn file(root: &Placed, config: &mut Config, given: &mut Given, r: &mut Reading<'_>) {
     let mut defaults = Defaults::default();
     let members = r.members(root, "the file");
-    for (_, value) in members.iter().filter(|(key, _)| key.value == "defaults") {
-        resilience::defaults(value, &mut defaults, config, r);
+    // What others fall back to comes first.
+    for (key, value) in members {
+        match key.value.as_str() {
+            "defaults" => resilience::defaults(value, &mut defaults, config, r),
+            "shared" => shared::shared(value, &mut given.shared, config, r),
+            _ => {}
+        }
     }
+    r.on_failure = config.on_failure;
     for (key, value) in members {
         match key.value.as_str() {
             "version" => version(value, r),
-            "server" => server::server(value, config, listen_given, r),
+            "server" => server::server(value, config, &mut given.listen, r),
             "metrics" => server::metrics(value, config, r),
             "admin" => server::admin(value, config, r),
-            "storage" => server::storage(value, config, r),
+            "storage" => storage::storage(value, config, r),
             "channels" => channel::channels(value, defaults, config, r),
-            "defaults" | "routes" | "keys" => {}
+            "prices" => price::prices(value, config, r),
+            "users" => given.user_limits = scope::users(value, config, r),
+            "defaults" | "shared" | "routes" | "keys" | "limits" => {}
             "observability" => observability::observability(value, config, r),
-            "shared" | "users" | "convert" | "cache" => r.inactive(key),
+            "convert" | "cache" => r.inactive(key),
             _ => r.unknown(key, TOP),
         }
     }
-    // These name channels, so they come last.
+    // These name channels, and limits name client keys, so they come last.
     for (key, value) in members {
         match key.value.as_str() {
             "routes" => route::routes(value, config, r),
             "keys" => key::keys(value, config, r),
             _ => {}
         }
+    }
+    for (_, value) in members.iter().filter(|(key, _)| key.value == "limits") {
+        scope::list(value, config, r);
     }
 }
 
@@ -359,67 +375,4 @@ fn version(node: &Placed, r: &mut Reading<'_>) {
         let help = Some("write `version: 1`".into());
         r.error("E004", node, "the version of this format is 1".into(), help);
     }
-}
-
-/// A channel that was made at run time: its definition has the members of a channel in the file, without name and keys.
-#[derive(Clone, Debug)]
-pub struct Named {
-    /// Its name.
-    pub name: String,
-    /// JSON text.
-    pub definition: String,
-    /// Its keys.
-    pub keys: Vec<Secret>,
-}
-
-/// Adds what was made at run time to a configuration: channels, then routes (JSON text with the members of `routes:`). What is
-/// wrong is left out and said; `${…}` is never resolved here.
-#[must_use]
-pub fn add_stored(config: &mut Config, channels: &[Named], routes: Option<&str>) -> Vec<Problem> {
-    let env = Environment::default();
-    let mut problems = Vec::new();
-    for named in channels {
-        match stored(&named.definition, &env, |node, r| {
-            channel::stored(node, named, config, r)
-        }) {
-            Ok(Some(found)) => config.channels.push(found),
-            Ok(None) => {}
-            Err(more) => problems.extend(more),
-        }
-    }
-    if let Some(text) = routes {
-        let mut changed = Config {
-            strategy: Strategy::default(),
-            aliases: Vec::new(),
-            rules: Vec::new(),
-            ..config.clone()
-        };
-        let read = |node: &Placed, r: &mut Reading<'_>| {
-            route::routes(node, &mut changed, r);
-            Some(())
-        };
-        match stored(text, &env, read) {
-            Ok(_) => *config = changed,
-            Err(more) => problems.extend(more),
-        }
-    }
-    problems
-}
-
-fn stored<T>(
-    text: &str,
-    env: &Environment,
-    read: impl FnOnce(&Placed, &mut Reading<'_>) -> Option<T>,
-) -> Result<Option<T>, Vec<Problem>> {
-    let root: Placed = serde_saphyr::from_str(text).map_err(|error| vec![not_yaml(&error)])?;
-    let mut reading = Reading {
-        env,
-        problems: Vec::new(),
-    };
-    let found = read(&root, &mut reading);
-    let broken = reading
-        .problems
-        .iter()
-        .any(|problem| problem.severity == Severity::Error);
-    if broken { Err(reading.problems) } else { Ok(found) }
 }

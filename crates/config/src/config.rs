@@ -9,7 +9,7 @@ use opm_core::Secret;
 
 use crate::base_url::BaseUrl;
 use crate::key::ClientKey;
-use crate::limit::{Limit, Limits, Shared};
+use crate::limit::{Limit, Limits, OnFailure, Shared};
 use crate::observability::Otlp;
 use crate::resilience::{Breaker, Health, Retry};
 
@@ -58,6 +58,8 @@ pub struct Config {
     pub limits: Vec<Limit>,
     /// Limits are shared with other instances.
     pub shared: Option<Shared>,
+    /// What limits do that do not say, while the shared store does not answer. Not for budgets.
+    pub on_failure: OnFailure,
     /// The operator's own prices: a JSON list as the ledger reads it.
     pub prices: Option<String>,
     /// How the ledger is kept.

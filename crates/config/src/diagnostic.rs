@@ -45,6 +45,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W001", "no effect in this version"),
     ("W002", "open to everybody"),
     ("W003", "channel without a key"),
+    ("W004", "name that the file does not have"),
     ("W006", "variable is ignored"),
 ];
 
@@ -90,12 +91,13 @@ pub fn render(problems: &[Problem], file: &str, source: &str) -> String {
 }
 
 /// A line in which whatever may be a secret is masked, character by character so that columns stay: known kinds of keys anywhere,
-/// long words on lines about keys, and what stands in front of the `@` of an address.
+/// long words on lines about keys, and what stands in front of the `@` of an address. Names of variables are shown.
 fn masked(line: &str) -> String {
     const KINDS: [&str; 6] = ["sk-", "AIza", "xai-", "gsk_", "ghp_", "Bearer"];
     const ABOUT: [&str; 5] = ["key", "token", "secret", "password", "hash"];
     let lower = line.to_ascii_lowercase();
     let about_keys = ABOUT.iter().any(|word| lower.contains(word));
+    let user = before_at(line);
     let part = |c: char| c.is_ascii_alphanumeric() || "-_.+=~".contains(c);
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -104,10 +106,9 @@ fn masked(line: &str) -> String {
         let (word, behind) = rest.split_at(length.max(first.len_utf8()));
         let variable = out.ends_with("${");
         let known = word.len() > 8 && KINDS.iter().any(|kind| word.starts_with(kind));
-        let secret = length > 0 && !variable && (known || (about_keys && word.len() >= 16));
-        let user =
-            behind.starts_with('@') || (behind.starts_with(':') && before_at(behind) && out.ends_with("//"));
-        if secret || user {
+        let secret = length > 0 && (known || (about_keys && word.len() >= 16));
+        let user = user.contains(&(line.len() - rest.len())) && !"${}:".contains(word);
+        if !variable && (secret || user) {
             out.extend(word.chars().map(|_| '*'));
         } else {
             out.push_str(word);
@@ -117,10 +118,11 @@ fn masked(line: &str) -> String {
     out
 }
 
-/// `:password@` follows.
-fn before_at(text: &str) -> bool {
-    let end = text.find(['/', ' ', '"', '\'']).unwrap_or(text.len());
-    text.get(..end).is_some_and(|part| part.contains('@'))
+/// Between the scheme of an address and its last `@`: user and password.
+fn before_at(line: &str) -> std::ops::Range<usize> {
+    let start = line.find("://").map_or(line.len(), |at| at + 3);
+    let length = line.get(start..).and_then(|address| address.rfind('@'));
+    start..start + length.unwrap_or(0)
 }
 
 /// Renders all problems as one JSON document.
@@ -174,6 +176,10 @@ mod tests {
             !shown.contains("user") && !shown.contains("pass") && shown.contains("@host/v1"),
             "{shown}"
         );
+        let shown = masked("  redis_url: redis://:p!ss w/rd@${HOST}:x");
+        assert_eq!(shown, "  redis_url: redis://:*********@${HOST}:x");
+        let line = "  redis_url: redis://me:${REDIS_PASSWORD}@host";
+        assert_eq!(masked(line), line.replace("me", "**"));
         assert_eq!(
             masked("  - name: claude-sonnet-4-5-20250929"),
             "  - name: claude-sonnet-4-5-20250929"

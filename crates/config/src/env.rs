@@ -79,11 +79,14 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("OPENAI_TLS", "`false`: the channel `env-openai` is plain HTTP"),
     ("PROXY_PORT", "port of the proxy listener; wins over the file"),
     ("METRICS_PORT", "port of the metrics listener; wins over the file"),
-    ("ENABLE_RATE_LIMITING", "`true`: token limit per user"),
+    (
+        "ENABLE_RATE_LIMITING",
+        "`true`: token limit per client key and user; `users.limits` of the file wins",
+    ),
     ("RATE_LIMIT_WINDOW_MIN", "its window in minutes, 60"),
     ("MAX_TOKENS", "its tokens per window and user, 1000"),
     ("USER_HEADER", "header that names the user, `user`"),
-    ("REDIS_URL", "shared limits"),
+    ("REDIS_URL", "shared limits; `shared.redis_url` of the file wins"),
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OpenTelemetry collector, HTTP; the file wins",

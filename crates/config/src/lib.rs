@@ -11,13 +11,14 @@ mod key;
 mod limit;
 mod node;
 mod observability;
+mod redis_url;
 mod resilience;
 mod section;
 mod template;
 mod units;
 
 pub use base_url::BaseUrl;
-pub use compile::{Named, add_stored, compile_env, compile_file};
+pub use compile::{Named, add_stored, compile_env, compile_file, stored_limits};
 pub use config::{
     Admin, Channel, ChannelState, Config, Ledger, Match, Models, Origin, Retention, Rule, Strategy, Timeouts,
     Tls, Vendor, matches_glob,

@@ -1,6 +1,9 @@
 //! Limits and budgets, as they are configured. What counts and decides is the limiter.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::units::{shown_count, shown_decimal, shown_duration};
 
 /// What a limit counts apart: each value has the limit for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,6 +16,19 @@ pub enum Subject {
     Model,
     /// The channel.
     Channel,
+}
+
+impl Subject {
+    /// The word in the config file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subject::Key => "key",
+            Subject::User => "user",
+            Subject::Model => "model",
+            Subject::Channel => "channel",
+        }
+    }
 }
 
 /// How tokens and money are reserved.
@@ -82,6 +98,21 @@ pub struct Budget {
     pub on_failure: OnFailure,
 }
 
+/// As people say it: `50 USD per month`.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = match self.per {
+            Per::Day => "day",
+            Per::Month => "month",
+        };
+        write!(f, "{} USD per {per}", shown_decimal(self.pico_usd, 12))?;
+        if self.zone != "UTC" {
+            write!(f, " of {}", self.zone)?;
+        }
+        f.write_str(if self.blocks { "" } else { ", warning only" })
+    }
+}
+
 /// Which requests a limit concerns. Empty lists: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -119,6 +150,26 @@ impl Limits {
     }
 }
 
+/// As people say it: `200k tokens per 1h, 600 requests per minute, 20 at a time`; `nothing` if nothing is limited.
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = self
+            .tokens
+            .map(|(tokens, window)| format!("{} tokens per {}", shown_count(tokens), shown_duration(window)));
+        let requests = self
+            .requests
+            .map(|requests| format!("{} requests per minute", shown_count(requests)));
+        let concurrent = self
+            .concurrent
+            .map(|concurrent| format!("{} at a time", shown_count(concurrent)));
+        let budgets = self.budgets.iter().map(ToString::to_string);
+        let counted = [tokens, requests, concurrent].into_iter().flatten();
+        let all: Vec<String> = counted.chain(budgets).collect();
+        f.write_str(if all.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&all.join(", "))
+    }
+}
+
 /// How limits are shared by several instances.
 #[derive(Clone)]
 pub struct Shared {
@@ -130,11 +181,48 @@ pub struct Shared {
     pub timeout: Duration,
 }
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared")
             .field("namespace", &self.namespace)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_said_in_words() {
+        let budget = Budget {
+            pico_usd: 50_250_000_000_000,
+            per: Per::Month,
+            zone: "UTC".into(),
+            warn_at: Vec::new(),
+            blocks: true,
+            mode: Mode::Strict,
+            on_failure: OnFailure::Deny,
+        };
+        let watched = Budget {
+            per: Per::Day,
+            zone: "Asia/Shanghai".into(),
+            blocks: false,
+            ..budget.clone()
+        };
+        let limits = Limits {
+            tokens: Some((200_000, Duration::from_secs(3600))),
+            requests: Some(600),
+            concurrent: Some(20),
+            budgets: vec![budget, watched],
+            ..Limits::default()
+        };
+        assert_eq!(
+            limits.to_string(),
+            "200k tokens per 1h, 600 requests per minute, 20 at a time, 50.25 USD per month, 50.25 USD per day of Asia/Shanghai, \
+             warning only"
+        );
+        assert_eq!(Limits::default().to_string(), "nothing");
     }
 }

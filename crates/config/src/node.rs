@@ -14,7 +14,7 @@ pub(crate) enum Node {
     Null,
     Bool(bool),
     Int(i64),
-    Float,
+    Float(f64),
     Text(String),
     List(Vec<Placed>),
     Map(Vec<(Spanned<String>, Placed)>),
@@ -25,11 +25,20 @@ impl Node {
         match self {
             Node::Null => "nothing",
             Node::Bool(_) => "a boolean",
-            Node::Int(_) | Node::Float => "a number",
+            Node::Int(_) | Node::Float(_) => "a number",
             Node::Text(_) => "a text",
             Node::List(_) => "a list",
             Node::Map(_) => "a mapping",
         }
+    }
+}
+
+/// The elements of a list; anything else but nothing is a list of one.
+pub(crate) fn one_or_more(node: &Placed) -> &[Placed] {
+    match &node.value {
+        Node::List(list) => list,
+        Node::Null => &[],
+        _ => std::slice::from_ref(node),
     }
 }
 
@@ -67,8 +76,8 @@ impl<'de> Visitor<'de> for NodeVisitor {
         Ok(Node::Int(i64::try_from(value).unwrap_or(i64::MAX)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Float)
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

@@ -1,16 +1,34 @@
 //! Reads one mapping: typed members, every problem noted, unknown keys with a suggestion.
 
+mod number;
+
 use serde_saphyr::Spanned;
 
 use crate::diagnostic::{Problem, Severity};
 use crate::env::Environment;
-use crate::node::{Node, Placed, place};
+use crate::limit::OnFailure;
+use crate::node::{Node, Placed, one_or_more, place};
 use crate::template::{Unresolved, resolve};
 
 /// What is shared while a file is read.
 pub(crate) struct Reading<'r> {
     pub(crate) env: &'r Environment,
+    /// The text that is read.
+    pub(crate) source: &'r str,
+    /// For limits that do not say.
+    pub(crate) on_failure: OnFailure,
     pub(crate) problems: Vec<Problem>,
+}
+
+impl<'r> Reading<'r> {
+    pub(crate) fn new(env: &'r Environment, source: &'r str) -> Self {
+        Reading {
+            env,
+            source,
+            on_failure: OnFailure::default(),
+            problems: Vec::new(),
+        }
+    }
 }
 
 impl Reading<'_> {
@@ -90,11 +108,8 @@ impl Reading<'_> {
 
     /// A list of texts; one text is a list of one.
     pub(crate) fn texts(&mut self, node: &Placed) -> Vec<String> {
-        match &node.value {
-            Node::List(list) => list.iter().filter_map(|item| self.text(item)).collect(),
-            Node::Null => Vec::new(),
-            _ => self.text(node).into_iter().collect(),
-        }
+        let items = one_or_more(node).iter();
+        items.filter_map(|item| self.text(item)).collect()
     }
 
     /// One of a list of words.
@@ -112,37 +127,6 @@ impl Reading<'_> {
         None
     }
 
-    /// A whole number in a range.
-    pub(crate) fn number(&mut self, node: &Placed, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
-        match &node.value {
-            Node::Int(number) if range.contains(number) => Some(*number),
-            Node::Int(_) => {
-                let help = format!("it must be between {} and {}", range.start(), range.end());
-                self.error("E008", node, "the number is out of range".into(), Some(help));
-                None
-            }
-            other => {
-                self.error(
-                    "E003",
-                    node,
-                    format!("a whole number was expected, found {}", other.name()),
-                    None,
-                );
-                None
-            }
-        }
-    }
-
-    pub(crate) fn duration(&mut self, node: &Placed) -> Option<std::time::Duration> {
-        let text = self.text(node)?;
-        let found = crate::units::duration(&text);
-        if found.is_none() {
-            let help = Some("write a number and a unit: 100ms, 3s, 10m, 1h".into());
-            self.error("E008", node, format!("`{text}` is not a duration"), help);
-        }
-        found
-    }
-
     /// `true` or `false`.
     pub(crate) fn flag(&mut self, node: &Placed) -> Option<bool> {
         if let Node::Bool(value) = node.value {
@@ -153,45 +137,10 @@ impl Reading<'_> {
         None
     }
 
-    /// Two durations: `10s..5m`.
-    pub(crate) fn span(&mut self, node: &Placed) -> Option<(std::time::Duration, std::time::Duration)> {
-        let text = self.text(node)?;
-        let both = text.split_once("..").unwrap_or((&text, &text));
-        let found = (
-            crate::units::duration(both.0.trim()),
-            crate::units::duration(both.1.trim()),
-        );
-        if let (Some(least), Some(most)) = found
-            && least <= most
-        {
-            return Some((least, most));
-        }
-        let help = Some("write two durations, the shorter first: 10s..5m".into());
-        self.error("E008", node, format!("`{text}` is not a span of durations"), help);
-        None
-    }
-
-    /// A percentage from 1 to 100: `50%`.
-    pub(crate) fn percent(&mut self, node: &Placed) -> Option<u32> {
-        let text = self.text(node)?;
-        let found = text.strip_suffix('%').and_then(|number| number.parse().ok());
-        let found = found.filter(|percent| (1..=100).contains(percent));
-        if found.is_none() {
-            let help = Some("write a percentage: 50%".into());
-            self.error("E008", node, format!("`{text}` is not a percentage"), help);
-        }
-        found
-    }
-
     /// Networks: `10.0.0.0/8`, or single addresses.
     pub(crate) fn networks(&mut self, node: &Placed) -> Vec<ipnet::IpNet> {
-        let items: Vec<&Placed> = match &node.value {
-            Node::List(list) => list.iter().collect(),
-            Node::Null => Vec::new(),
-            _ => vec![node],
-        };
         let mut found = Vec::new();
-        for item in items {
+        for item in one_or_more(node) {
             let Some(text) = self.text(item) else { continue };
             let network = text.parse().ok().or_else(|| {
                 let address: Option<std::net::IpAddr> = text.parse().ok();
@@ -271,21 +220,27 @@ pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     (distance <= 1 + word.len() / 4).then_some(found)
 }
 
-/// Edits between two words (Levenshtein).
+/// Edits between two words: a letter added, left out or replaced, or two neighbours swapped.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    // The row before the last, and its letter.
+    let mut older: (Vec<usize>, Option<char>) = (Vec::new(), None);
     for (i, x) in a.chars().enumerate() {
-        let mut before = i;
         let mut left = i + 1;
         let mut next = vec![left];
-        for (y, up) in b.iter().zip(row.iter().skip(1)) {
-            let cost = before + usize::from(x != *y);
-            left = cost.min(up + 1).min(left + 1);
+        let mut y_before = None;
+        for (j, (y, (before, up))) in b.iter().zip(row.iter().zip(row.iter().skip(1))).enumerate() {
+            let mut cost = (before + usize::from(x != *y)).min(up + 1).min(left + 1);
+            if older.1 == Some(*y) && y_before == Some(x) {
+                let swapped = j.checked_sub(1).and_then(|at| older.0.get(at));
+                cost = swapped.map_or(cost, |swapped| cost.min(swapped + 1));
+            }
+            left = cost;
             next.push(left);
-            before = *up;
+            y_before = Some(*y);
         }
-        row = next;
+        older = (std::mem::replace(&mut row, next), Some(x));
     }
     row.last().copied().unwrap_or(0)
 }
@@ -299,6 +254,18 @@ mod tests {
         assert_eq!(nearest("chanels", &["channels", "keys"]), Some("channels"));
         assert_eq!(nearest("opnai-eu", &["openai-eu", "gemini"]), Some("openai-eu"));
         assert_eq!(nearest("something", &["channels", "keys"]), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(nearest("tmp", &["window", "tpm"]), Some("tpm"));
+        assert_eq!(nearest("rmp", &["tpm", "rpm"]), Some("rpm"));
+        for (a, b, edits) in [
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("abcd", "badc", 2),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("abc", "abc", 0),
+            ("ca", "abc", 3),
+        ] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use ai_api_converter::{Dialect, Format};
 use opm_core::Secret;
 use serde_saphyr::Spanned;
 
+use super::limit;
 use super::resilience::{breaker, health, timeouts};
 use super::secret::secrets;
 use super::{Defaults, Named};
@@ -68,6 +69,8 @@ fn dialect_of(vendor: Vendor, url: &BaseUrl) -> Dialect {
     }
 }
 
+/// Most that an account can cost, in millionths of the list price: a thousand times as much.
+const MULTIPLIER_MAX: u64 = 1_000_000_000;
 const CHANNEL: &[&str] = &[
     "name",
     "format",
@@ -86,10 +89,11 @@ const CHANNEL: &[&str] = &[
     "headers",
     "default_max_tokens",
     "limits",
+    "budget",
     "quirks",
     "cost_multiplier",
 ];
-const VENDORS: &[(&str, Vendor)] = &[
+pub(super) const VENDORS: &[(&str, Vendor)] = &[
     ("openai", Vendor::OpenAi),
     ("anthropic", Vendor::Anthropic),
     ("gemini", Vendor::Gemini),
@@ -203,7 +207,7 @@ fn build(
     for (key, _) in members {
         if !CHANNEL.contains(&key.value.as_str()) {
             r.unknown(key, CHANNEL);
-        } else if matches!(key.value.as_str(), "limits" | "quirks" | "cost_multiplier") {
+        } else if key.value == "quirks" {
             r.inactive(key);
         }
     }
@@ -311,7 +315,14 @@ fn options(members: &[(Spanned<String>, Placed)], channel: &mut Channel, r: &mut
                     .number(value, 1..=10_000_000)
                     .and_then(|tokens| u64::try_from(tokens).ok());
             }
-            _ => {}
+            "cost_multiplier" => {
+                if let Some(millionths) = r.decimal(value, 6, 0..=MULTIPLIER_MAX) {
+                    channel.cost_millionths = millionths;
+                }
+            }
+            _ => {
+                limit::member(key, value, &mut channel.limits, r);
+            }
         }
     }
 }

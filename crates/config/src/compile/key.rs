@@ -2,12 +2,13 @@
 
 use opm_core::digest;
 
+use super::limit;
 use super::route::channel_list;
-use super::secret::secret_file;
+use super::secret;
 use crate::config::Config;
 use crate::key::{ClientKey, Proof};
 use crate::limit::Limits;
-use crate::node::{Node, Placed};
+use crate::node::Placed;
 use crate::section::Reading;
 
 /// Shorter client keys can be guessed.
@@ -31,6 +32,7 @@ pub(super) fn keys(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
 fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<ClientKey> {
     let (mut name, mut proof, mut channels, mut models) = (None, None, None, Vec::new());
     let (mut networks, mut expires, mut enabled) = (Vec::new(), None, true);
+    let mut limits = Limits::default();
     for (key, value) in r.members(node, "a key") {
         match key.value.as_str() {
             "name" => name = r.text(value),
@@ -41,8 +43,11 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
             "networks" => networks = r.networks(value),
             "expires" => expires = moment(value, r),
             "enabled" => enabled = r.flag(value).unwrap_or(true),
-            "limits" | "budget" => r.inactive(key),
-            _ => r.unknown(key, KEY),
+            _ => {
+                if !limit::member(key, value, &mut limits, r) {
+                    r.unknown(key, KEY);
+                }
+            }
         }
     }
     if name.is_none() || proof.is_none() {
@@ -63,17 +68,12 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
         networks,
         expires,
         enabled,
-        limits: Limits::default(),
+        limits,
     })
 }
 
 fn secret(node: &Placed, r: &mut Reading<'_>) -> Option<Proof> {
-    let text = if matches!(node.value, Node::Map(_)) {
-        secret_file(node, r)
-    } else {
-        r.text(node)
-    };
-    let text = text?.trim().to_owned();
+    let text = secret::secret(node, r)?;
     if text.len() < MIN_KEY {
         let help = Some("use at least 20 characters that nobody can guess".into());
         r.error("E011", node, "the client key is too short".into(), help);

@@ -2,13 +2,13 @@
 
 use opm_core::Secret;
 
-use super::secret::secret_file;
+use super::secret::secret;
 use super::whole;
 use crate::base_url::BaseUrl;
 use crate::config::Config;
 use crate::diagnostic::{Problem, Severity};
 use crate::env::Environment;
-use crate::node::{Node, Placed};
+use crate::node::Placed;
 use crate::observability::{Endpoint, Otlp, Sampler};
 use crate::section::Reading;
 
@@ -62,11 +62,7 @@ fn headers(node: &Placed, otlp: &mut Otlp, r: &mut Reading<'_>) {
             r.error("E008", name, format!("`{}` is no header name", name.value), None);
             continue;
         }
-        let text = match &value.value {
-            Node::Map(_) => secret_file(value, r).map(|text| text.trim().to_owned()),
-            _ => r.text(value),
-        };
-        if let Some(text) = text {
+        if let Some(text) = secret(value, r) {
             set(otlp, &name.value, text);
         }
     }

@@ -9,18 +9,23 @@ use crate::section::Reading;
 pub(super) fn secrets(node: &Placed, r: &mut Reading<'_>) -> Vec<Secret> {
     let mut list = Vec::new();
     for element in r.elements(node, "keys") {
-        let text = match &element.value {
-            Node::Map(_) => secret_file(element, r),
-            _ => r.text(element),
-        };
-        if let Some(text) = text.filter(|text| !text.trim().is_empty()) {
-            list.push(Secret::new(text.trim().to_owned()));
+        if let Some(text) = secret(element, r).filter(|text| !text.is_empty()) {
+            list.push(Secret::new(text));
         }
     }
     list
 }
 
-pub(super) fn secret_file(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
+/// One secret, trimmed: a text or `{ file: PATH }`.
+pub(super) fn secret(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
+    let text = match &node.value {
+        Node::Map(_) => secret_file(node, r),
+        _ => r.text(node),
+    };
+    text.map(|text| text.trim().to_owned())
+}
+
+fn secret_file(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
     let members = r.members(node, "a secret");
     let Some((_, path)) = members.iter().find(|(key, _)| key.value == "file") else {
         r.error(

@@ -1,13 +1,13 @@
-//! The listeners and the store.
+//! The listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use opm_core::Secret;
 
-use super::secret::secret_file;
+use super::secret::secret;
 use crate::config::{Config, Tls};
-use crate::node::{Node, Placed};
+use crate::node::Placed;
 use crate::section::Reading;
 
 fn address(node: &Placed, r: &mut Reading<'_>) -> Option<SocketAddr> {
@@ -55,14 +55,7 @@ pub(super) fn admin(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
                 }
             }
             "token" => {
-                let text = if matches!(value.value, Node::Map(_)) {
-                    secret_file(value, r)
-                } else {
-                    r.text(value)
-                };
-                let text = text
-                    .map(|text| text.trim().to_owned())
-                    .filter(|text| !text.is_empty());
+                let text = secret(value, r).filter(|text| !text.is_empty());
                 if text.as_ref().is_some_and(|text| text.len() < MIN_TOKEN) {
                     let help = Some("use at least 16 characters that nobody can guess".into());
                     r.error("E011", value, "the admin token is too short".into(), help);
@@ -71,27 +64,6 @@ pub(super) fn admin(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
             }
             "dashboard" => r.inactive(key),
             _ => r.unknown(key, &["listen", "token", "dashboard"]),
-        }
-    }
-}
-
-pub(super) fn storage(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
-    const SCHEMES: [&str; 3] = ["sqlite:", "postgres://", "postgresql://"];
-    for (key, value) in r.members(node, "storage") {
-        match key.value.as_str() {
-            "url" => {
-                let Some(text) = r.text(value).filter(|text| !text.is_empty()) else {
-                    continue;
-                };
-                if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
-                    config.storage = Some(text);
-                } else {
-                    let help = Some("write sqlite:./opm.db or postgres://user@host/name".into());
-                    r.error("E007", value, "`url` is no store".into(), help);
-                }
-            }
-            "retention" | "capture_bodies" => r.inactive(key),
-            _ => r.unknown(key, &["url", "retention", "capture_bodies"]),
         }
     }
 }
@@ -106,16 +78,8 @@ pub(super) fn server(node: &Placed, config: &mut Config, listen_given: &mut bool
                 }
             }
             "max_body" => {
-                if let Some(text) = r.text(value) {
-                    match crate::units::bytes(&text) {
-                        Some(bytes) => config.max_body = bytes,
-                        None => r.error(
-                            "E008",
-                            value,
-                            format!("`{text}` is not a size"),
-                            Some("write 32MiB".into()),
-                        ),
-                    }
+                if let Some(bytes) = r.bytes(value) {
+                    config.max_body = bytes;
                 }
             }
             "client_header" | "user_header" => {
