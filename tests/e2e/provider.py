@@ -26,6 +26,12 @@ class Provider:
         self.url = "http://127.0.0.1:%d/v1" % self.server.sockets[0].getsockname()[1]
         self.ready.set()
         self.loop.run_forever()
+        self.server.close()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.loop.close()
 
     def close(self):
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -39,7 +45,7 @@ class Provider:
                 body = json.loads(await reader.readexactly(length))
                 if not await self._answer(body, writer):
                     break
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()

@@ -59,7 +59,6 @@ impl Reservation {
 
     /// Parts it in two that end apart: the first `count` charges, and the others. For a request that may move from one
     /// channel to the next and keeps what was reserved for its caller.
-    #[must_use]
     pub fn split(mut self, count: usize) -> (Reservation, Reservation) {
         let at = count.min(self.held.len());
         let rest = Reservation {

@@ -87,6 +87,8 @@ pub(crate) struct Account<'a> {
     held: Option<Reservation>,
     /// What is held of a channel, by its number.
     channel_held: Option<(usize, Reservation)>,
+    /// What is left, for the client: the caller's limits first, so many of them, then the channel's.
+    standings: (Vec<Standing>, usize),
     entry: Option<Entry>,
     /// A try is under way.
     sent: bool,
@@ -119,6 +121,7 @@ impl<'a> Account<'a> {
             admitted: false,
             held: None,
             channel_held: None,
+            standings: (Vec::new(), 0),
             entry: None,
             sent: false,
             missed: None,
@@ -195,6 +198,7 @@ impl<'a> Account<'a> {
         let reserved = self.metering.limiter.reserve(&charges, unix_ms()).await;
         let reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
+            self.standings.0.push(refused.standing);
             let at = charged
                 .iter()
                 .position(|ruled| *ruled.rule.name() == refused.rule);
@@ -203,6 +207,10 @@ impl<'a> Account<'a> {
         for (ruled, standing) in charged.iter().zip(reservation.standings()) {
             self.warn(ruled, standing);
         }
+        let (all, callers) = &mut self.standings;
+        all.truncate(*callers);
+        all.extend_from_slice(reservation.standings());
+        *callers += own;
         let (held, rest) = reservation.split(own);
         if own > 0 {
             self.held = Some(held);
@@ -524,15 +532,11 @@ impl<'a> Account<'a> {
 
     /// What is left of the limits, as headers.
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
-        let held = self
-            .held
-            .iter()
-            .chain(self.channel_held.iter().map(|held| &held.1));
-        let standings: Vec<Standing> = held.flat_map(|held| held.standings().iter().copied()).collect();
+        let standings = &self.standings.0;
         if standings.is_empty() {
             return Vec::new();
         }
-        super::headers::headers(&standings, self.asked.format, unix_ms())
+        super::headers::headers(standings, self.asked.format, unix_ms())
     }
 
     /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
