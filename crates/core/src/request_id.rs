@@ -4,16 +4,25 @@ use std::fmt;
 
 use crate::base62;
 
-/// `req_` and 24 base62 digits: 142 bits, unique without coordination.
+/// `req_` and 24 base62 digits: 7 of the time in milliseconds, so that ids sort as their requests came (a store appends instead of
+/// searching), and 17 random ones: 101 bits, unique without coordination.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(String);
 
 impl RequestId {
-    /// An id out of 24 random bytes.
+    /// An id of this moment, milliseconds since 1970, out of 17 random bytes.
     #[must_use]
-    pub fn new(random: [u8; 24]) -> Self {
-        let digits = random.iter().copied().map(base62::digit);
-        RequestId("req_".chars().chain(digits).collect())
+    pub fn new(now_ms: u64, random: [u8; 17]) -> Self {
+        let mut text = String::with_capacity(28);
+        text.push_str("req_");
+        // Seven digits last until the year 2081.
+        let time = (0..7u32).rev().map(|place| {
+            let digit = now_ms / 62_u64.pow(place) % 62;
+            base62::digit(u8::try_from(digit).unwrap_or(0))
+        });
+        text.extend(time);
+        text.extend(random.iter().copied().map(base62::digit));
+        RequestId(text)
     }
 
     /// With its prefix.
@@ -38,5 +47,26 @@ impl fmt::Debug for RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_their_time() {
+        let times = [
+            1_795_000_000_000,
+            1_795_000_000_001,
+            1_795_000_000_062,
+            1_800_000_000_000,
+            3_500_000_000_000,
+        ];
+        let ids: Vec<String> = times
+            .iter()
+            .map(|now| RequestId::new(*now, [7; 17]).to_string())
+            .collect();
+        assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == 28), "{ids:?}");
     }
 }

@@ -454,9 +454,9 @@ fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o
 }
 
 fn request_id() -> RequestId {
-    let mut random = [0u8; 24];
+    let mut random = [0u8; 17];
     rand::rng().fill(&mut random);
-    RequestId::new(random)
+    RequestId::new(opm_ledger::unix_ms(), random)
 }
 
 async fn receive(client: &mut Client, snapshot: &Snapshot, record: &mut Record) -> Result<Bytes, Refused> {
