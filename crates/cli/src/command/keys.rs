@@ -149,6 +149,8 @@ async fn create(args: &Create) -> anyhow::Result<()> {
         models: args.models.clone(),
         networks: args.networks.clone(),
         expires: args.expires.clone(),
+        limits: None,
+        budget: None,
     };
     let (secrets, channels) = (opened.secrets().await?, opened.channels().await?);
     let issued = desk(&opened).create(&secrets.pepper, &wish, &channels).await?;
