@@ -295,6 +295,24 @@ fn a_hash_fits_the_config_file() {
     assert_eq!(place.fed(&["keys", "hash"], "short\n").status.code(), Some(1));
 }
 
+#[test]
+fn a_check_lists_every_limit_of_a_valid_file() {
+    let plain = Place::new("").run(&["check"]);
+    assert_eq!(out(&plain), "./opm.yaml: valid\n");
+    let text = "keys: [{ name: team-a, key: a-key-that-is-long-enough, limits: { rpm: 600 } }]\nusers: { budget: { usd: 5, per: day } }\nlimits: [{ name: large, by: user, models: [\"gpt-5*\"], keys: [team-a], tpm: 10k }]\nshared: { redis_url: \"redis://:hunter22@cache\" }\n";
+    let output = Place::new(text).run(&["check"]);
+    let expected = "./opm.yaml: valid
+
+LIMIT       COUNTED APART BY  FOR                         HOW MUCH
+key team-a  -                 -                           600 requests per minute
+users       key, user         all                         5 USD per day
+large       user              keys team-a; models gpt-5*  10k tokens per 1m
+
+counted by all instances of `opm` together, over Redis
+";
+    assert_eq!(out(&output), expected, "{}", err(&output));
+}
+
 /// Answers one request and gives back its head and body.
 fn answering(status: u16, headers: &str, body: &str) -> (u16, JoinHandle<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
