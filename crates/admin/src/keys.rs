@@ -1,6 +1,7 @@
 //! Client keys: what the API and the command line do with them, checks and audit entries included.
 
 mod check;
+mod limits;
 mod view;
 
 use opm_core::client_key::mac;
@@ -8,6 +9,7 @@ use opm_core::{ClientKey, hint};
 use opm_store::{KeyChange, MaterialError, NewKey, Pepper, Store, StoreError, StoredKey, random};
 use serde_json::json;
 
+pub use limits::{Amount, BudgetDefinition, BudgetsDefinition, Count, JsonText, LimitsDefinition};
 pub use view::{ClientKeyView, IssuedKey, KeyPatch, KeyState, KeyWish};
 
 /// Why a client key could not be made or changed.
@@ -22,6 +24,8 @@ pub enum KeyError {
         /// What to do.
         help: String,
     },
+    /// `limits` or `budget` is wrong: every problem, each with its JSON pointer.
+    Limits(Vec<opm_config::Problem>),
     /// The store refused or failed.
     Store(StoreError),
     /// No random bytes.
@@ -32,6 +36,14 @@ impl std::fmt::Display for KeyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             KeyError::Member { member, why, help } => write!(f, "{member}: {why}; {help}"),
+            KeyError::Limits(problems) => {
+                let said = |problem: &opm_config::Problem| match &problem.help {
+                    Some(help) => format!("{}; {help}", problem.message),
+                    None => problem.message.clone(),
+                };
+                let all: Vec<String> = problems.iter().map(said).collect();
+                f.write_str(&all.join("\n"))
+            }
             KeyError::Store(error) => error.fmt(f),
             KeyError::Material(error) => error.fmt(f),
         }
@@ -80,6 +92,9 @@ impl Desk<'_> {
         check::models(&wish.models)?;
         let networks = check::networks(&wish.networks)?;
         let expires_at = check::expires(wish.expires.as_deref(), self.now)?;
+        limits::check(wish.limits.as_ref(), wish.budget.as_ref())?;
+        let text = |json: &JsonText| json.get().to_owned();
+        let (limits, budget) = (wish.limits.as_ref().map(text), wish.budget.as_ref().map(text));
         let key = ClientKey::generate(&random()?);
         let text = key.secret().expose();
         let new = NewKey {
@@ -90,14 +105,15 @@ impl Desk<'_> {
             channels: wish.channels.clone(),
             models: wish.models.clone(),
             ip_ranges: networks.clone(),
-            limits: None,
-            budget: None,
+            limits,
+            budget,
             expires_at,
             created_at: self.now,
         };
         self.store.create_key(new).await?;
         let detail = json!({
             "name": name, "channels": wish.channels, "models": wish.models, "networks": networks, "expires_at": expires_at,
+            "limits": wish.limits, "budget": wish.budget,
         });
         self.note("key.create", key.id(), &detail).await?;
         Ok(IssuedKey {
@@ -123,7 +139,9 @@ impl Desk<'_> {
             return Err(KeyError::Member {
                 member: "the body",
                 why: "nothing is to be changed".into(),
-                help: "name what to change: name, channels, models, networks, expires, enabled".into(),
+                help:
+                    "name what to change: name, channels, models, networks, expires, enabled, limits, budget"
+                        .into(),
             });
         }
         let bound = patch.channels.iter().flatten();
@@ -135,6 +153,13 @@ impl Desk<'_> {
             Some(text) => Some(check::expires(text.as_deref(), self.now)?),
             None => None,
         };
+        let given = |member: &Option<Option<JsonText>>| member.clone().flatten();
+        let (limits, budget) = (given(&patch.limits), given(&patch.budget));
+        limits::check(limits.as_ref(), budget.as_ref())?;
+        let text = |member: &Option<Option<JsonText>>| {
+            let text = |json: &JsonText| json.get().to_owned();
+            member.as_ref().map(|value| value.as_ref().map(text))
+        };
         let change = KeyChange {
             name: patch.name.as_deref().map(check::name).transpose()?,
             channels: patch.channels.clone(),
@@ -142,7 +167,8 @@ impl Desk<'_> {
             ip_ranges: patch.networks.as_deref().map(check::networks).transpose()?,
             expires_at: expires,
             enabled: patch.enabled,
-            ..KeyChange::default()
+            limits: text(&patch.limits),
+            budget: text(&patch.budget),
         };
         let key = self.store.update_key(id, change).await?;
         self.note("key.update", id, patch).await?;

@@ -140,6 +140,9 @@ impl From<KeyError> for Refusal {
             KeyError::Member { member, why, help } => {
                 Refusal::invalid(format!("`{member}`: {why}")).help(help)
             }
+            KeyError::Limits(problems) => {
+                Refusal::problems("the limits", problems.iter().map(Problem::from).collect())
+            }
             KeyError::Store(error) => error.into(),
             KeyError::Material(error) => error.into(),
         }

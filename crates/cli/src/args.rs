@@ -38,7 +38,7 @@ pub(crate) enum Command {
     /// Make, list and revoke client keys
     #[command(
         subcommand,
-        after_help = "Examples:\n  opm keys create --name team-a\n  opm keys list --format json\n  opm keys revoke team-a"
+        after_help = "Examples:\n  opm keys create --name team-a\n  opm keys list --format json\n  opm keys update team-a --rpm 600\n  opm keys revoke team-a"
     )]
     Keys(keys::Keys),
     /// List, test and switch the channels of the running gateway

@@ -263,7 +263,7 @@ fn unseal(channel: &StoredChannel, secrets: &StoreSecrets) -> Result<Named, Stri
 /// The file's configuration with what the store adds.
 fn compose(base: &Config, stored: &Stored) -> (Config, Vec<Problem>) {
     let mut config = base.clone();
-    let problems = add_stored(&mut config, &stored.channels, stored.routes.as_deref());
+    let mut problems = add_stored(&mut config, &stored.channels, stored.routes.as_deref());
     for (name, state) in &stored.states {
         let state = match state {
             opm_store::ChannelState::Enabled => ChannelState::Enabled,
@@ -274,16 +274,25 @@ fn compose(base: &Config, stored: &Stored) -> (Config, Vec<Problem>) {
         named.for_each(|channel| channel.state = state);
     }
     let usable = stored.keys.iter().filter(|key| key.revoked_at.is_none());
-    let keys: Vec<ClientKey> = usable.map(|key| client_key(key, &config)).collect();
+    let keys: Vec<ClientKey> = usable
+        .map(|key| client_key(key, &config, &mut problems))
+        .collect();
     config.keys.extend(keys);
     // Where keys were ever issued, revoking the last one must not open the gateway to everybody.
     config.keys_required = !config.keys.is_empty() || !stored.keys.is_empty();
     (config, problems)
 }
 
-fn client_key(key: &StoredKey, config: &Config) -> ClientKey {
+fn client_key(key: &StoredKey, config: &Config, problems: &mut Vec<Problem>) -> ClientKey {
     let number = |name: &String| config.channels.iter().position(|channel| channel.name == *name);
     let networks: Option<Vec<ipnet::IpNet>> = key.ip_ranges.iter().map(|range| range.parse().ok()).collect();
+    let limits = config.stored_limits(key.limits.as_deref(), key.budget.as_deref());
+    let limits = limits.map_err(|wrong| {
+        problems.extend(wrong.into_iter().map(|problem| Problem {
+            message: format!("client key {}: {}", key.id, problem.message),
+            ..problem
+        }));
+    });
     ClientKey {
         id: key.id.clone(),
         name: key.name.clone(),
@@ -293,11 +302,11 @@ fn client_key(key: &StoredKey, config: &Config) -> ClientKey {
             .as_ref()
             .map(|names| names.iter().filter_map(number).collect()),
         models: key.models.clone(),
-        // A range that cannot be read must not mean «from everywhere».
-        enabled: key.enabled && networks.is_some(),
+        // A range that cannot be read must not mean «from everywhere», nor a limit that cannot be read «no limit».
+        enabled: key.enabled && networks.is_some() && limits.is_ok(),
         networks: networks.unwrap_or_default(),
         expires: key.expires_at,
-        limits: opm_config::Limits::default(),
+        limits: limits.unwrap_or_default(),
     }
 }
 
@@ -308,7 +317,7 @@ fn complain(problems: &[Problem], stored: &Stored) {
     {
         tracing::error!(
             code = problem.code,
-            "from the store, left out: {}",
+            "from the store, not used: {}",
             problem.message
         );
     }
@@ -380,4 +389,80 @@ fn differences(before: &Config, after: &Config) -> Vec<String> {
         .filter(|(name, _)| !after.iter().any(|(known, _)| known == name));
     list.extend(gone.map(|(name, _)| format!("{name} removed")));
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use opm_config::{Environment, compile_file};
+
+    use super::*;
+
+    fn stored(limits: Option<&str>, budget: Option<&str>) -> StoredKey {
+        StoredKey {
+            id: "4fK2m9Qz".into(),
+            name: "team-a".into(),
+            mac: [0; 32],
+            hint: String::new(),
+            channels: None,
+            models: Vec::new(),
+            ip_ranges: Vec::new(),
+            limits: limits.map(Into::into),
+            budget: budget.map(Into::into),
+            expires_at: None,
+            enabled: true,
+            created_at: 0,
+            rotated_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        }
+    }
+
+    /// The one client key of the store, in force, and what is wrong.
+    fn composed(key: StoredKey) -> (ClientKey, Vec<Problem>) {
+        let text = "channels: [{ name: a, format: openai, keys: [k] }]\nshared: { on_failure: deny }\n";
+        let base = compile_file("f".as_ref(), text, &Environment::default())
+            .config
+            .unwrap();
+        let stored = Stored {
+            keys: vec![key],
+            ..Stored::default()
+        };
+        let (config, problems) = compose(&base, &stored);
+        (config.keys.into_iter().next().unwrap(), problems)
+    }
+
+    #[test]
+    fn limits_of_stored_keys_come_into_force() {
+        let (key, problems) = composed(stored(Some(r#"{"rpm":5}"#), Some(r#"{"usd":1,"per":"day"}"#)));
+        assert!(key.enabled && problems.is_empty(), "{problems:?}");
+        assert_eq!((key.limits.requests, key.limits.budgets.len()), (Some(5), 1));
+        assert_eq!(key.limits.on_failure, opm_config::OnFailure::Deny);
+    }
+
+    #[test]
+    fn a_stored_key_whose_limits_cannot_be_read_is_refused_and_the_log_says_why() {
+        for (limits, budget, why) in [
+            (
+                Some(r#"{"rpm":0}"#),
+                None,
+                "client key 4fK2m9Qz: /limits/rpm: the number is out of range",
+            ),
+            (Some("{"), None, "client key 4fK2m9Qz: /limits: "),
+            (
+                None,
+                Some(r#"{"usd":1}"#),
+                "client key 4fK2m9Qz: /budget: a budget needs `per`",
+            ),
+        ] {
+            let (key, problems) = composed(stored(limits, budget));
+            assert!(!key.enabled, "{limits:?} {budget:?}");
+            assert!(key.check(0, None).is_err());
+            let said = problems.first().unwrap();
+            assert!(
+                said.message.starts_with(why) && said.severity == Severity::Error,
+                "{}",
+                said.message
+            );
+        }
+    }
 }

@@ -132,6 +132,92 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
+fn a_key_is_made_with_limits_that_can_be_changed_and_forgotten() {
+    let place = Place::stored();
+    let args = [
+        "keys",
+        "create",
+        "--name",
+        "app",
+        "--tpm",
+        "200k",
+        "--window",
+        "60m",
+        "--rpm",
+        "600",
+        "--concurrent",
+        "20",
+        "--budget",
+        "50.25/month",
+        "--budget-tz",
+        "Asia/Shanghai",
+    ];
+    place.json(&args);
+    let shown = out(&place.run(&["keys", "show", "app"]));
+    let words =
+        "200k tokens per 1h, 600 requests per minute, 20 at a time, 50.25 USD per month of Asia/Shanghai";
+    assert!(shown.contains(&format!("limits     {words}\n")), "{shown}");
+    let listed = out(&place.run(&["keys", "list"]));
+    assert!(listed.lines().nth(1).unwrap().ends_with(words), "{listed}");
+    let view = place.json(&["keys", "list"])["keys"][0].clone();
+    assert_eq!(
+        (&view["limits"]["tpm"], &view["limits"]["rpm"]),
+        (&"200k".into(), &600.into())
+    );
+    let changed = place.run(&["keys", "update", "app", "--rpm", "900", "--budget", "60/month"]);
+    let words = words.replace("600", "900").replace("50.25", "60");
+    assert!(
+        out(&changed).contains(&words),
+        "{}{}",
+        out(&changed),
+        err(&changed)
+    );
+    let forgotten = place.json(&[
+        "keys",
+        "update",
+        "app",
+        "--no-limits",
+        "--no-budget",
+        "--budget",
+        "5/day",
+    ]);
+    assert_eq!(
+        (&forgotten["limits"], &forgotten["budget"]["usd"]),
+        (&Value::Null, &5.into())
+    );
+    for (args, text) in [
+        (&["keys", "update", "app"] as &[_], "nothing is to be changed"),
+        (&["keys", "update", "ap", "--rpm", "5"], "did you mean `app`?"),
+        (
+            &["keys", "update", "app", "--rpm", "0"],
+            "/limits/rpm: the number is out of range",
+        ),
+        (
+            &["keys", "update", "app", "--window", "1h"],
+            "/limits/window: `window` is the window of `tpm`",
+        ),
+        (
+            &["keys", "create", "--name", "b", "--budget", "50"],
+            "--budget 50/month",
+        ),
+        (
+            &["keys", "create", "--name", "b", "--budget", "50/week"],
+            "/budget/per: unknown word `week`",
+        ),
+        (
+            &["keys", "create", "--name", "b", "--tpm", "lots"],
+            "/limits/tpm: `lots` is not a number; write a whole number",
+        ),
+    ] {
+        let output = place.run(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(err(&output).contains(text), "{args:?}: {}", err(&output));
+    }
+    let keys = place.json(&["keys", "list"]);
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_new_key_stands_alone_on_standard_output() {
     let place = Place::stored();
     let output = place.run(&["keys", "create", "--name", "a"]);
@@ -207,6 +293,24 @@ fn a_hash_fits_the_config_file() {
     let checked = Place::new(&text).run(&["check"]);
     assert!(checked.status.success(), "{}", err(&checked));
     assert_eq!(place.fed(&["keys", "hash"], "short\n").status.code(), Some(1));
+}
+
+#[test]
+fn a_check_lists_every_limit_of_a_valid_file() {
+    let plain = Place::new("").run(&["check"]);
+    assert_eq!(out(&plain), "./opm.yaml: valid\n");
+    let text = "keys: [{ name: team-a, key: a-key-that-is-long-enough, limits: { rpm: 600 } }]\nusers: { budget: { usd: 5, per: day } }\nlimits: [{ name: large, by: user, models: [\"gpt-5*\"], keys: [team-a], tpm: 10k }]\nshared: { redis_url: \"redis://:hunter22@cache\" }\n";
+    let output = Place::new(text).run(&["check"]);
+    let expected = "./opm.yaml: valid
+
+LIMIT       COUNTED APART BY  FOR                         HOW MUCH
+key team-a  -                 -                           600 requests per minute
+users       key, user         all                         5 USD per day
+large       user              keys team-a; models gpt-5*  10k tokens per 1m
+
+counted by all instances of `opm` together, over Redis
+";
+    assert_eq!(out(&output), expected, "{}", err(&output));
 }
 
 /// Answers one request and gives back its head and body.
@@ -384,6 +488,7 @@ fn every_help_of_these_commands_has_three_examples() {
         "keys create",
         "keys list",
         "keys show",
+        "keys update",
         "keys revoke",
         "keys rotate",
         "keys hash",

@@ -107,6 +107,7 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
     let mut given = Given::default();
     file(&root, &mut config, &mut given, &mut reading);
     let mut problems = reading.problems;
+    problems.sort_by_key(|problem| problem.at);
     env.check(&mut problems);
     let listen_given = given.listen;
     from_env(&mut config, given, env, &mut problems);

@@ -25,7 +25,8 @@ impl Node {
         match self {
             Node::Null => "nothing",
             Node::Bool(_) => "a boolean",
-            Node::Int(_) | Node::Float(_) => "a number",
+            Node::Int(_) => "a number",
+            Node::Float(_) => "a decimal number",
             Node::Text(_) => "a text",
             Node::List(_) => "a list",
             Node::Map(_) => "a mapping",

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::body::Members;
 use crate::control::{ChannelView, Explanation, Problem};
-use crate::keys::ClientKeyView;
+use crate::keys::{Amount, BudgetsDefinition, ClientKeyView, LimitsDefinition};
 
 /// Is the gateway well?
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -111,6 +111,12 @@ pub struct ChannelDefinition {
     /// How it is asked in the background whether it is well.
     #[schema(value_type = Option<Object>)]
     pub health: Option<Box<RawValue>>,
+    /// What may be used of it.
+    pub limits: Option<LimitsDefinition>,
+    /// Money that may be used with it.
+    pub budget: Option<BudgetsDefinition>,
+    /// What it really costs, of the list price: `0.8`.
+    pub cost_multiplier: Option<Amount>,
 }
 
 /// What to test a channel with.

@@ -5,6 +5,7 @@ use opm_store::StoredKey;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::limits::{BudgetsDefinition, JsonText, LimitsDefinition};
 use crate::body::Members;
 
 /// A client key that is to be made.
@@ -25,10 +26,20 @@ pub struct KeyWish {
     /// From when on it is refused: `2027-06-30` (its first moment, UTC) or an RFC 3339 time; absent: never.
     #[serde(default)]
     pub expires: Option<String>,
+    /// What may be used with it, as `limits` of a key in the config file; absent: everything.
+    #[serde(default)]
+    #[schema(value_type = Option<LimitsDefinition>)]
+    pub limits: Option<JsonText>,
+    /// Money that may be used with it, as `budget` of a key in the config file; absent: any.
+    #[serde(default)]
+    #[schema(value_type = Option<BudgetsDefinition>)]
+    pub budget: Option<JsonText>,
 }
 
 impl Members for KeyWish {
-    const MEMBERS: &'static [&'static str] = &["name", "channels", "models", "networks", "expires"];
+    const MEMBERS: &'static [&'static str] = &[
+        "name", "channels", "models", "networks", "expires", "limits", "budget",
+    ];
 }
 
 /// What is to be changed of a client key; absent members stay as they are.
@@ -55,11 +66,20 @@ pub struct KeyPatch {
     /// False: it is refused until it is true again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// Other limits, in place of all former ones; null: none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LimitsDefinition>)]
+    pub limits: Option<Option<JsonText>>,
+    /// Another budget, in place of all former ones; null: none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BudgetsDefinition>)]
+    pub budget: Option<Option<JsonText>>,
 }
 
 impl Members for KeyPatch {
-    const MEMBERS: &'static [&'static str] =
-        &["name", "channels", "models", "networks", "expires", "enabled"];
+    const MEMBERS: &'static [&'static str] = &[
+        "name", "channels", "models", "networks", "expires", "enabled", "limits", "budget",
+    ];
 }
 
 /// Tells a member that is null from one that is absent.
@@ -132,6 +152,12 @@ pub struct ClientKeyView {
     pub models: Vec<String>,
     /// Networks it may be used from; empty: all.
     pub networks: Vec<String>,
+    /// What may be used with it, as it was written; null: everything.
+    #[schema(value_type = Option<LimitsDefinition>)]
+    pub limits: Option<JsonText>,
+    /// Money that may be used with it, as it was written; null: any.
+    #[schema(value_type = Option<BudgetsDefinition>)]
+    pub budget: Option<JsonText>,
     /// From when on it is refused.
     pub expires_at: Option<i64>,
     /// When it was made.
@@ -165,6 +191,8 @@ impl ClientKeyView {
             channels: key.channels,
             models: key.models,
             networks: key.ip_ranges,
+            limits: key.limits.as_deref().and_then(JsonText::stored),
+            budget: key.budget.as_deref().and_then(JsonText::stored),
             expires_at: key.expires_at,
             created_at: key.created_at,
             rotated_at: key.rotated_at,

@@ -157,3 +157,118 @@ async fn a_store_that_does_not_answer_is_an_error_of_its_own() {
     assert_eq!((health.status, &health.json()["store"]), (503, &json!(false)));
     assert_eq!(world.call("POST keys", r#"{"name":"a"}"#).await.status, 503);
 }
+
+#[tokio::test]
+async fn limits_and_budgets_are_kept_as_written_shown_and_changed() {
+    let world = World::new().await;
+    let body = r#"{"name":"a","limits":{"tpm": "200k","window":"60m"},"budget":{"usd":50.250000000001,"per":"month"}}"#;
+    let issued = world.call("POST keys", body).await;
+    assert_eq!(issued.status, 201, "{}", issued.text);
+    let id = issued.json()["id"].as_str().unwrap().to_owned();
+    let stored = async || world.store.key(&id).await.unwrap().unwrap();
+    // Money keeps its digits.
+    assert_eq!(
+        stored().await.budget.unwrap(),
+        r#"{"usd":50.250000000001,"per":"month"}"#
+    );
+    let shown = world.call(&format!("GET keys/{id}"), "").await;
+    assert!(
+        shown.text.contains(r#""limits":{"tpm": "200k","window":"60m"}"#),
+        "{}",
+        shown.text
+    );
+    let listed = world.call("GET keys", "").await;
+    assert!(listed.text.contains("50.250000000001"), "{}", listed.text);
+    let path = format!("PATCH keys/{id}");
+    let changed = world.call(&path, r#"{"limits":{"rpm":5}}"#).await.json();
+    assert_eq!(changed["limits"], json!({"rpm": 5}));
+    assert_eq!(changed["budget"]["per"], "month");
+    let changed = world
+        .call(&path, r#"{"limits":null,"budget":[{"usd":1,"per":"day"}]}"#)
+        .await
+        .json();
+    assert_eq!(
+        (&changed["limits"], &changed["budget"]),
+        (&json!(null), &json!([{"usd": 1, "per": "day"}]))
+    );
+    assert_eq!(stored().await.limits, None);
+    let audit = world.call("GET audit", "").await;
+    assert!(audit.text.contains(r#""limits":{"rpm":5}"#), "{}", audit.text);
+}
+
+#[tokio::test]
+async fn wrong_limits_change_nothing_and_every_problem_has_its_pointer() {
+    let world = World::new().await;
+    let good = world
+        .call("POST keys", r#"{"name":"a","limits":{"rpm":5}}"#)
+        .await
+        .json();
+    let path = format!("PATCH keys/{}", good["id"].as_str().unwrap());
+    for (members, messages) in [
+        (
+            r#""limits":{"tpm":0}"#,
+            &["/limits/tpm: the number is out of range"] as &[_],
+        ),
+        (r#""limits":{"tmp":5}"#, &["/limits/tmp: unknown key `tmp`"]),
+        (
+            r#""limits":"200k""#,
+            &["/limits: `limits` must be a mapping, found a text"],
+        ),
+        (r#""limits":{}"#, &["/limits: `limits` limits nothing"]),
+        (r#""budget":{"usd":1}"#, &["/budget: a budget needs `per`"]),
+        (
+            r#""limits":{"rpm":-1},"budget":[{"usd":1,"per":"day"},{"usd":"x","per":"week"}]"#,
+            &[
+                "/limits/rpm: ",
+                "/budget/1/usd: ",
+                "/budget/1/per: unknown word `week`",
+            ],
+        ),
+    ] {
+        for answer in [
+            world
+                .call("POST keys", &format!(r#"{{"name":"b",{members}}}"#))
+                .await,
+            world.call(&path, &format!("{{{members}}}")).await,
+        ] {
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (422, "invalid"),
+                "{members}"
+            );
+            let error = &answer.json()["error"];
+            let found: Vec<&str> = error["problems"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|problem| problem["message"].as_str().unwrap())
+                .collect();
+            assert_eq!(found.len(), messages.len(), "{error}");
+            for (found, message) in found.iter().zip(messages) {
+                assert!(found.starts_with(message), "{error}");
+            }
+            assert!(
+                error["message"].as_str().unwrap().contains(messages[0]),
+                "{error}"
+            );
+        }
+    }
+    let long = format!(r#"{{"name":"b","limits":{{"rpm":5{}}}}}"#, " ".repeat(5000));
+    assert_eq!(world.call("POST keys", &long).await.status, 422);
+    let keys = world.store.keys().await.unwrap();
+    assert_eq!((keys.len(), keys[0].limits.as_deref()), (1, Some(r#"{"rpm":5}"#)));
+}
+
+#[tokio::test]
+async fn a_stored_limit_that_is_no_json_is_shown_and_not_hidden() {
+    let world = World::new().await;
+    let good = world.call("POST keys", r#"{"name":"a"}"#).await.json();
+    let id = good["id"].as_str().unwrap();
+    let change = opm_store::KeyChange {
+        limits: Some(Some("tpm: 5".into())),
+        ..opm_store::KeyChange::default()
+    };
+    world.store.update_key(id, change).await.unwrap();
+    let shown = world.call(&format!("GET keys/{id}"), "").await.json();
+    assert_eq!(shown["limits"], "tpm: 5");
+}

@@ -1,5 +1,7 @@
 //! `opm keys`: client keys in the store of the configuration.
 
+mod limits;
+
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,14 +9,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
-use opm_admin::keys::{ClientKeyView, Desk, IssuedKey, KeyWish};
+use opm_admin::keys::{ClientKeyView, Desk, IssuedKey, KeyPatch, KeyWish};
 use opm_admin::view::KeyList;
 use opm_config::{Config, Environment, nearest};
 use opm_core::{client_key, digest};
 use opm_store::{Location, Purpose, Store, StoreSecrets, StoredKey};
 
 use super::{NotConfigured, block_on, configuration};
-use crate::args::keys::{Create, Hash, Keys, One};
+use crate::args::keys::{Create, Hash, Keys, One, Update};
 use crate::args::{Output, Scope};
 use crate::table::{list as on_one_line, table, time};
 
@@ -28,6 +30,7 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<ExitCode> {
         Keys::Create(args) => block_on(create(args))?,
         Keys::List(args) => block_on(list(args))?,
         Keys::Show(args) => block_on(show(args))?,
+        Keys::Update(args) => block_on(update(args))?,
         Keys::Revoke(args) => block_on(revoke(args))?,
         Keys::Rotate(args) => block_on(rotate(args))?,
         Keys::Hash(args) => hash(args)?,
@@ -142,6 +145,7 @@ fn now() -> i64 {
 }
 
 async fn create(args: &Create) -> anyhow::Result<()> {
+    let wanted = limits::wanted(&args.limits, None, None)?;
     let opened = open(args.scope.config.as_deref(), true).await?;
     let wish = KeyWish {
         name: args.name.clone(),
@@ -149,6 +153,8 @@ async fn create(args: &Create) -> anyhow::Result<()> {
         models: args.models.clone(),
         networks: args.networks.clone(),
         expires: args.expires.clone(),
+        limits: wanted.limits,
+        budget: wanted.budget,
     };
     let (secrets, channels) = (opened.secrets().await?, opened.channels().await?);
     let issued = desk(&opened).create(&secrets.pepper, &wish, &channels).await?;
@@ -194,6 +200,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
         return Ok(());
     }
     let row = |key: ClientKeyView| {
+        let limits = limits::shown(&key);
         vec![
             key.id,
             key.name,
@@ -204,6 +211,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
             on_one_line(&key.models, "all"),
             time(key.expires_at),
             time(key.last_used_at),
+            limits,
         ]
     };
     let rows: Vec<Vec<String>> = keys.into_iter().map(row).collect();
@@ -216,6 +224,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
         "MODELS",
         "EXPIRES",
         "LAST USED",
+        "LIMITS",
     ];
     print!("{}", table(&head, &rows));
     Ok(())
@@ -233,6 +242,7 @@ fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&key)?);
         return Ok(());
     }
+    let limits = limits::shown(&key);
     let channels = key
         .channels
         .map_or("all".to_owned(), |channels| channels.join(", "));
@@ -244,6 +254,7 @@ fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
         ("channels", channels),
         ("models", on_one_line(&key.models, "all")),
         ("networks", on_one_line(&key.networks, "all")),
+        ("limits", limits),
         ("expires", time(key.expires_at)),
         ("created", time(Some(key.created_at))),
         ("rotated", time(key.rotated_at)),
@@ -253,6 +264,39 @@ fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
     for (name, value) in lines {
         println!("{name:<10} {value}");
     }
+    Ok(())
+}
+
+async fn update(args: &Update) -> anyhow::Result<()> {
+    let none = !args.limits.names_limits() && args.limits.budget.is_empty();
+    if none && !args.no_limits && !args.no_budget {
+        bail!(
+            "nothing is to be changed: give --tpm, --window, --rpm, --concurrent, --budget, --no-limits or --no-budget"
+        );
+    }
+    let opened = open(args.scope.config.as_deref(), false).await?;
+    let key = ClientKeyView::new(opened.find(&args.id).await?, now());
+    let limits = key.limits.filter(|_| !args.no_limits);
+    let budget = key.budget.filter(|_| !args.no_budget);
+    let wanted = limits::wanted(&args.limits, limits.as_ref(), budget.as_ref())?;
+    // What is not to be changed is not written again.
+    let patch = KeyPatch {
+        limits: (args.no_limits || args.limits.names_limits()).then_some(wanted.limits),
+        budget: (args.no_budget || !args.limits.budget.is_empty()).then_some(wanted.budget),
+        ..KeyPatch::default()
+    };
+    let key = desk(&opened).change(&key.id, &patch, &[]).await?;
+    opened.store.close().await;
+    let key = ClientKeyView::new(key, now());
+    if args.scope.format == Output::Json {
+        return show_key(key, Output::Json);
+    }
+    println!(
+        "client key {} `{}` has limits: {}; running gateways follow within two seconds",
+        key.id,
+        key.name,
+        limits::shown(&key)
+    );
     Ok(())
 }
 

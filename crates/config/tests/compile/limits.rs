@@ -156,7 +156,7 @@ fn wrong_limits_are_pointed_out() {
         ),
         (
             "limits: { concurrent: 1.5 }",
-            "E003 5:32 a whole number was expected, found a number",
+            "E003 5:32 a whole number was expected, found a decimal number",
         ),
         (
             "limits: { tpm: [1] }",
@@ -403,9 +403,17 @@ fn the_order_of_the_file_does_not_matter() {
 }
 
 #[test]
-fn several_mistakes_are_shown_at_once() {
+fn several_mistakes_are_shown_at_once_in_the_order_of_the_file() {
     let found = problems("users:\n  limits: { tpm: 0, rpm: x }\n  budget: { usd: 5, per: week, tz: Mars }\n");
     assert_eq!(found.len(), 4, "{found:?}");
+    let found = problems(
+        "storage: { sync: never }\nlimits: [{ name: A, rpm: 1 }]\nprices: [{ models: [m] }]\nusers: 5\n",
+    );
+    let lines: Vec<&str> = found
+        .iter()
+        .filter_map(|problem| problem.split([' ', ':']).nth(1))
+        .collect();
+    assert_eq!(lines, ["5", "6", "7", "8"], "{found:?}");
 }
 
 #[test]
