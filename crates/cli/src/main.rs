@@ -7,6 +7,7 @@ mod gateway;
 mod health;
 mod live;
 mod logging;
+mod sheet;
 mod site;
 mod table;
 mod watch;
