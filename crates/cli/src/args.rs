@@ -2,6 +2,7 @@
 
 pub(crate) mod channels;
 pub(crate) mod keys;
+pub(crate) mod usage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +48,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  opm channels list\n  opm channels test openai\n  opm channels drain openai"
     )]
     Channels(channels::Channels),
+    /// Sum up what was used and what it cost
+    Usage(usage::Usage),
+    /// Look through requests: the newest ones, or all attempts of one
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  opm logs tail -f\n  opm logs tail -n 50 --status 400\n  opm logs show req_4fK2m9QzWcT81bXyLq0aVd3E"
+    )]
+    Logs(usage::Logs),
     /// Let the running gateway read its configuration again
     #[command(
         after_help = "Examples:\n  opm reload\n  opm reload -c /etc/opm/opm.yaml\n  opm reload --format json"

@@ -5,10 +5,14 @@ mod check;
 mod convert;
 mod demo;
 mod explain;
+mod follow;
 mod keys;
+mod logs;
 mod mock;
 mod reload;
 mod serve;
+mod store;
+mod usage;
 
 use std::fmt;
 use std::future::Future;
@@ -34,6 +38,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Convert(convert) => convert::run(&convert),
         Command::Keys(command) => keys::run(&command),
         Command::Channels(command) => channels::run(&command),
+        Command::Usage(args) => usage::run(&args),
+        Command::Logs(command) => logs::run(&command),
         Command::Reload(reload) => reload::run(&reload),
         Command::Explain(explain) => explain::run(&explain),
         Command::Version(version) => {

@@ -8,6 +8,7 @@ mod health;
 mod live;
 mod logging;
 mod metering;
+mod sheet;
 mod site;
 mod table;
 mod usage_sink;

@@ -500,6 +500,10 @@ fn every_help_of_these_commands_has_three_examples() {
         "channels disable",
         "reload",
         "explain",
+        "usage",
+        "logs",
+        "logs tail",
+        "logs show",
     ] {
         let args: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let text = out(&place.run(&args));

@@ -5,19 +5,19 @@ mod limits;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use opm_admin::keys::{ClientKeyView, Desk, IssuedKey, KeyPatch, KeyWish};
 use opm_admin::view::KeyList;
-use opm_config::{Config, Environment, nearest};
+use opm_config::{Environment, nearest};
 use opm_core::{client_key, digest};
-use opm_store::{Location, Purpose, Store, StoreSecrets, StoredKey};
+use opm_store::{Purpose, StoreSecrets, StoredKey};
 
-use super::{NotConfigured, block_on, configuration};
+use super::block_on;
+use super::store::{self, Opened};
 use crate::args::keys::{Create, Hash, Keys, One, Update};
 use crate::args::{Output, Scope};
+use crate::control::unix_seconds as now;
 use crate::table::{list as on_one_line, table, time};
 
 /// Shorter client keys can be guessed: as in the config file.
@@ -38,52 +38,11 @@ pub(super) fn run(command: &Keys) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The store of a configuration.
-struct Opened {
-    config: Config,
-    store: Arc<dyn Store>,
-    location: Location,
-}
-
-/// Opens it; only where a key is to be made may it be a new one.
+/// Opens the store; only where a key is to be made may it be a new one.
 async fn open(named: Option<&Path>, may_make: bool) -> anyhow::Result<Opened> {
-    let (config, file) = configuration(named)?;
-    let Some(url) = &config.storage else {
-        let text = format!(
-            "{file} names no store, so there is no place for client keys: add `storage: {{ url: \"sqlite:./opm.db\" }}`, or write keys \
-             under `keys:` (`opm keys hash` prints their hashes)"
-        );
-        return Err(NotConfigured(text).into());
-    };
-    let location = Location::parse(url)?;
-    if location.to_string() == "sqlite::memory:" {
-        let text = "the store lives in the memory of the gateway: use its admin API, or name a file: `storage: { url: \"sqlite:./opm.db\" }`";
-        return Err(NotConfigured(text.to_owned()).into());
-    }
-    check_file(&location, may_make)?;
-    let store = opm_store::open(url).await?;
-    Ok(Opened {
-        config,
-        store,
-        location,
-    })
-}
-
-/// A store that is not there is mostly the gateway's, looked for in another folder.
-fn check_file(location: &Location, may_make: bool) -> anyhow::Result<()> {
-    let missing = |path: &&Path| !path.try_exists().unwrap_or(true);
-    let Some(path) = location.file().filter(missing) else {
-        return Ok(());
-    };
-    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let shown = shown.display();
-    if !may_make {
-        bail!(
-            "there is no store at {shown}: call this in the folder where the gateway runs, or name the file by its whole path"
-        );
-    }
-    eprintln!("opm: making a new store at {shown}");
-    Ok(())
+    let without = "there is no place for client keys: add `storage: { url: \"sqlite:./opm.db\" }`, or write keys under `keys:` (`opm keys \
+                   hash` prints their hashes)";
+    store::open(named, may_make, without).await
 }
 
 impl Opened {
@@ -137,11 +96,6 @@ impl Opened {
         );
         bail!("there is no client key `{id}`; {help}")
     }
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 async fn create(args: &Create) -> anyhow::Result<()> {
