@@ -7,6 +7,11 @@ mod gateway;
 mod health;
 mod live;
 mod logging;
+#[cfg(feature = "otel")]
+mod otlp;
+#[cfg(not(feature = "otel"))]
+#[path = "otlp_absent.rs"]
+mod otlp;
 mod site;
 mod table;
 mod watch;

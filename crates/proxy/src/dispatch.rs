@@ -190,6 +190,7 @@ impl<'d> Dispatch<'d> {
                 channel: place.live.name.clone(),
                 outcome,
                 status,
+                after: started.duration_since(record.started),
                 time: started.elapsed(),
             });
         };
@@ -215,6 +216,8 @@ impl<'d> Dispatch<'d> {
                 }
                 let label = self.snapshot.model_label(self.exchange.model);
                 place.meters.tokens(label, &given.usage);
+                record.first_token = Some(started.duration_since(record.started) + given.first_token);
+                record.usage = given.usage;
                 Ok(())
             }
             Err(Missed::Gone) => {

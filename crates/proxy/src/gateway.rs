@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
 use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
-use opm_telemetry::Metrics;
+use opm_telemetry::{Metrics, Sink};
 use rand::Rng as _;
 
 use crate::attempt::Exchange;
 use crate::dispatch::Dispatch;
+use crate::finished::finished;
 use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
 use crate::listing::Own;
@@ -38,6 +39,7 @@ pub struct Gateway {
     drain: Drain,
     history: Arc<History>,
     used: Arc<LastUsed>,
+    sink: Option<Arc<dyn Sink>>,
     clock: Instant,
 }
 
@@ -91,6 +93,8 @@ pub struct Parts {
     pub history: Arc<History>,
     /// When issued client keys were last used.
     pub used: Arc<LastUsed>,
+    /// Who is told of finished requests.
+    pub sink: Option<Arc<dyn Sink>>,
     /// Zero of the clock that breakers and keys use.
     pub clock: Instant,
 }
@@ -115,6 +119,7 @@ impl Gateway {
             drain,
             history,
             used,
+            sink,
             clock,
         } = parts;
         Gateway {
@@ -125,6 +130,7 @@ impl Gateway {
             drain,
             history,
             used,
+            sink,
             clock,
         }
     }
@@ -152,12 +158,16 @@ impl Gateway {
         if let Err(refused) = self.request(client, &id, &snapshot, &mut record).await {
             let format = record.format.unwrap_or_else(|| guess(client));
             if let Some(failure) = refused {
+                record.error = Some(failure.class.as_str());
                 record.status = reply::failure(client, format, &id, &failure).await;
             }
         }
         record.close(&id, &self.metrics);
         let planned = record.trail.at > 0;
         if planned {
+            if let Some(sink) = &self.sink {
+                sink.finished(finished(&id, &record, &snapshot, client));
+            }
             record.trail.status = record.status;
             self.history.add(id.as_str(), record.trail);
         }
@@ -335,6 +345,8 @@ impl Gateway {
             started: record.started,
             metrics: &self.metrics,
         };
+        record.stream = exchange.stream;
+        record.max_tokens = scan.max_tokens;
         let dispatch = Dispatch {
             gateway: self,
             snapshot,
