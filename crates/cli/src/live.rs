@@ -344,6 +344,7 @@ fn restart_needed(before: &Config, after: &Config) -> Vec<String> {
         ("metrics.listen", before.metrics_listen != after.metrics_listen),
         ("admin.listen", before.admin.listen != after.admin.listen),
         ("storage.url", before.storage != after.storage),
+        ("observability.otlp", before.otlp != after.otlp),
     ];
     let changed = checks.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(name, _)| name.to_owned()).collect()

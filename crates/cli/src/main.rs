@@ -8,6 +8,11 @@ mod health;
 mod live;
 mod logging;
 mod metering;
+#[cfg(feature = "otel")]
+mod otlp;
+#[cfg(not(feature = "otel"))]
+#[path = "otlp_absent.rs"]
+mod otlp;
 mod sheet;
 mod site;
 mod table;

@@ -88,6 +88,7 @@ async fn stream(
         }
         Ending::Broken(failure) => {
             record.status = failure.status(exchange.format);
+            record.error = Some(failure.class.as_str());
             tracing::warn!(id = exchange.id.as_str(), class = ?failure.class, "stream broke after it had begun");
             Ok(given(failure.is_channels_fault()))
         }

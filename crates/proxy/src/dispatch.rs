@@ -236,6 +236,7 @@ impl<'d> Dispatch<'d> {
                 channel: place.live.name.clone(),
                 outcome,
                 status,
+                after: started.duration_since(record.started),
                 time: started.elapsed(),
             });
         };
@@ -259,6 +260,7 @@ impl<'d> Dispatch<'d> {
                         .affinity
                         .set(conversation, &place.live.name, now);
                 }
+                record.first_token = Some(started.duration_since(record.started) + given.first_token);
                 Ok(())
             }
             Err(Missed::Gone) => {

@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
 use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
-use opm_telemetry::Metrics;
+use opm_telemetry::{Metrics, Sink};
 use rand::Rng as _;
 
 use crate::attempt::Exchange;
 use crate::dispatch::Dispatch;
+use crate::finished::finished;
 use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
 use crate::listing::Own;
@@ -43,6 +44,7 @@ pub struct Gateway {
     history: Arc<History>,
     used: Arc<LastUsed>,
     metering: Metering,
+    sink: Option<Arc<dyn Sink>>,
     clock: Instant,
 }
 
@@ -98,6 +100,8 @@ pub struct Parts {
     pub used: Arc<LastUsed>,
     /// Limits and the ledger.
     pub metering: Metering,
+    /// Who is told of finished requests.
+    pub sink: Option<Arc<dyn Sink>>,
     /// Zero of the clock that breakers and keys use.
     pub clock: Instant,
 }
@@ -123,6 +127,7 @@ impl Gateway {
             history,
             used,
             metering,
+            sink,
             clock,
         } = parts;
         Gateway {
@@ -134,6 +139,7 @@ impl Gateway {
             history,
             used,
             metering,
+            sink,
             clock,
         }
     }
@@ -162,12 +168,16 @@ impl Gateway {
             let format = record.format.unwrap_or_else(|| guess(client));
             if let Some(failure) = refused {
                 let limits = std::mem::take(&mut record.limits);
+                record.error = Some(failure.class.as_str());
                 record.status = reply::failure(client, format, &id, &failure, &limits).await;
             }
         }
         record.close(&id, &self.metrics);
         let planned = record.trail.at > 0;
         if planned {
+            if let Some(sink) = &self.sink {
+                sink.finished(finished(&id, &record, &snapshot, client));
+            }
             record.trail.status = record.status;
             self.history.add(id.as_str(), record.trail);
         }
@@ -357,6 +367,8 @@ impl Gateway {
             started: record.started,
         };
         let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);
+        record.stream = exchange.stream;
+        record.max_tokens = scan.max_tokens;
         let dispatch = Dispatch {
             gateway: self,
             snapshot,

@@ -55,6 +55,8 @@ pub struct Tried {
     pub outcome: &'static str,
     /// HTTP status of the upstream, if it came that far.
     pub status: Option<u16>,
+    /// From the request's arrival to its begin.
+    pub after: Duration,
     /// How long it took.
     pub time: Duration,
 }

@@ -8,6 +8,7 @@ mod attempt;
 mod body;
 mod dispatch;
 mod endpoint;
+mod finished;
 pub mod gateway;
 mod headers;
 pub mod history;

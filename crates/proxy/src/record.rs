@@ -18,6 +18,14 @@ pub(crate) struct Record {
     pub(crate) key: Option<String>,
     pub(crate) status: u16,
     pub(crate) started: Instant,
+    /// Class of the failure that ended it.
+    pub(crate) error: Option<&'static str>,
+    /// A stream was asked for.
+    pub(crate) stream: bool,
+    /// The client's output limit.
+    pub(crate) max_tokens: Option<u64>,
+    /// From its arrival to the first content.
+    pub(crate) first_token: Option<Duration>,
     /// Time spent waiting for the client's body and for upstreams.
     pub(crate) waited: Duration,
     /// Where the request might have gone, and where it went.
@@ -37,6 +45,10 @@ impl Record {
             key: None,
             status: 499,
             started: Instant::now(),
+            error: None,
+            stream: false,
+            max_tokens: None,
+            first_token: None,
             waited: Duration::ZERO,
             trail: Trail::default(),
             bill: Bill::default(),

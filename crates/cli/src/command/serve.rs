@@ -28,6 +28,7 @@ use crate::health;
 use crate::live::{Kept, LiveConfig, Read};
 use crate::logging::{self, LogFormat};
 use crate::metering::{self, Feeding};
+use crate::otlp;
 use crate::site::AdminSite;
 use crate::watch::watch;
 use crate::welcome::welcome;
@@ -95,15 +96,19 @@ pub(super) fn start(
     }
     let listening = listening(&first, upgrade)?;
     let admin_address = admin_address(&first.config, upgrade)?;
+    let metrics = Metrics::new();
+    let connections = Upstreams::new(ca_file());
+    let telemetry = otlp::start(&first.config, connections, runtime.handle(), &metrics)?;
     let parts = Parts {
         snapshot: Arc::clone(configured.snapshot()),
         live,
         upstreams: Arc::new(Upstreams::new(ca_file())),
-        metrics: Metrics::new(),
+        metrics,
         drain: Drain::default(),
         history: Arc::default(),
         used: Arc::default(),
         metering,
+        sink: telemetry.as_ref().map(otlp::Telemetry::sink),
         clock: Instant::now(),
     };
     background(&runtime, &configured, &parts, watched);
@@ -119,6 +124,9 @@ pub(super) fn start(
     run_server(Gateway::new(parts), drain, &listening, beside).map_err(|error| anyhow!(error))?;
     if let Some(feeding) = feeding {
         runtime.block_on(feeding.finish());
+    }
+    if let Some(telemetry) = telemetry {
+        telemetry.stop();
     }
     if let Some(kept) = configured.kept() {
         runtime.block_on(kept.store.close());
