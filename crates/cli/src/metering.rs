@@ -57,11 +57,7 @@ fn directory(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Option<Path
     };
     let location = Location::parse(url)?;
     Ok(Some(match location.file() {
-        Some(file) => {
-            let mut path = file.as_os_str().to_owned();
-            path.push(".ledger");
-            path.into()
-        }
+        Some(file) => file.with_extension("ledger"),
         None if url.starts_with("sqlite") => {
             std::env::temp_dir().join(format!("opm-{}.ledger", std::process::id()))
         }
