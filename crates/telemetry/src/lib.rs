@@ -20,4 +20,4 @@ pub use channel::ChannelMetrics;
 pub use finished::{Attempt, Finished, Sink};
 pub use gauges::{ChannelGauges, LedgerGauges, LimitsGauges};
 pub use metrics::{Metrics, Outcome, StreamGuard};
-pub use table::{Kind, METRICS, Metric, metric_named};
+pub use table::{Kind, LABELS, METRICS, Metric, metric_named};

@@ -123,6 +123,21 @@ pub const METRICS: &[Metric] = &[
         "Finished requests whose spans did not reach the OpenTelemetry collector."),
 ];
 
+/// Every label, and where its values come from.
+#[rustfmt::skip]
+pub const LABELS: &[(&str, &str)] = &[
+    ("format", "The client's format: chat, responses, messages, gemini; none if it was not understood."),
+    ("api", "What was asked for: chat_completions, responses, messages, generate_content, embeddings, models …"),
+    ("channel", "Name of a channel; none if no channel was tried."),
+    ("status_class", "HTTP status sent to the client: 2xx, 3xx, 4xx, 5xx."),
+    ("model", "Public model name, if it stands in the configuration; other otherwise."),
+    ("type", "Kind of tokens."),
+    ("limit", "Name of a limit or budget."),
+    ("percent", "Share of a budget."),
+    ("outcome", "How a try at a channel ended."),
+    ("stage", "Part of a request's way."),
+];
+
 /// A metric of the table.
 #[must_use]
 pub fn metric_named(name: &str) -> Option<&'static Metric> {
