@@ -292,3 +292,20 @@ def test_attempts_are_rows_of_their_own(tmp_path, mock_server):
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_channel_can_ask_that_abandoned_answers_are_read_to_their_usage(tmp_path, provider):
+    at = Stand(tmp_path, provider)
+    at.config.write_text(at.config.read_text().replace("models: ['*'] }", "models: ['*'], on_client_gone: drain }"))
+    at.start()
+    try:
+        assert call(at, "stream", "out=40 pace=5", leave_after=0.1)[0] == GONE
+        assert call(at, "whole", "out=40 pace=5", stream=False, leave_after=0.1)[0] == GONE
+        rows = settled(all_stored(at, 2))
+        for name in ("stream", "whole"):
+            seen = calls_by_name(provider)[name][0]
+            row = rows[name]
+            assert seen["whole"] and row["outcome"] == "client_gone", (seen, row)
+            assert (row["input"], row["output"], row["source"]) == (seen["prompt"], 40, "reported"), row
+    finally:
+        at.kill()

@@ -344,6 +344,8 @@ fn restart_needed(before: &Config, after: &Config) -> Vec<String> {
         ("metrics.listen", before.metrics_listen != after.metrics_listen),
         ("admin.listen", before.admin.listen != after.admin.listen),
         ("storage.url", before.storage != after.storage),
+        ("shared", before.shared != after.shared),
+        ("storage.ledger", before.ledger != after.ledger),
         ("observability.otlp", before.otlp != after.otlp),
     ];
     let changed = checks.into_iter().filter(|(_, changed)| *changed);
@@ -375,6 +377,8 @@ fn differences(before: &Config, after: &Config) -> Vec<String> {
         channels
             .chain(keys)
             .chain([("routes".to_owned(), routes)])
+            .chain([("limits".to_owned(), format!("{:?}", config.limits))])
+            .chain([("prices".to_owned(), format!("{:?}", config.prices))])
             .collect()
     };
     let (before, after) = (shown(before), shown(after));

@@ -171,7 +171,7 @@ impl fmt::Display for Limits {
 }
 
 /// How limits are shared by several instances.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Shared {
     /// `redis://…`; may hold a password.
     pub redis_url: opm_core::Secret,

@@ -102,6 +102,8 @@ pub struct ChannelDefinition {
     pub headers: Option<Box<RawValue>>,
     /// Output limit written where the upstream demands one and the client gave none.
     pub default_max_tokens: Option<u64>,
+    /// `cancel`, or `drain`: answers whose client has left are read to their usage, for providers that bill them anyway.
+    pub on_client_gone: Option<String>,
     /// `connect`, `tls`, `first_byte`, `idle`, `total`, `total_stream`.
     #[schema(value_type = Option<Object>)]
     pub timeouts: Option<Box<RawValue>>,

@@ -92,12 +92,15 @@ const CHANNEL: &[&str] = &[
     "budget",
     "quirks",
     "cost_multiplier",
+    "on_client_gone",
 ];
 pub(super) const VENDORS: &[(&str, Vendor)] = &[
     ("openai", Vendor::OpenAi),
     ("anthropic", Vendor::Anthropic),
     ("gemini", Vendor::Gemini),
 ];
+/// Are answers whose client has left read to their end?
+const ON_CLIENT_GONE: &[(&str, bool)] = &[("cancel", false), ("drain", true)];
 const STATES: &[(&str, ChannelState)] = &[
     ("enabled", ChannelState::Enabled),
     ("draining", ChannelState::Draining),
@@ -315,6 +318,7 @@ fn options(members: &[(Spanned<String>, Placed)], channel: &mut Channel, r: &mut
                     .number(value, 1..=10_000_000)
                     .and_then(|tokens| u64::try_from(tokens).ok());
             }
+            "on_client_gone" => channel.drains = r.word(value, ON_CLIENT_GONE).unwrap_or(channel.drains),
             "cost_multiplier" => {
                 if let Some(millionths) = r.decimal(value, 6, 0..=MULTIPLIER_MAX) {
                     channel.cost_millionths = millionths;

@@ -35,7 +35,7 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
     let mut limits = Limits::default();
     for (key, value) in r.members(node, "a key") {
         match key.value.as_str() {
-            "name" => name = r.text(value),
+            "name" => name = label(value, r),
             "key" => proof = secret(value, r).or(proof),
             "hash" => proof = hash(value, r).or(proof),
             "channels" => channels = Some(channel_list(value, config, r)),
@@ -70,6 +70,15 @@ fn client_key(node: &Placed, config: &Config, r: &mut Reading<'_>) -> Option<Cli
         enabled,
         limits,
     })
+}
+
+/// A name: what stands in logs and headers holds no control characters.
+fn label(node: &Placed, r: &mut Reading<'_>) -> Option<String> {
+    let text = r.text(node)?;
+    if text.chars().any(char::is_control) {
+        r.error("E008", node, "a name holds no control characters".into(), None);
+    }
+    Some(text)
 }
 
 fn secret(node: &Placed, r: &mut Reading<'_>) -> Option<Proof> {
