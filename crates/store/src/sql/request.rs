@@ -102,7 +102,7 @@ pub(super) async fn page(store: &SqlStore, query: &RequestQuery) -> Result<Vec<U
         query.attempts.into(),
         i64::from(query.limit.min(RequestQuery::MOST)).into(),
     ];
-    let rows = store.rows("reading requests", sql, &values).await?;
+    let rows = store.rows_planned("reading requests", sql, &values).await?;
     rows.iter().map(read).collect()
 }
 

@@ -248,6 +248,27 @@ impl SqlStore {
         sql: &'static str,
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
+        self.read(doing, sql, values, true).await
+    }
+
+    /// As [`SqlStore::rows`], planned for these very values. Postgres may go over to one plan for all values once it has seen a text a few
+    /// times, and then guesses wrong where the values decide how much there is to read.
+    pub(super) async fn rows_planned(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.read(doing, sql, values, false).await
+    }
+
+    async fn read(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value<'_>],
+        keep_plan: bool,
+    ) -> Result<Vec<Row>, StoreError> {
         let deadline = Instant::now() + LIMIT;
         match &self.pool {
             Pool::Sqlite { read, .. } => {
@@ -255,7 +276,8 @@ impl SqlStore {
                 Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
             }
             Pool::Postgres(pool) => {
-                let rows = within(doing, deadline, postgres(sql, values).fetch_all(pool));
+                let query = postgres(sql, values).persistent(keep_plan);
+                let rows = within(doing, deadline, query.fetch_all(pool));
                 Ok(rows.await?.into_iter().map(Row::Postgres).collect())
             }
         }
