@@ -104,11 +104,19 @@ pub fn relayed(body: &str, format: Format) -> Result<Relayed, Error> {
         let key: &str = key;
         if key == counters && reader.kind() == Kind::Object {
             let raw = reader.raw()?;
+            let tier = found.usage.tier;
             found.usage = match format {
                 Format::Chat | Format::Responses => usage::openai(raw)?,
                 Format::Messages => usage::anthropic(raw)?,
                 Format::Gemini => usage::gemini(raw)?,
             };
+            found.usage.tier = found.usage.tier.or(tier);
+            return Ok(());
+        }
+        // OpenAI says it beside the usage.
+        if key == "service_tier" && reader.kind() == Kind::String {
+            let tier = crate::usage::ServiceTier::from_name(&reader.text()?.decode());
+            found.usage.tier = found.usage.tier.or(tier);
             return Ok(());
         }
         if key == content && reader.kind() == Kind::Array {

@@ -62,4 +62,4 @@ pub use scrub::{Scrubbed, scrub, strip_state};
 pub use shim::CallItem;
 pub use stop::Stop;
 pub use target::{Options, Source, Target};
-pub use usage::Usage;
+pub use usage::{ServiceTier, Usage};

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind};
 use crate::json::{Kind, Reader};
+use crate::usage::ServiceTier;
 
 mod output;
 
@@ -37,6 +38,8 @@ pub struct Scan<'a> {
     pub candidates: u64,
     /// `user`, `safety_identifier`.
     pub user: Option<Cow<'a, str>>,
+    /// `service_tier`, where it names one with prices of its own.
+    pub tier: Option<ServiceTier>,
     /// `prompt_cache_key`, for affinity.
     pub cache_key: Option<Cow<'a, str>>,
     /// Chat: `stream_options.include_usage`; `None` if there is no `stream_options`.
@@ -116,6 +119,10 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
         "n" | "best_of" => return output::answers(&mut found.n, reader),
         "generationConfig" | "generation_config" if matches!(reader.kind(), Kind::Object | Kind::Null) => {
             return output::config(found, reader);
+        }
+        "service_tier" if reader.kind() == Kind::String => {
+            found.tier = ServiceTier::from_name(&reader.text()?.decode());
+            return Ok(());
         }
         "user" | "safety_identifier" if reader.kind() == Kind::String => {
             found.user = string(reader)?;

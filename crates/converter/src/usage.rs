@@ -37,9 +37,52 @@ pub struct Usage {
     pub web_fetches: Option<u64>,
     /// Accepted and rejected tokens of a prediction (OpenAI).
     pub prediction: Option<(u64, u64)>,
+    /// The tier that served it, where that is not the usual one: it has prices of its own.
+    pub tier: Option<ServiceTier>,
+}
+
+/// A service tier with prices of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceTier {
+    /// Anthropic's and Gemini's batches.
+    Batch,
+    /// Cheaper, slower (OpenAI, Gemini).
+    Flex,
+    /// Dearer, faster.
+    Priority,
+    /// OpenAI's fastest.
+    Ultrafast,
+}
+
+const TIERS: [(ServiceTier, &str); 4] = [
+    (ServiceTier::Batch, "batch"),
+    (ServiceTier::Flex, "flex"),
+    (ServiceTier::Priority, "priority"),
+    (ServiceTier::Ultrafast, "ultrafast"),
+];
+
+impl ServiceTier {
+    /// The tier that an answer names; `default`, `standard`, `scale` and the like are the usual one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        TIERS.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        TIERS.iter().find(|row| row.0 == self).map_or("", |row| row.1)
+    }
 }
 
 impl Usage {
+    /// With the tier of this name.
+    #[must_use]
+    pub(crate) fn in_tier(mut self, name: Option<&str>) -> Self {
+        self.tier = self.tier.or(name.and_then(ServiceTier::from_name));
+        self
+    }
+
     /// `input + output`, if anything is known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
@@ -83,6 +126,7 @@ impl Usage {
         take(&mut self.web_searches, later.web_searches);
         take(&mut self.web_fetches, later.web_fetches);
         take(&mut self.prediction, later.prediction);
+        take(&mut self.tier, later.tier);
     }
 
     /// The first counter that contradicts another (parts larger than their whole): passed on as it is, but worth a report.
@@ -103,5 +147,56 @@ impl Usage {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Usage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{relayed, response};
+    use crate::format::Format;
+    use crate::stream::{Relay, RelayOptions, Stream};
+
+    #[test]
+    fn answers_say_which_tier_served_them() {
+        let chat = r#"{"choices":[],"usage":{"prompt_tokens":1},"service_tier":"priority"}"#;
+        let before = r#"{"service_tier":"flex","output":[],"usage":{"input_tokens":1}}"#;
+        let messages = r#"{"content":[],"usage":{"input_tokens":1,"service_tier":"batch"}}"#;
+        let gemini =
+            r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1,"trafficType":"ON_DEMAND_FLEX"}}"#;
+        let usual = r#"{"choices":[],"usage":{"prompt_tokens":1},"service_tier":"default"}"#;
+        for (body, format, tier) in [
+            (chat, Format::Chat, Some(ServiceTier::Priority)),
+            (before, Format::Responses, Some(ServiceTier::Flex)),
+            (messages, Format::Messages, Some(ServiceTier::Batch)),
+            (gemini, Format::Gemini, Some(ServiceTier::Flex)),
+            (usual, Format::Chat, None),
+        ] {
+            assert_eq!(relayed(body, format).unwrap().usage.tier, tier, "{body}");
+            assert_eq!(response(body, format).unwrap().usage.tier, tier, "{body}");
+        }
+    }
+
+    #[test]
+    fn streams_say_it_too() {
+        let chunk = |rest: &str| {
+            format!("data: {{\"id\":\"c\",\"model\":\"m\",\"service_tier\":\"priority\",{rest}}}\n\n")
+        };
+        let text = chunk(r#""choices":[{"index":0,"delta":{"content":"x"}}]"#)
+            + &chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#)
+            + "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
+        let relay = Relay::new(RelayOptions {
+            format: Format::Chat,
+            hide_usage: false,
+            rename: false,
+            array: false,
+            model: "m".into(),
+            request_id: "r".into(),
+            now: 0,
+        });
+        let mut relay = Stream::Relay(Box::new(relay));
+        relay.push(text.as_bytes(), &mut Vec::new());
+        let usage = relay.usage();
+        assert_eq!((usage.output, usage.tier), (Some(1), Some(ServiceTier::Priority)));
     }
 }

@@ -139,6 +139,8 @@ pub(crate) fn counters(usage: &Usage) -> [Option<u64>; COUNTERS] {
         output_text,
         output_image,
         web_fetches,
+        // No counter: it has done its work when the cost is known.
+        tier: _,
     } = *usage;
     [
         input,
@@ -201,6 +203,7 @@ fn usage(counters: [Option<u64>; COUNTERS]) -> Usage {
         output_text,
         output_image,
         web_fetches,
+        tier: None,
     }
 }
 

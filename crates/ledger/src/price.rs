@@ -143,6 +143,14 @@ impl Tier {
             .map_or(Tier::Standard, |row| row.0)
     }
 
+    /// The tier that served an answer.
+    #[must_use]
+    pub fn of(usage: &Usage) -> Tier {
+        usage
+            .tier
+            .map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str()))
+    }
+
     /// The name used in rules, the store and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -133,7 +133,12 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
             .enumerate()
             .map(|(number, choice)| candidate(number as u64, choice))
             .collect(),
-        usage: wire.usage.map(usage::openai).transpose()?.unwrap_or_default(),
+        usage: wire
+            .usage
+            .map(usage::openai)
+            .transpose()?
+            .unwrap_or_default()
+            .in_tier(wire.service_tier.as_deref()),
         service_tier: wire.service_tier,
         fingerprint: wire.system_fingerprint,
         dropped: Vec::new(),

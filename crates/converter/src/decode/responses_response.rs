@@ -150,7 +150,8 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         native_stop,
         logprobs,
     };
-    let mut usage = wire.usage.map(usage::openai).transpose()?.unwrap_or_default();
+    let usage = wire.usage.map(usage::openai).transpose()?.unwrap_or_default();
+    let mut usage = usage.in_tier(wire.service_tier.as_deref());
     usage.web_searches = wire.tool_usage.map(usage::searches).transpose()?.flatten();
     Ok(Response {
         id: wire.id.unwrap_or_default(),

@@ -80,6 +80,8 @@ object! {
         output_tokens_details: ThinkingDetails<'a> = "output_tokens_details",
         /// Hosted tools.
         server_tool_use: ServerTools<'a> = "server_tool_use",
+        /// Tier.
+        service_tier: Cow<'a, str> = "service_tier",
     }
 
     /// Written, by lifetime.
@@ -138,6 +140,8 @@ object! {
         prompt_details: Vec<Modality<'a>> = "promptTokensDetails",
         /// Answers by modality.
         candidates_details: Vec<Modality<'a>> = "candidatesTokensDetails",
+        /// Tier.
+        traffic_type: Cow<'a, str> = "trafficType",
     }
 }
 
@@ -200,7 +204,8 @@ pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
         web_searches: hosted.web_search_requests,
         web_fetches: hosted.web_fetch_requests,
         ..Usage::default()
-    })
+    }
+    .in_tier(wire.service_tier.as_deref()))
 }
 
 /// Usage of Gemini. Where the parts add up without the thoughts, the answers already contain them.
@@ -232,7 +237,8 @@ pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
         output_audio,
         output_image,
         ..Usage::default()
-    })
+    }
+    .in_tier(wire.traffic_type.as_deref().and_then(traffic)))
 }
 
 /// Text, sound and images; documents count as text.
@@ -266,11 +272,15 @@ pub(crate) fn anthropic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error
 /// Gemini's traffic type in OpenAI's words.
 pub(crate) fn traffic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
     let wire: Tier<'_> = from_str(raw.get())?;
-    Ok(match wire.traffic_type.as_deref() {
-        Some("ON_DEMAND") => Some("default"),
-        Some("ON_DEMAND_PRIORITY") => Some("priority"),
-        Some("ON_DEMAND_FLEX") => Some("flex"),
-        Some("PROVISIONED_THROUGHPUT") => Some("scale"),
+    Ok(wire.traffic_type.as_deref().and_then(traffic))
+}
+
+fn traffic(name: &str) -> Option<&'static str> {
+    match name {
+        "ON_DEMAND" => Some("default"),
+        "ON_DEMAND_PRIORITY" => Some("priority"),
+        "ON_DEMAND_FLEX" => Some("flex"),
+        "PROVISIONED_THROUGHPUT" => Some("scale"),
         _ => None,
-    })
+    }
 }

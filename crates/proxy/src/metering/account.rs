@@ -252,6 +252,11 @@ impl<'a> Account<'a> {
             provider: to.channel.vendor.as_str(),
             model: to.model,
             millionths: to.channel.cost_millionths,
+            tier: self
+                .asked
+                .scan
+                .tier
+                .map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str())),
             at_ms: unix_ms(),
         }
     }
@@ -568,7 +573,7 @@ impl<'a> Account<'a> {
 
     fn cost(&self, usage: &Usage) -> Option<PicoUsd> {
         let to = self.destination?;
-        self.price(to).of(&Tokens::from(usage), Tier::Standard)
+        self.price(to).of(&Tokens::from(usage), Tier::of(usage))
     }
 
     fn actual(&self, usage: &Usage, cost: Option<PicoUsd>) -> Actual {

@@ -168,6 +168,8 @@ pub(crate) struct Price<'p> {
     pub(crate) model: &'p str,
     /// Millionths of the list price.
     pub(crate) millionths: u64,
+    /// The tier that was asked for.
+    pub(crate) tier: Tier,
     /// Milliseconds since 1970.
     pub(crate) at_ms: u64,
 }
@@ -184,13 +186,13 @@ impl Price<'_> {
         ))
     }
 
-    /// The most that so many tokens can cost at the usual tier: input that is written to a cache costs more, reasoning may.
+    /// The most that so many tokens can cost at the tier that was asked for: input that is written to a cache costs more, reasoning may.
     fn most(&self, input: u64, output: u64) -> Option<u64> {
         let with = |class: Class, count: u64| Tokens::of(input).with(class, count);
         let dearest = |classes: &[Class], count: u64| {
             let costs = classes
                 .iter()
-                .map(|class| self.of(&with(*class, count), Tier::Standard));
+                .map(|class| self.of(&with(*class, count), self.tier));
             costs.max().flatten()
         };
         let read = dearest(

@@ -12,6 +12,7 @@ use crate::json::Text;
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Sink, Start};
 use crate::stream::position::points;
+use crate::usage::{ServiceTier, Usage};
 use crate::wire::Content;
 use tool::Tools;
 use wire::{Annotation, Choice, Chunk, Delta, Detail, Part, ToolCall};
@@ -40,6 +41,7 @@ pub(crate) struct Decoder {
     next: BlockId,
     started: bool,
     choices: Vec<ChoiceState>,
+    tier: Option<ServiceTier>,
 }
 
 impl Decode for Decoder {
@@ -50,6 +52,7 @@ impl Decode for Decoder {
         }
         let choices = chunk.choices.unwrap_or_default();
         let alone = choices.first.is_none();
+        let tier = chunk.service_tier.as_deref().and_then(ServiceTier::from_name);
         if !self.started && !alone {
             self.started = true;
             sink.event(Event::Start(Start {
@@ -60,12 +63,17 @@ impl Decode for Decoder {
                 fingerprint: chunk.system_fingerprint,
             }));
         }
+        self.tier = self.tier.or(tier);
         let mut counted = chunk.usage;
         for choice in choices {
             counted = counted.or(choice.usage);
             self.choice(choice, sink);
         }
         if let Some(Ok(usage)) = counted.map(usage::openai) {
+            let usage = Usage {
+                tier: self.tier,
+                ..usage
+            };
             sink.event(Event::Usage { usage, last: alone });
         }
         Ok(())

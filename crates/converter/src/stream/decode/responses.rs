@@ -137,6 +137,7 @@ impl Decode for Decoder {
 fn failed(response: Option<ResponsesAnswer<'_>>, data: &str, sink: &mut dyn Sink) -> Failure {
     let response = response.unwrap_or_default();
     if let Some(Ok(usage)) = response.usage.map(usage::openai) {
+        let usage = usage.in_tier(response.service_tier.as_deref());
         sink.event(Event::Usage { usage, last: true });
     }
     match response.error {
@@ -166,6 +167,7 @@ impl Decoder {
             }
         }
         if let Some(Ok(usage)) = response.usage.map(usage::openai) {
+            let usage = usage.in_tier(response.service_tier.as_deref());
             sink.event(Event::Usage { usage, last: true });
         }
         let stop = if incomplete {
