@@ -160,6 +160,11 @@ impl Estimator {
         self.flat(0, frame.most());
     }
 
+    /// Adds the most that an image or a sound costs whose base64 is at hand.
+    pub(crate) fn add_media(&mut self, mime: &str, base64: &Text<'_>) {
+        self.flat(0, media::most_of(mime, base64));
+    }
+
     /// Adds tokens of something that is no text.
     fn flat(&mut self, likely: u64, most: u64) {
         self.likely = self.likely.saturating_add(likely.saturating_mul(UNIT));

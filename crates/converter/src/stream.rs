@@ -92,4 +92,11 @@ impl Stream {
     pub fn output_estimate(&self) -> u64 {
         either!(self, stream => stream.output_estimate())
     }
+
+    /// The most output tokens that what was streamed can have cost, whatever the tokenizer. Reasoning that the upstream did not show
+    /// is not in it.
+    #[must_use]
+    pub fn output_most(&self) -> u64 {
+        either!(self, stream => stream.output_most())
+    }
 }

@@ -68,6 +68,12 @@ pub(super) fn decoded(base64: &Text<'_>) -> u64 {
     length as u64 / 4 * 3
 }
 
+/// The most tokens of a piece that a model made.
+pub(super) fn most_of(mime: &str, base64: &Text<'_>) -> u64 {
+    let kind = Kind::of_mime(mime).unwrap_or(Kind::Document);
+    tokens(kind, Some(decoded(base64)), Format::Chat).1
+}
+
 /// Tokens of one piece: likely and at most. `bytes` are its own, decoded; `None`: it is only named.
 pub(super) fn tokens(kind: Kind, bytes: Option<u64>, upstream: Format) -> (u64, u64) {
     let sized = |base: (u64, u64), per: (u64, u64), named: (u64, u64)| match bytes {
