@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use ai_api_converter::sse::Parser;
 use ai_api_converter::stream::{Converter, Stream};
-use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request, scan};
+use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request, estimate, scan};
 
 const EVENT: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"gpt-x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"finish_reason\":null}]}\n\n";
 
@@ -23,6 +23,16 @@ fn request(turns: usize) -> String {
     }
     body.push_str(r#"],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}}]}"#);
     body
+}
+
+/// One message of about 100 KB, made of `piece`.
+fn message(piece: &str) -> String {
+    let text = piece.repeat(100_000 / piece.len());
+    format!(r#"{{"model":"gpt-x","messages":[{{"role":"user","content":"{text}"}}]}}"#)
+}
+
+fn input(body: &str) {
+    let _ = black_box(estimate::input_of(black_box(body.as_bytes()), Format::Chat));
 }
 
 fn convert(body: &str) -> ai_api_converter::Context {
@@ -48,6 +58,13 @@ fn main() {
     let count: usize = args.next().and_then(|count| count.parse().ok()).unwrap_or(1);
     let large = request(90);
     let small = request(1);
+    let prose = message("The quick brown fox jumps over the lazy dog, and nobody minds at all. ");
+    let cjk = message("今天天气怎么样？我们去公园散步吧。");
+    let code = message(r#"\tif (a[\"x\"] != 1) {\n\t\treturn \"no\";\n\t}\n"#);
+    let media = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]}}]}}"#,
+        "iVBORw0KGgo".repeat(9_000)
+    );
     for _ in 0..count {
         match case.as_str() {
             "sse" => {
@@ -60,6 +77,12 @@ fn main() {
             "scan-1k" => {
                 let _ = black_box(scan::scan(black_box(small.as_bytes())));
             }
+            "input-1k" => input(&small),
+            "input" => input(&large),
+            "input-prose" => input(&prose),
+            "input-cjk" => input(&cjk),
+            "input-code" => input(&code),
+            "input-media" => input(&media),
             "request" => {
                 convert(black_box(&small));
             }

@@ -9,6 +9,7 @@ mod text;
 mod writer;
 
 pub use reader::{Kind, Reader};
+pub(crate) use text::first_escape;
 pub use text::{Raw, Text};
 pub use writer::Writer;
 pub(crate) use writer::copy_line_safe;

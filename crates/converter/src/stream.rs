@@ -93,9 +93,10 @@ impl Stream {
         either!(self, stream => stream.output_estimate())
     }
 
-    /// Stub.
+    /// The most output tokens that what was streamed can have cost, whatever the tokenizer. Reasoning that the upstream did not show
+    /// is not in it.
     #[must_use]
     pub fn output_most(&self) -> u64 {
-        self.output_estimate() * 2
+        either!(self, stream => stream.output_most())
     }
 }

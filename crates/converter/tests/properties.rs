@@ -4,7 +4,7 @@
 
 use ai_api_converter::json::{Raw, Reader, Text, Writer, from_str};
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
-use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request, scan};
+use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request, estimate, scan};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -137,6 +137,10 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), text in json()) {
         let _ = scan::scan(&bytes);
+        for body in [bytes.as_slice(), text.as_bytes(), format!("{{\"messages\":{text},\"tools\":{text},\"x\":{text}}}").as_bytes()] {
+            let input = estimate::input_of(body, Format::Messages);
+            prop_assert!(input.likely <= input.most, "{:?}", input);
+        }
         for from in Format::ALL {
             for to in Format::ALL {
                 let _ = convert(&text, from, to);

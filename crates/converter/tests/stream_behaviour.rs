@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+use ai_api_converter::estimate::Estimator;
 use ai_api_converter::stream::{Converter, Progress, Relay, RelayOptions, Stream};
 use ai_api_converter::{Context, Dialect, Format, Options, Source, Target, convert_request};
 use serde_json::{Value, json};
@@ -90,6 +91,49 @@ fn text_event(format: Format, text: &str) -> String {
             json!({"candidates": [{"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}], "modelVersion": "m", "responseId": "r"})
         ),
     }
+}
+
+/// wire.md 9.2: a cut stream is charged by what was seen of it, and never for less than it cost.
+#[test]
+fn what_was_streamed_is_estimated_on_every_way() {
+    for client in Format::ALL {
+        for upstream in Format::ALL {
+            let mut stream = stream(client, upstream);
+            let mut out = Vec::new();
+            assert_eq!((stream.output_estimate(), stream.output_most()), (0, 0));
+            let mut words = Estimator::default();
+            for word in ["Hello", " wörld,", " 你好", " 12345"] {
+                stream.push(text_event(upstream, word).as_bytes(), &mut out);
+                words.add(word);
+            }
+            assert_eq!(stream.output_estimate(), words.tokens(), "{upstream} to {client}");
+            let most = words.most()..words.most() + 25;
+            assert!(
+                most.contains(&stream.output_most()),
+                "{upstream} to {client}: {} of {most:?}",
+                stream.output_most()
+            );
+        }
+    }
+}
+
+#[test]
+fn calls_and_sounds_count_for_the_most() {
+    let call = json!({"id": "c", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}]}}]});
+    for client in [Format::Chat, Format::Messages] {
+        let mut stream = stream(client, Format::Chat);
+        stream.push(format!("data: {call}\n\n").as_bytes(), &mut Vec::new());
+        assert!(
+            stream.output_estimate() <= 3 && stream.output_most() >= 32 + 3,
+            "{client}"
+        );
+    }
+    let data = "A".repeat(40_000);
+    let part = json!({"inlineData": {"mimeType": "audio/wav", "data": data}});
+    let sound = json!({"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}], "responseId": "r"});
+    let mut stream = relay(Format::Gemini, false);
+    stream.push(format!("data: {sound}\r\n\r\n").as_bytes(), &mut Vec::new());
+    assert!(stream.output_most() >= 30_000 / 20, "{}", stream.output_most());
 }
 
 /// F11, F12: a sign of life is whole, in the client's own form, and never stands inside an event.

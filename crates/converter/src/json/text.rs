@@ -169,35 +169,43 @@ pub(crate) fn unescape(inside: &str) -> Cow<'_, str> {
 
 /// Decodes the escape at the start of `escape` and returns what follows it.
 fn push_escape<'a>(escape: &'a str, out: &mut String) -> &'a str {
-    let bytes = escape.as_bytes();
-    let simple = match bytes.get(1) {
+    let (character, rest) = first_escape(escape);
+    out.extend(character);
+    rest
+}
+
+/// The character that the escape at the start stands for, and what follows the escape. A lone surrogate is U+FFFD.
+#[inline]
+pub(crate) fn first_escape(escape: &str) -> (Option<char>, &str) {
+    let character = match escape.as_bytes().get(1) {
         Some(b'n') => '\n',
         Some(b't') => '\t',
         Some(b'r') => '\r',
         Some(b'b') => '\u{8}',
         Some(b'f') => '\u{c}',
-        Some(b'u') => return push_unicode(escape, out),
+        Some(b'u') => return first_unicode(escape),
         Some(other) => char::from(*other),
-        None => return "",
+        None => return (None, ""),
     };
-    out.push(simple);
-    escape.get(2..).unwrap_or("")
+    (Some(character), escape.get(2..).unwrap_or(""))
 }
 
-fn push_unicode<'a>(escape: &'a str, out: &mut String) -> &'a str {
+fn first_unicode(escape: &str) -> (Option<char>, &str) {
     let unit = hex4(escape.get(2..6));
     let rest = escape.get(6..).unwrap_or("");
-    let Some(unit) = unit else { return rest };
+    let Some(unit) = unit else { return (None, rest) };
     if (0xd800..0xdc00).contains(&unit)
         && rest.starts_with("\\u")
         && let Some(low @ 0xdc00..0xe000) = hex4(rest.get(2..6))
     {
         let point = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-        out.push(char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER));
-        return rest.get(6..).unwrap_or("");
+        let character = char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return (Some(character), rest.get(6..).unwrap_or(""));
     }
-    out.push(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER));
-    rest
+    (
+        Some(char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)),
+        rest,
+    )
 }
 
 fn hex4(digits: Option<&str>) -> Option<u32> {

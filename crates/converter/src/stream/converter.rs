@@ -134,6 +134,10 @@ impl Converter {
         self.state.output.tokens()
     }
 
+    pub(super) fn output_most(&self) -> u64 {
+        self.state.output.most()
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             content: self.state.content,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::estimate::{Estimator, Frame};
 use crate::format::Format;
 use crate::ir::{Citation, Logprob, Opaque};
 use crate::json::{Raw, Text};
@@ -156,6 +157,22 @@ pub enum BlockKind<'e> {
     Media,
     /// A web search that the vendor ran: its arguments are a JSON object with `query`. Never shown as a client tool.
     Search,
+}
+
+impl Event<'_> {
+    /// Adds what an event costs besides its text, at most: tokens that frame an answer, its blocks and calls, and media.
+    pub(super) fn frame(&self, output: &mut Estimator) {
+        match self {
+            Event::Start(_) => output.add_frame(Frame::Part),
+            Event::BlockStart {
+                kind: BlockKind::Tool { .. },
+                ..
+            } => output.add_frame(Frame::Call),
+            Event::BlockStart { .. } => output.add_frame(Frame::Part),
+            Event::Media { mime, data, .. } => output.add_media(mime, data),
+            _ => {}
+        }
+    }
 }
 
 impl Start<'_> {

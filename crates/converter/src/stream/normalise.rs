@@ -218,6 +218,7 @@ impl Sink for Normaliser<'_> {
 
 impl Normaliser<'_> {
     fn emit(&mut self, event: Event<'_>) {
+        event.frame(&mut self.state.output);
         self.encoder.event(event, self.out);
     }
 

@@ -241,6 +241,10 @@ impl Relay {
         self.tap.output.tokens()
     }
 
+    pub(super) fn output_most(&self) -> u64 {
+        self.tap.output.most()
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             content: self.tap.content,

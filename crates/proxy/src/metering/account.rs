@@ -566,9 +566,10 @@ impl<'a> Account<'a> {
     /// The estimate of the input, made when it is first needed.
     fn input(&mut self) -> Expected {
         let asked = &self.asked;
+        let upstream = self.destination.map_or(asked.format, |to| to.format);
         *self
             .expected
-            .get_or_insert_with(|| input_of(asked.body, asked.format))
+            .get_or_insert_with(|| input_of(asked.body, upstream))
     }
 
     fn cost(&self, usage: &Usage) -> Option<PicoUsd> {

@@ -46,6 +46,7 @@ pub(super) struct TapSink<'t> {
 impl Sink for TapSink<'_> {
     fn event(&mut self, event: Event<'_>) {
         let tap = &mut *self.tap;
+        event.frame(&mut tap.output);
         match event {
             Event::Start(start) => match &tap.id {
                 None => {
