@@ -30,6 +30,9 @@ pub struct Progress {
     pub content: bool,
     /// The stream ended well: everything is in the output, nothing more will come.
     pub ended: bool,
+    /// The protocol's own last word (`[DONE]`, `message_stop`, `response.completed`) is in the output: the client takes the answer for
+    /// whole, although bytes of the upstream may still come. Gemini has none.
+    pub terminal: bool,
     /// The upstream failed (in-band error, truncation, garbage). Nothing about it is in the output yet: before the commit the
     /// gateway tries another channel, after it it calls `fail`.
     pub failure: Option<Failure>,

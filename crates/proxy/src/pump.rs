@@ -128,8 +128,8 @@ impl Pump<'_, '_> {
                     return self.gone(&mut response).await;
                 }
             }
-            if progress.ended {
-                // Recorded before the last byte leaves: what the client has in full is in the ledger.
+            if progress.ended || progress.terminal {
+                // Recorded before the last word leaves: what the client has in full is in the ledger.
                 let (seen, first) = (self.seen(), self.first_content());
                 self.account.answered(200, &seen, first.unwrap_or_default()).await;
             }

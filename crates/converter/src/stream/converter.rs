@@ -142,6 +142,7 @@ impl Converter {
         Progress {
             content: self.state.content,
             ended: self.state.is_ended(),
+            terminal: self.state.is_ended(),
             failure: self.state.failure.clone(),
             held: (self.state.is_finished() || self.decoder.is_held()) && !self.state.is_ended(),
         }

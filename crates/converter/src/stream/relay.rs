@@ -249,6 +249,7 @@ impl Relay {
         Progress {
             content: self.tap.content,
             ended: self.closed,
+            terminal: self.closed || self.tap.ended,
             failure: self.failure.clone(),
             // The upstream's own end is waited for: its bytes belong to the client.
             held: false,

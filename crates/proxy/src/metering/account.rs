@@ -399,6 +399,9 @@ impl<'a> Account<'a> {
 
     /// The answer is there, whole: to be called before its last byte goes to the client.
     pub(crate) async fn answered(&mut self, status: u16, seen: &Seen, first: Duration) {
+        if self.bill.is_some() {
+            return;
+        }
         let usage = self.metered(seen, true);
         let billed = if usage.usage().is_empty() {
             Billed::No
