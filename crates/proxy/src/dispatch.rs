@@ -301,8 +301,7 @@ impl<'d> Dispatch<'d> {
                 self.exchange,
                 upstreams,
                 target,
-                place.candidate,
-                key,
+                (place.candidate, key),
                 record,
                 account,
             ));

@@ -42,8 +42,7 @@ pub(crate) async fn call(
     exchange: &Exchange<'_>,
     upstreams: &Upstreams,
     (channel, peer): (&Channel, &EndpointPeer),
-    candidate: &Candidate,
-    key: Option<usize>,
+    (candidate, key): (&Candidate, Option<usize>),
     record: &mut Record,
     account: &mut Account<'_>,
 ) -> Result<Given, Missed> {

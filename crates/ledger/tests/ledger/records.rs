@@ -35,6 +35,7 @@ prop_compose! {
             output_text: values[13],
             output_image: values[14],
             web_fetches: values[15],
+            tier: None,
         }
     }
 }
