@@ -139,6 +139,7 @@ on_both! {
     settling_corrects_up_and_down
     a_reservation_dropped_before_it_was_sent_gives_everything_back
     a_reservation_dropped_after_it_was_sent_stays
+    the_parts_of_a_split_reservation_end_apart
     waiting_as_told_is_enough_and_less_is_not
     the_longest_wait_of_several_rules_is_told
     a_request_larger_than_the_limit_is_clamped_to_it
@@ -219,6 +220,29 @@ async fn a_reservation_dropped_after_it_was_sent_stays(stand: Stand) {
     drop(sent);
     stand.comes_to_remain(&open, 1).await;
     assert_eq!(stand.remaining(&rule, &WHO).await, 600);
+}
+
+async fn the_parts_of_a_split_reservation_end_apart(stand: Stand) {
+    let caller = Arc::new(tokens(1_000, hour()));
+    let channel = Arc::new(Rule::new("channel", Dimension::Tokens, 1_000, hour()).unwrap());
+    let open = Arc::new(Rule::new("open", Dimension::Concurrency, 1, Over::Open).unwrap());
+    let charges = [
+        Charge::new(&caller, &WHO, 300),
+        Charge::new(&channel, &WHO, 300),
+        Charge::new(&open, &WHO, 1),
+    ];
+    let (callers, channels) = stand.reserve(&charges).await.unwrap().split(1);
+    assert_eq!((callers.standings().len(), channels.standings().len()), (1, 2));
+    assert_eq!(channels.allowance(Dimension::Tokens), Some(300));
+    channels.release();
+    stand.comes_to_remain(&channel, 1_000).await;
+    stand.comes_to_remain(&open, 1).await;
+    assert_eq!(stand.remaining(&caller, &WHO).await, 700);
+    callers.settle(Actual {
+        tokens: 100,
+        money: 0,
+    });
+    stand.comes_to_remain(&caller, 900).await;
 }
 
 async fn waiting_as_told_is_enough_and_less_is_not(stand: Stand) {

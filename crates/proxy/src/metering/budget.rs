@@ -87,3 +87,113 @@ impl RuleBook {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use opm_config::{Environment, compile_file};
+
+    use super::*;
+
+    const FILE: &str = r#"
+version: 1
+channels:
+  - { name: one, format: openai, keys: [sk-x], models: ["*"], budget: { usd: 5, per: day } }
+keys:
+  - { name: team, key: 0123456789abcdef0123, budget: { usd: 1, per: month, tz: Asia/Shanghai } }
+  - { name: other, key: 0123456789abcdef0124 }
+limits:
+  - { name: large, by: [user, model], models: ["gpt-5*"], budget: { usd: 2, per: day } }
+"#;
+
+    fn config() -> Config {
+        let loaded = compile_file(Path::new("opm.yaml"), FILE, &Environment::default());
+        loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems))
+    }
+
+    fn row(key: &str, user: &str, model: &str, at: &str) -> Row {
+        Row {
+            key: key.into(),
+            user: user.into(),
+            model: model.into(),
+            channel: "one".into(),
+            started_ms: u64::try_from(at.parse::<jiff::Timestamp>().unwrap().as_millisecond()).unwrap(),
+            ..Row::default()
+        }
+    }
+
+    fn subjects(book: &RuleBook, config: &Config, row: &Row) -> Vec<(String, i64)> {
+        let of = budgets_of(book, config, row).into_iter();
+        of.map(|of| (of.subject.replace(PART, "|"), of.start)).collect()
+    }
+
+    #[test]
+    fn a_row_counts_against_the_budgets_that_concern_it() {
+        let config = config();
+        let book = RuleBook::new(&config);
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_second();
+        let found = subjects(
+            &book,
+            &config,
+            &row("static:team", "ada", "gpt-5", "2026-11-30T17:00:00Z"),
+        );
+        assert_eq!(
+            found,
+            [
+                (
+                    "key.budget|month Asia/Shanghai|static:team|||".to_owned(),
+                    at("2026-11-30T16:00:00Z")
+                ),
+                (
+                    "large.budget|day UTC||ada|gpt-5|".to_owned(),
+                    at("2026-11-30T00:00:00Z")
+                ),
+                (
+                    "channel.budget|day UTC||||one".to_owned(),
+                    at("2026-11-30T00:00:00Z")
+                ),
+            ]
+        );
+        let found = subjects(
+            &book,
+            &config,
+            &row("static:other", "", "claude", "2026-11-30T17:00:00Z"),
+        );
+        assert_eq!(found.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_spent_before_the_start_is_spent() {
+        let config = config();
+        let book = RuleBook::new(&config);
+        let row = row("static:team", "ada", "gpt-5", "2026-11-30T17:00:00Z");
+        let limiter = Limiter::memory(100);
+        for of in budgets_of(&book, &config, &row) {
+            book.raise(&config, &limiter, &of, 900_000_000_000, row.started_ms);
+            let old = BudgetOf {
+                start: of.start - 86_400,
+                ..of
+            };
+            book.raise(&config, &limiter, &old, u64::MAX / 2, row.started_ms);
+        }
+        let who = Who {
+            key: &row.key,
+            key_name: "team",
+            user: &row.user,
+            model: &row.model,
+        };
+        let subjects = Subjects {
+            key: Some(who.key),
+            user: Some(who.user),
+            model: Some(who.model),
+            channel: Some("one"),
+        };
+        let rules = book.of_request(&who).chain(book.of_channel(&who, (0, "one")));
+        for (ruled, left) in rules.zip([100_000_000_000, 1_100_000_000_000, 4_100_000_000_000]) {
+            let charge = Charge::new(&ruled.rule, &subjects, 0);
+            let held = limiter.reserve(&[charge], row.started_ms).await.unwrap();
+            assert_eq!(held.standings()[0].remaining, left, "{}", ruled.rule.name());
+        }
+    }
+}

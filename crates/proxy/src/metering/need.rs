@@ -212,3 +212,110 @@ impl Price<'_> {
 fn rounded(count: f64) -> u64 {
     count.ceil() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use opm_limits::{Over, Window};
+
+    use super::*;
+
+    const INPUT: Expected = Expected {
+        likely: 100,
+        most: 250,
+    };
+
+    fn tokens(limit: u64, mode: Mode) -> Rule {
+        let over = Over::Window(Window::new(Duration::from_secs(60)).unwrap());
+        Rule::new("r", Dimension::Tokens, limit, over).unwrap().mode(mode)
+    }
+
+    fn prices() -> Prices {
+        let list = r#"{"rules": [{"models": ["m"], "rates": {"input": 1000000, "cache_write_short": 2000000, "output": 5000000,
+            "output.priority": 10000000}}]}"#;
+        Prices::new(opm_ledger::Rule::list(list).unwrap()).unwrap()
+    }
+
+    fn price<'p>(prices: &'p Prices, model: &'p str, tier: Tier) -> Price<'p> {
+        Price {
+            prices,
+            provider: "openai",
+            model,
+            millionths: 1_000_000,
+            tier,
+            at_ms: 0,
+        }
+    }
+
+    fn need(given: Option<u64>, choices: u64) -> Need {
+        Need::new(INPUT, Habit::default(), true, (given, choices, 4_000))
+    }
+
+    #[test]
+    fn strict_reserves_the_upper_bound_and_estimate_what_is_likely() {
+        let list = prices();
+        let price = price(&list, "m", Tier::Standard);
+        let of = |need: &Need, limit, mode| need.amount(&tokens(limit, mode), &price).unwrap();
+        let amount = |least, most| Amount { least, most };
+        assert_eq!(of(&need(Some(50), 1), 10_000, Mode::Strict), amount(300, 300));
+        assert_eq!(of(&need(Some(50), 4), 10_000, Mode::Strict), amount(450, 450));
+        // Without a bound of its own: as much as is free, but half of the limit at most.
+        assert_eq!(of(&need(None, 1), 100_000, Mode::Strict), amount(378, 4_250));
+        assert_eq!(of(&need(None, 1), 1_000, Mode::Strict), amount(378, 750));
+        assert_eq!(of(&need(Some(50), 1), 10_000, Mode::Estimate), amount(150, 150));
+        let counted = Need::new(INPUT, Habit::default(), false, (None, 1, 4_000));
+        assert_eq!(of(&counted, 10_000, Mode::Strict), amount(250, 250));
+    }
+
+    #[test]
+    fn a_model_that_counts_more_than_the_estimate_needs_more_of_everything() {
+        let habit = Habit {
+            factor: 1.5,
+            output: 10.0,
+        };
+        let need = Need::new(INPUT, habit, true, (None, 1, 4_000));
+        assert_eq!((need.input.likely, need.input.most), (150, 375));
+        assert_eq!(
+            need.output,
+            Output::Open {
+                cap: 4_000,
+                likely: 15
+            }
+        );
+        let less = Habit {
+            factor: 0.5,
+            output: 10.0,
+        };
+        let need = Need::new(INPUT, less, true, (None, 1, 4_000));
+        assert_eq!((need.input.likely, need.input.most), (50, 250));
+    }
+
+    #[test]
+    fn the_output_is_held_to_what_was_granted() {
+        assert_eq!(need(None, 1).output_within(750), Some(500));
+        // The upper bound of the prompt is not believed where the limit is small.
+        assert_eq!(need(None, 1).output_within(260), Some(160));
+        assert_eq!(need(None, 1).output_within(100), None);
+        assert_eq!(need(Some(7), 2).stated(), Some(14));
+    }
+
+    #[test]
+    fn money_counts_the_dearest_that_the_tokens_can_be() {
+        let list = prices();
+        let usual = price(&list, "m", Tier::Standard);
+        // 250 tokens written to a cache, and the output.
+        assert_eq!(usual.most(250, 10), Some(250 * 2_000_000 + 10 * 5_000_000));
+        let dear = price(&list, "m", Tier::Priority);
+        assert_eq!(dear.most(250, 10), Some(250 * 2_000_000 + 10 * 10_000_000));
+        assert_eq!(price(&list, "unknown", Tier::Standard).most(1, 1), None);
+        let money = 250 * 2_000_000 + 7 * 5_000_000 + 1;
+        assert_eq!(need(None, 1).output_for(money, &usual), Some(7));
+        assert_eq!(need(None, 1).output_for(250 * 2_000_000, &usual), None);
+        let half = Price {
+            millionths: 500_000,
+            ..usual
+        };
+        assert_eq!(half.most(250, 10), Some((250 * 2_000_000 + 10 * 5_000_000) / 2));
+    }
+}
