@@ -16,8 +16,8 @@ use crate::recovery::Recovered;
 use crate::row::Settled;
 use crate::slot;
 
-/// Rows in one batch: more per transaction make SQLite no faster (measured: product.md 2e of the design).
-const BATCH: usize = 100;
+/// Rows in one batch: what they share in the store, sums and the commit, is written once.
+const BATCH: usize = 500;
 /// How long a row waits for company.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Longest pause while the store is away.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::attempt::{Billed, UsageRow};
+use crate::sql::session::Value;
 use crate::usage::{UsageSums, Width};
 
 /// Longest text of a row in bytes. An entry of a Postgres index holds 2,700, and the sums have four texts in one.
@@ -68,6 +69,38 @@ impl<'r> Line<'r> {
             ttft_ms: row.ttft_ms,
             total_ms: row.total_ms,
         }
+    }
+}
+
+impl Line<'_> {
+    /// Its values, in the order of the columns.
+    pub(crate) fn bind<'v>(&'v self, values: &mut Vec<Value<'v>>) {
+        values.extend::<[Value<'v>; 24]>([
+            (&self.request_id).into(),
+            self.attempt.into(),
+            self.started_ms.into(),
+            self.at_ms.into(),
+            (&self.key_id).into(),
+            (&self.user_name).into(),
+            (&self.model).into(),
+            (&self.upstream_model).into(),
+            (&self.channel).into(),
+            (&self.format).into(),
+            (&self.upstream_format).into(),
+            self.status.into(),
+            self.input.into(),
+            self.output.into(),
+            self.cached_input.into(),
+            self.cache_write.into(),
+            self.reasoning.into(),
+            self.cost_pico_usd.into(),
+            self.billed.into(),
+            self.source.into(),
+            self.estimated.into(),
+            self.outcome.into(),
+            self.ttft_ms.into(),
+            self.total_ms.into(),
+        ]);
     }
 }
 
@@ -155,6 +188,50 @@ impl<'r> Ledger<'r> {
             sums: sums.clone(),
         });
         serde_json::to_string(&additions.collect::<Vec<_>>())
+    }
+
+    /// Additions to the sums, as values in the order of the columns.
+    pub(crate) fn sum_values(&self) -> Vec<Value<'_>> {
+        let mut values = Vec::new();
+        for (cell, sums) in &self.sums {
+            values.extend::<[Value<'_>; 6]>([
+                cell.width.into(),
+                cell.start.into(),
+                (&cell.key_id).into(),
+                (&cell.user_name).into(),
+                (&cell.model).into(),
+                (&cell.channel).into(),
+            ]);
+            values.extend(
+                [
+                    sums.attempts,
+                    sums.requests,
+                    sums.failures,
+                    sums.estimated,
+                    sums.unpriced,
+                    sums.input,
+                    sums.output,
+                    sums.cached_input,
+                    sums.cache_write,
+                    sums.reasoning,
+                    sums.cost_pico_usd,
+                    sums.ttft_ms,
+                    sums.ttft_count,
+                    sums.total_ms,
+                ]
+                .map(Value::from),
+            );
+        }
+        values
+    }
+
+    /// Additions to budgets, as values in the order of the columns.
+    pub(crate) fn budget_values(&self) -> Vec<Value<'_>> {
+        let mut values = Vec::new();
+        for ((subject, start), spent) in &self.budgets {
+            values.extend::<[Value<'_>; 3]>([subject.into(), (*start).into(), (*spent).into()]);
+        }
+        values
     }
 
     /// Additions to budgets, as a JSON list; `None` if there are none.

@@ -4,13 +4,14 @@
 mod audit;
 mod binding;
 mod budget;
+mod bulk;
 mod channel;
 mod key;
 mod migration;
 mod postgres;
 mod request;
 mod route;
-mod session;
+pub(crate) mod session;
 mod sqlite;
 mod usage;
 

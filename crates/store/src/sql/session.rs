@@ -1,6 +1,7 @@
 //! Running constant SQL with bound values on either database. Texts are `&'static str` all the way down: sqlx takes no other, so no
 //! query can be put together from what a client sent.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
@@ -22,6 +23,16 @@ pub(super) struct Sql {
     pub(super) postgres: &'static str,
 }
 
+impl Sql {
+    /// A text that Postgres never gets.
+    pub(super) fn sqlite_only(text: &'static str) -> Self {
+        Sql {
+            sqlite: text,
+            postgres: "",
+        }
+    }
+}
+
 impl From<&'static str> for Sql {
     fn from(both: &'static str) -> Self {
         Sql {
@@ -33,7 +44,7 @@ impl From<&'static str> for Sql {
 
 /// A value for a placeholder: the three kinds that both databases hold alike.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'v> {
+pub(crate) enum Value<'v> {
     Int(Option<i64>),
     Text(Option<&'v str>),
     Bytes(&'v [u8]),
@@ -65,6 +76,12 @@ impl<'v> From<&'v str> for Value<'v> {
 
 impl<'v> From<&'v String> for Value<'v> {
     fn from(value: &'v String) -> Self {
+        Value::Text(Some(value))
+    }
+}
+
+impl<'v> From<&'v Cow<'_, str>> for Value<'v> {
+    fn from(value: &'v Cow<'_, str>) -> Self {
         Value::Text(Some(value))
     }
 }
@@ -222,6 +239,11 @@ impl SqlStore {
     /// Starts a change that gateways need not see at once: the revision stays.
     pub(super) async fn record(&self, doing: &'static str) -> Result<Change, StoreError> {
         self.begin(doing, LIMIT).await
+    }
+
+    /// True for SQLite.
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.pool, Pool::Sqlite { .. })
     }
 
     /// Starts a transaction that may take as long as `limit`.

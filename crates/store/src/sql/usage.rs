@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 
 use super::SqlStore;
+use super::bulk::Bulk;
 use super::request;
 use super::session::{Change, Row, Sql, Value};
 use crate::attempt::UsageRow;
@@ -14,8 +15,8 @@ use crate::ledger::{Ledger, Line, wanted};
 use crate::request::RequestQuery;
 use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
 
-/// Rows of one transaction at most: more gain nothing (measured with SQLite).
-const BATCH: usize = 100;
+/// Rows of one transaction at most: what many requests share, the sums of a minute and the commit, is written once.
+const BATCH: usize = 500;
 /// Rows forgotten in one transaction at most, so that writers do not wait long.
 const FORGET: i64 = 5_000;
 
@@ -34,6 +35,13 @@ macro_rules! insert_list {
             ),
         }
     };
+    (@bulk $table:literal ($($column:ident $kind:ident),*) $rest:literal) => {
+        Bulk::new(
+            concat!("INSERT INTO ", $table, " (", insert_list!(@names $($column)*), ") VALUES"),
+            [$(stringify!($column)),*].len(),
+            $rest,
+        )
+    };
     (@names $first:ident $($more:ident)*) => { concat!(stringify!($first) $(, ", ", stringify!($more))*) };
     (@fields $first:ident $($more:ident)*) => {
         concat!("value ->> '", stringify!($first), "'" $(, ", value ->> '", stringify!($more), "'")*)
@@ -50,6 +58,13 @@ const RECORD: Sql = insert_list!("opm_usage" (
     cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
     outcome text, ttft_ms bigint, total_ms bigint)
     "ON CONFLICT (request_id, attempt) DO NOTHING RETURNING request_id, attempt");
+/// The same, for rows that are all new.
+static RECORD_ALL: Bulk = insert_list!(@bulk "opm_usage" (
+    request_id text, attempt bigint, started_ms bigint, at_ms bigint, key_id text, user_name text, model text,
+    upstream_model text, channel text, format text, upstream_format text, status bigint, input bigint, output bigint,
+    cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
+    outcome text, ttft_ms bigint, total_ms bigint)
+    "ON CONFLICT (request_id, attempt) DO NOTHING");
 
 const ADD: Sql = insert_list!("opm_usage_sums" (
     width bigint, start bigint, key_id text, user_name text, model text, channel text, attempts bigint, requests bigint,
@@ -63,8 +78,22 @@ const ADD: Sql = insert_list!("opm_usage_sums" (
      cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
      cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
      ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
+static ADD_ALL: Bulk = insert_list!(@bulk "opm_usage_sums" (
+    width bigint, start bigint, key_id text, user_name text, model text, channel text, attempts bigint, requests bigint,
+    failures bigint, estimated bigint, unpriced bigint, input bigint, output bigint, cached_input bigint, cache_write bigint,
+    reasoning bigint, cost_pico_usd bigint, ttft_ms bigint, ttft_count bigint, total_ms bigint)
+    "ON CONFLICT (width, start, key_id, user_name, model, channel) DO UPDATE SET \
+     attempts = opm_usage_sums.attempts + excluded.attempts, requests = opm_usage_sums.requests + excluded.requests, \
+     failures = opm_usage_sums.failures + excluded.failures, estimated = opm_usage_sums.estimated + excluded.estimated, \
+     unpriced = opm_usage_sums.unpriced + excluded.unpriced, input = opm_usage_sums.input + excluded.input, \
+     output = opm_usage_sums.output + excluded.output, cached_input = opm_usage_sums.cached_input + excluded.cached_input, \
+     cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
+     cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
+     ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
 
 const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
+    "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
+static SPEND_ALL: Bulk = insert_list!(@bulk "opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
     "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
 
 /// The sums by `$name`, in an order. Every question binds all of $1 to $9, so that they share their text.
@@ -103,6 +132,9 @@ const FORGET_BUDGETS: &str = "DELETE FROM opm_budgets WHERE (subject, period_sta
 impl UsageStore for SqlStore {
     async fn record_usage(&self, batch: &[UsageRow]) -> Result<(), StoreError> {
         for rows in batch.chunks(BATCH) {
+            if self.is_sqlite() && record_new(self, rows).await? {
+                continue;
+            }
             let mut change = self.record("recording usage").await?;
             record(&mut change, rows).await?;
             change.commit().await?;
@@ -157,6 +189,24 @@ impl UsageStore for SqlStore {
         }
         Ok(forgotten)
     }
+}
+
+/// Records attempts that are all new; false, and nothing is recorded, if one of them is known.
+async fn record_new(store: &SqlStore, rows: &[UsageRow]) -> Result<bool, StoreError> {
+    let lines: Vec<_> = rows.iter().map(Line::new).collect();
+    let mut values = Vec::new();
+    lines.iter().for_each(|line| line.bind(&mut values));
+    let mut change = store.record("recording usage").await?;
+    let touched = RECORD_ALL.insert(&mut change, &values).await?;
+    if usize::try_from(touched) != Ok(rows.len()) {
+        return Ok(false);
+    }
+    let mut ledger = Ledger::default();
+    rows.iter().for_each(|row| ledger.add(row));
+    ADD_ALL.insert(&mut change, &ledger.sum_values()).await?;
+    SPEND_ALL.insert(&mut change, &ledger.budget_values()).await?;
+    change.commit().await?;
+    Ok(true)
 }
 
 async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError> {
