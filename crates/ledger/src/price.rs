@@ -267,27 +267,40 @@ pub struct Cost {
     pub lines: Vec<Line>,
 }
 
-/// The bill; `None` if something was used that has no price.
-pub(crate) fn bill(rates: &[Rate], tokens: &Tokens, tier: Tier) -> Option<Cost> {
-    let mut cost = Cost::default();
-    for ((class, ..), count) in CLASSES.into_iter().zip(tokens.counts) {
-        if count == 0 {
-            continue;
-        }
-        let price = price(rates, class, tier, tokens.context)?;
-        let product = PicoUsd(count.saturating_mul(price.0));
-        cost.total.0 = cost.total.0.saturating_add(product.0);
-        cost.lines.push(Line {
+/// What was used, line by line; `None` for something without a price.
+fn lines<'r>(rates: &'r [Rate], tokens: &Tokens, tier: Tier) -> impl Iterator<Item = Option<Line>> + use<'r> {
+    let context = tokens.context;
+    let used = CLASSES
+        .into_iter()
+        .zip(tokens.counts)
+        .filter(|(_, count)| *count > 0);
+    used.map(move |((class, ..), count)| {
+        let price = price(rates, class, tier, context)?;
+        Some(Line {
             class,
             count,
             price,
-            cost: product,
-        });
-    }
-    Some(cost)
+            cost: PicoUsd(count.saturating_mul(price.0)),
+        })
+    })
 }
 
-fn price(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
+/// The sum of the bill alone; `None` if something was used that has no price.
+pub(crate) fn total(rates: &[Rate], tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
+    lines(rates, tokens, tier).try_fold(PicoUsd(0), |sum, line| {
+        Some(PicoUsd(sum.0.saturating_add(line?.cost.0)))
+    })
+}
+
+/// The bill; `None` if something was used that has no price.
+pub(crate) fn bill(rates: &[Rate], tokens: &Tokens, tier: Tier) -> Option<Cost> {
+    Some(Cost {
+        total: total(rates, tokens, tier)?,
+        lines: lines(rates, tokens, tier).collect::<Option<_>>()?,
+    })
+}
+
+pub(crate) fn price(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
     let own = price_of_class(rates, class, tier, context);
     own.or_else(|| price(rates, class.stand_in()?, tier, context))
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::price::{Cost, Rate, Tier, Tokens, bill};
+use crate::price::{Class, Cost, PicoUsd, Rate, Tier, Tokens, bill, price, total};
 
 /// Made by `tools/prices.py`; sources and licence in NOTICE.
 const BUILT_IN: &str = include_str!("../data/prices.json");
@@ -113,6 +113,18 @@ impl Rule {
         })
     }
 
+    /// What was used costs at these prices, without the lines of a bill; `None` if something that was used has no price.
+    #[must_use]
+    pub fn total(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
+        total(&self.rates, tokens, tier)
+    }
+
+    /// The price of one token of a class in a request of so much input; `None` if it has none.
+    #[must_use]
+    pub fn price(&self, class: Class, tier: Tier, input: u64) -> Option<PicoUsd> {
+        price(&self.rates, class, tier, input)
+    }
+
     fn fits(&self, provider: &str, day: Day) -> bool {
         self.provider.as_deref().is_none_or(|own| own == provider)
             && self.valid_from.is_none_or(|from| from <= day)
@@ -145,19 +157,17 @@ impl Book {
 
     /// The exact name before globs, the longer glob before the shorter, the later date before the earlier.
     fn find(&self, provider: &str, model: &str, day: Day) -> Option<&Rule> {
-        let exact = self
-            .exact
-            .get(model)
-            .into_iter()
-            .flatten()
-            .map(|index| (usize::MAX, *index));
-        let globs = self.globs.iter().filter(|(glob, _)| matches_glob(glob, model));
-        exact
-            .chain(globs.map(|(glob, index)| (glob.len(), *index)))
-            .filter_map(|(rank, index)| Some((rank, self.rules.get(index)?)))
-            .filter(|(_, rule)| rule.fits(provider, day))
-            .max_by_key(|(rank, rule)| (*rank, rule.valid_from))
-            .map(|(_, rule)| rule)
+        let exact = self.exact.get(model).into_iter().flatten();
+        let exact = exact.filter_map(|index| self.rules.get(*index));
+        let exact = exact.filter(|rule| rule.fits(provider, day));
+        exact.max_by_key(|rule| rule.valid_from).or_else(|| {
+            let globs = self.globs.iter().filter(|(glob, _)| matches_glob(glob, model));
+            globs
+                .filter_map(|(glob, index)| Some((glob.len(), self.rules.get(*index)?)))
+                .filter(|(_, rule)| rule.fits(provider, day))
+                .max_by_key(|(length, rule)| (*length, rule.valid_from))
+                .map(|(_, rule)| rule)
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use opm_config::Channel;
 use opm_core::RequestId;
 use opm_ledger::{
-    Billed, Ending, Entry, Metered, Outcome, PicoUsd, Start, Target, Ticket, Tier, Tokens, unix_ms,
+    Billed, Day, Ending, Entry, Metered, Outcome, PicoUsd, Start, Target, Ticket, Tier, Tokens, unix_ms,
 };
 use opm_limits::{Actual, Charge, Dimension, Reservation, Standing, Subjects};
 use opm_routing::Stage;
@@ -82,6 +82,7 @@ pub(crate) struct Account<'a> {
     expected: Option<Expected>,
     need: Option<Need>,
     destination: Option<Destination<'a>>,
+    price: Option<Price<'a>>,
     /// The rules that do not depend on the channel have admitted it.
     admitted: bool,
     held: Option<Reservation>,
@@ -118,6 +119,7 @@ impl<'a> Account<'a> {
             expected: None,
             need: None,
             destination: None,
+            price: None,
             admitted: false,
             held: None,
             channel_held: None,
@@ -144,6 +146,7 @@ impl<'a> Account<'a> {
             return Err(Denied::Request(super::refused::unrecorded()));
         }
         self.destination = Some(to);
+        self.price = Some(self.price_at(to));
         let rules = &self.snapshot.rules;
         if self.admitted && rules.is_empty() {
             return Ok(());
@@ -180,7 +183,7 @@ impl<'a> Account<'a> {
         if charged.iter().any(counts) {
             self.expect(to);
         }
-        let price = self.price(to);
+        let price = self.price.unwrap_or_else(|| self.price_at(to));
         let mut charges = Vec::with_capacity(charged.len());
         for (at, ruled) in charged.iter().enumerate() {
             let rule = &ruled.rule;
@@ -246,18 +249,18 @@ impl<'a> Account<'a> {
         self.need = Some(Need::new(expected, habit, self.asked.generates, bounds));
     }
 
-    fn price(&self, to: Destination<'a>) -> Price<'a> {
+    /// The prices at a destination, looked up once.
+    fn price_at(&self, to: Destination<'a>) -> Price<'a> {
+        let provider = to.channel.vendor.as_str();
+        let tier = self.asked.scan.tier;
         Price {
-            prices: &self.snapshot.rules.prices,
-            provider: to.channel.vendor.as_str(),
-            model: to.model,
+            rule: self
+                .snapshot
+                .rules
+                .prices
+                .rule(provider, to.model, Day::of_ms(unix_ms())),
             millionths: to.channel.cost_millionths,
-            tier: self
-                .asked
-                .scan
-                .tier
-                .map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str())),
-            at_ms: unix_ms(),
+            tier: tier.map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str())),
         }
     }
 
@@ -282,7 +285,7 @@ impl<'a> Account<'a> {
                 .ok_or_else(|| too_small(need.input.likely))?;
         }
         if let Some(money) = allowance(Dimension::Money) {
-            let within = need.output_for(money, &self.price(to));
+            let within = need.output_for(money, &self.price_at(to));
             most = most.min(within.ok_or_else(|| too_small(need.input.likely))?);
         }
         if most < u64::MAX {
@@ -508,8 +511,10 @@ impl<'a> Account<'a> {
         let usage = ending.usage.usage().clone();
         ending.cost = self.cost(&usage);
         ending.total_ms = millis(self.asked.started.elapsed());
-        let counted = most.as_ref().unwrap_or(&usage);
-        let actual = self.actual(counted, self.cost(counted));
+        let actual = match &most {
+            Some(most) => self.actual(most, self.cost(most)),
+            None => self.actual(&usage, ending.cost),
+        };
         for held in self
             .held
             .take()
@@ -576,8 +581,7 @@ impl<'a> Account<'a> {
     }
 
     fn cost(&self, usage: &Usage) -> Option<PicoUsd> {
-        let to = self.destination?;
-        self.price(to).of(&Tokens::from(usage), Tier::of(usage))
+        self.price?.of(&Tokens::from(usage), Tier::of(usage))
     }
 
     fn actual(&self, usage: &Usage, cost: Option<PicoUsd>) -> Actual {

@@ -1,7 +1,7 @@
 //! What a request will need, before it is known: tokens, and money. Pure.
 
 use ai_api_converter::estimate::Expected;
-use opm_ledger::{Class, PicoUsd, Prices, Tier, Tokens};
+use opm_ledger::{Class, PicoUsd, Tier, Tokens};
 use opm_limits::{Dimension, Mode, Rule};
 
 use super::learned::{Habit, as_f64};
@@ -99,8 +99,9 @@ impl Need {
 
     fn money(&self, strict: bool, limit: u64, price: &Price<'_>) -> Option<Amount> {
         let (input, output) = self.each(strict, u64::MAX);
-        let cost = |output: u64| price.most(input, output);
-        let (least, most) = (cost(output.least)?, cost(output.most)?);
+        let dearest = price.dearest(self.input.most)?;
+        let cost = |output: u64| price.real(dearest.of(input, output));
+        let (least, most) = (cost(output.least), cost(output.most));
         // Half of a small budget must not go to one answer that nobody asked to be that long.
         let most = if output.least == output.most {
             most
@@ -144,9 +145,10 @@ impl Need {
 
     /// The output that fits into what strict budgets have granted.
     pub(crate) fn output_for(&self, money: u64, price: &Price<'_>) -> Option<u64> {
-        let input = price.most(self.input.most, 0)?;
-        let token = price.most(self.input.most, 1)?.saturating_sub(input);
-        let rest = money.checked_sub(input)?;
+        let dearest = price.dearest(self.input.most)?;
+        let rest = money.checked_sub(price.real(dearest.of(self.input.most, 0)))?;
+        // Rounded up for each token: never a token too many.
+        let token = price.real(dearest.output);
         Some(rest.checked_div(token).unwrap_or(u64::MAX)).filter(|output| *output > 0)
     }
 
@@ -162,45 +164,59 @@ impl Need {
 /// The prices of one upstream model.
 #[derive(Clone, Copy)]
 pub(crate) struct Price<'p> {
-    pub(crate) prices: &'p Prices,
-    /// `openai`, `anthropic` or `gemini`.
-    pub(crate) provider: &'p str,
-    pub(crate) model: &'p str,
+    /// `None`: the model has no price.
+    pub(crate) rule: Option<&'p opm_ledger::Rule>,
     /// Millionths of the list price.
     pub(crate) millionths: u64,
     /// The tier that was asked for.
     pub(crate) tier: Tier,
-    /// Milliseconds since 1970.
-    pub(crate) at_ms: u64,
 }
 
 impl Price<'_> {
     /// What was used costs; `None`: the price is not known.
     pub(crate) fn of(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
-        let cost = self
-            .prices
-            .cost(tokens, self.provider, self.model, tier, self.at_ms)?;
-        let real = u128::from(cost.total.0) * u128::from(self.millionths);
-        Some(PicoUsd(
-            u64::try_from(real.div_ceil(1_000_000)).unwrap_or(u64::MAX),
-        ))
+        let total = self.rule?.total(tokens, tier)?;
+        Some(PicoUsd(self.real(total.0)))
     }
 
-    /// The most that so many tokens can cost at the tier that was asked for: input that is written to a cache costs more, reasoning may.
-    fn most(&self, input: u64, output: u64) -> Option<u64> {
-        let with = |class: Class, count: u64| Tokens::of(input).with(class, count);
-        let dearest = |classes: &[Class], count: u64| {
-            let costs = classes
-                .iter()
-                .map(|class| self.of(&with(*class, count), self.tier));
-            costs.max().flatten()
+    /// What the account really pays.
+    fn real(&self, listed: u64) -> u64 {
+        let real = u128::from(listed) * u128::from(self.millionths);
+        u64::try_from(real.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// The dearest that a token of the prompt and a token of the answer can be, at the tier that was asked for, of a prompt so long:
+    /// input that is written to a cache costs more, reasoning may.
+    fn dearest(&self, input: u64) -> Option<Dearest> {
+        let rule = self.rule?;
+        let of = |classes: &[Class]| {
+            let prices = classes.iter().map(|class| rule.price(*class, self.tier, input));
+            prices.max().flatten()
         };
-        let read = dearest(
-            &[Class::Input, Class::CacheWriteShort, Class::CacheWriteLong],
-            input,
-        )?;
-        let written = dearest(&[Class::Output, Class::Reasoning], output)?;
-        Some(read.0.saturating_add(written.0))
+        Some(Dearest {
+            input: of(&[Class::Input, Class::CacheWriteShort, Class::CacheWriteLong])?.0,
+            output: of(&[Class::Output, Class::Reasoning])?.0,
+        })
+    }
+
+    /// The most that so many tokens can cost.
+    #[cfg(test)]
+    fn most(&self, input: u64, output: u64) -> Option<u64> {
+        Some(self.real(self.dearest(input)?.of(input, output)))
+    }
+}
+
+/// List prices of one token.
+#[derive(Clone, Copy)]
+struct Dearest {
+    input: u64,
+    output: u64,
+}
+
+impl Dearest {
+    fn of(self, input: u64, output: u64) -> u64 {
+        let output = output.saturating_mul(self.output);
+        input.saturating_mul(self.input).saturating_add(output)
     }
 }
 
@@ -217,6 +233,7 @@ fn rounded(count: f64) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use opm_ledger::Prices;
     use opm_limits::{Over, Window};
 
     use super::*;
@@ -239,12 +256,9 @@ mod tests {
 
     fn price<'p>(prices: &'p Prices, model: &'p str, tier: Tier) -> Price<'p> {
         Price {
-            prices,
-            provider: "openai",
-            model,
+            rule: prices.rule("openai", model, opm_ledger::Day::of_ms(0)),
             millionths: 1_000_000,
             tier,
-            at_ms: 0,
         }
     }
 
