@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
 use ai_api_converter::{Context, Failure, FailureClass, Report, Usage, convert_response};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use opm_routing::Stage;
 use opm_telemetry::Metrics;
 
 use crate::abandoned;
 use crate::attempt::{Answered, Exchange, Missed};
-use crate::headers::{answer_headers, stream_headers};
+use crate::headers::{JSON, answer_headers, put, put_all, stream_headers};
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
+use crate::net::patience::until;
 use crate::pump::{Ending, Pump};
 use crate::record::Record;
 use crate::reply;
@@ -58,7 +60,7 @@ async fn stream(
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     stream_headers(exchange, &mut headers);
-    headers.extend(account.headers());
+    put_all(&mut headers, account.headers());
     let mut committed = None;
     let pump = Pump {
         client,
@@ -107,7 +109,7 @@ async fn whole(
     let started = Instant::now();
     let status = answered.response.status();
     let body = answered.response.body(MAX_ANSWER, answered.idle);
-    let mut body = std::pin::pin!(tokio::time::timeout_at(answered.deadline, body));
+    let mut body = std::pin::pin!(until(answered.deadline, body));
     let read = tokio::select! {
         biased;
         read = &mut body => Some(read),
@@ -115,23 +117,31 @@ async fn whole(
     };
     let Some(read) = read else {
         if let Some(_place) = account.may_drain().filter(|_| !client.is_expired())
-            && let Ok(Ok(Ok(bytes))) = tokio::time::timeout_at(abandoned::deadline(), body).await
+            && let Some(Some(Ok(bytes))) = until(abandoned::deadline(), body).await
         {
             let conversion = answered.conversion.as_deref();
-            abandoned::settle(exchange, conversion, &bytes, answered.sent, account).await;
+            // Boxed, as it is rare.
+            Box::pin(abandoned::settle(
+                exchange,
+                conversion,
+                &bytes,
+                answered.sent,
+                account,
+            ))
+            .await;
         }
         return Err(Missed::Gone);
     };
     record.waited += started.elapsed();
     let first_token = answered.sent.elapsed();
-    let bytes = read.map_err(|_| too_long())??;
+    let bytes = read.ok_or_else(too_long)??;
     let (bytes, usage) = match answered.conversion.as_deref() {
         Some((context, report)) => {
             let answer = convert_response(&bytes, context)
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
             reply::also_dropped(report, &answer.dropped, &mut headers);
             if let Some(finish) = answer.native_finish {
-                headers.push(("x-gateway-native-finish", finish));
+                put(&mut headers, "x-gateway-native-finish", finish);
             }
             (answer.body.into(), answer.usage)
         }
@@ -140,18 +150,15 @@ async fn whole(
             (bytes, usage)
         }
     };
-    headers.push(("content-type", "application/json".into()));
+    headers.insert(CONTENT_TYPE, JSON);
     record.status = status;
     let seen = Seen {
         reported: usage,
         ..Seen::default()
     };
     account.answered(record.status, &seen, first_token).await;
-    headers.extend(account.headers());
-    if reply::whole(client, record.status, &headers, bytes)
-        .await
-        .is_err()
-    {
+    put_all(&mut headers, account.headers());
+    if client.answer(status, headers, bytes).await.is_err() {
         record.status = 499;
     }
     Ok(Given {

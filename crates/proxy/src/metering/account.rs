@@ -525,8 +525,7 @@ impl<'a> Account<'a> {
         }
         if let Some(to) = self.destination {
             let model = self.snapshot.model_label(self.who.model);
-            to.meters.tokens(model, &usage);
-            to.meters.cost(model, ending.cost.map(|cost| cost.0));
+            to.meters.used(model, &usage, ending.cost.map(|cost| cost.0));
         }
         self.bill = Some(Bill {
             usage,
