@@ -18,7 +18,7 @@ use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
 use crate::listing::Own;
 use crate::metering::Metering;
-use crate::metering::account::{Account, Asked};
+use crate::metering::account::{Account, Asked, Task};
 use crate::metering::rules::Who;
 use crate::metering::user::user;
 use crate::net::client::Client;
@@ -355,15 +355,17 @@ impl Gateway {
             started: record.started,
             metrics: &self.metrics,
         };
-        let named = client.header(&snapshot.config.user_header).map(str::to_owned);
-        let person = user(named.as_deref().or(scan.user.as_deref()));
+        let named = client.headers().get(&snapshot.config.user_header);
+        let named = named.map(|name| name.as_bytes().to_vec());
+        let person = user(named.as_deref().or(scan.user.as_deref().map(str::as_bytes)));
         let who = who(&caller, &person, &model);
         let asked = Asked {
             id,
             format: wish.format,
             body: bytes,
-            generates: wish.endpoint.is_none(),
+            task: task(wish.endpoint),
             scan: &scan,
+            stream: exchange.stream,
             started: record.started,
         };
         let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);
@@ -435,6 +437,15 @@ impl Gateway {
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
         record.trail = Trail::of(snapshot, &wanted, seen, now, unix_seconds());
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
+    }
+}
+
+/// What an endpoint makes a model do.
+fn task(endpoint: Option<&str>) -> Task {
+    match endpoint {
+        None | Some("completions") => Task::Write,
+        Some(endpoint) if offer(endpoint) == Offer::Embeddings => Task::Read,
+        Some(_) => Task::Other,
     }
 }
 

@@ -253,5 +253,6 @@ fn seen(stream: &Stream) -> Seen {
         likely: stream.output_estimate(),
         most: stream.output_most(),
         complete: false,
+        presumed: None,
     }
 }
