@@ -106,6 +106,11 @@ async fn whole(
     let mut headers = answer_headers(exchange, &answered);
     let started = Instant::now();
     let status = answered.response.status();
+    // What is passed through may be sound, or a stream of an endpoint that is not converted.
+    let kind = match exchange.endpoint {
+        Some(_) => answered.response.header("content-type").map(str::to_owned),
+        None => None,
+    };
     let body = answered.response.body(MAX_ANSWER, answered.idle);
     let mut body = std::pin::pin!(tokio::time::timeout_at(answered.deadline, body));
     let read = tokio::select! {
@@ -144,7 +149,7 @@ async fn whole(
             (bytes, usage)
         }
     };
-    headers.push(("content-type", "application/json".into()));
+    headers.push(("content-type", kind.unwrap_or_else(|| "application/json".into())));
     record.status = status;
     let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;

@@ -156,6 +156,12 @@ impl Gateway {
         &self.upstreams
     }
 
+    /// False where nothing may be served that cannot be recorded, and nothing can be.
+    fn is_recording(&self) -> bool {
+        let ledger = self.metering.ledger.as_ref();
+        ledger.is_none_or(opm_ledger::Ledger::is_accepting)
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -211,7 +217,7 @@ impl Gateway {
             Api::Live => return own(client, id, shape, record).health(true).await,
             Api::Ready => {
                 return own(client, id, shape, record)
-                    .health(!self.drain.is_draining())
+                    .health(!self.drain.is_draining() && self.is_recording())
                     .await;
             }
             _ => {}
