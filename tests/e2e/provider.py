@@ -1,7 +1,8 @@
 """A provider that counts for itself: what it was sent, what it wrote, and when. It speaks Chat Completions.
 
 A token is a word. The last user text may hold `out=N` (words of the answer, unless the request bounds it), `pace=MS` (between
-words of a stream), `cut=N` (the connection breaks after so many words), `id=NAME` (how a test calls the request).
+words of a stream), `cut=N` (the connection breaks after so many words), `nousage=1` (it does not count for others), `think=MS` (silence
+before the first word), `status=N` (an error), `id=NAME` (how a test calls the request).
 """
 
 import asyncio
@@ -51,9 +52,10 @@ class Provider:
             writer.close()
 
     async def _answer(self, body, writer):
-        text = body["messages"][-1]["content"]
+        messages = body.get("messages") or [{"content": body["prompt"]}]
+        text = messages[-1]["content"]
         asked = dict(re.findall(r"(\w+)=(\S+)", text))
-        prompt = sum(len(message["content"].split()) for message in body["messages"])
+        prompt = sum(len(message["content"].split()) for message in messages)
         bound = body.get("max_completion_tokens", body.get("max_tokens"))
         wanted = int(asked.get("out", 5))
         words = wanted if bound is None else min(wanted, bound)
@@ -62,18 +64,44 @@ class Provider:
             "key": body.get("model"),
         }
         self.calls.append(call)
+        if "status" in asked:
+            data = b'{"error":{"message":"no","type":"server_error"}}'
+            writer.write(b"HTTP/1.1 %d No\r\ncontent-length: %d\r\n\r\n%s" % (int(asked["status"]), len(data), data))
+            await writer.drain()
+            return True
         finish = "stop" if words == wanted else "length"
         usage = {"prompt_tokens": prompt, "completion_tokens": words, "total_tokens": prompt + words}
+        if "nousage" in asked:
+            usage = None
+        if "prompt" in body:
+            return await self._completion(writer, words, finish, usage, call)
         if body.get("stream"):
             return await self._stream(writer, asked, words, finish, usage, call)
         pace = float(asked.get("pace", 0)) / 1000 * words
+        # It has written all of it, whoever still waits for it.
         call["output"] = words
         if pace:
             await asyncio.sleep(pace)
+        if "cut" in asked:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{\"id\":")
+            await writer.drain()
+            writer.transport.abort()
+            return False
         answer = {
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"], "usage": usage,
             "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": "word " * words}}],
         }
+        return await self._whole(writer, answer, call)
+
+    async def _completion(self, writer, words, finish, usage, call):
+        call["output"] = words
+        choice = {"index": 0, "text": "word " * words, "finish_reason": finish, "logprobs": None}
+        answer = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+        return await self._whole(writer, answer, call)
+
+    async def _whole(self, writer, answer, call):
+        if answer["usage"] is None:
+            del answer["usage"]
         data = json.dumps(answer).encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(data), data))
         await writer.drain()
@@ -88,6 +116,11 @@ class Provider:
 
         pace, cut = float(asked.get("pace", 0)) / 1000, int(asked.get("cut", -1))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        if "think" in asked:
+            # Reasoning that nobody sees is output too.
+            call["output"] = words
+            await asyncio.sleep(float(asked["think"]) / 1000)
+            call["output"] = 0
         for word in range(words):
             if word == cut:
                 writer.transport.abort()
@@ -98,7 +131,8 @@ class Provider:
                 await asyncio.sleep(pace)
                 await writer.drain()
         event([{"index": 0, "delta": {}, "finish_reason": finish}])
-        event([], usage=usage)
+        if usage:
+            event([], usage=usage)
         writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         await writer.drain()
         call["whole"] = True

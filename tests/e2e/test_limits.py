@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -415,3 +416,129 @@ def test_invented_users_neither_grow_metrics_nor_shut_out_who_is_known(gateways,
 
     asyncio.run(run())
     assert metric(at, "opm_limits_subjects") >= 4_000
+
+
+async def leave(at, text, after, stream=False, **more):
+    """A client that closes its connection after so many seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+    body = json.dumps({"model": "priced", "stream": stream, "messages": [{"role": "user", "content": text}], **more})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write((head + body).encode())
+    try:
+        first = await asyncio.wait_for(reader.readuntil(b"\r\n"), after)
+        refused = b" 200 " not in first
+    except TimeoutError:
+        refused = False
+    writer.close()
+    return refused
+
+
+@pytest.mark.parametrize("case", ["completions", "no usage", "left whole", "left thinking", "cut whole"])
+def test_a_strict_limit_holds_whatever_happens_to_the_answer(gateways, provider, case):
+    at = gateways(PRICES + key_with("{ tpm: 1000, window: 60m }", "{ usd: 0.09, per: day }"))
+
+    async def run():
+        caller = Caller(at.port, KEY)
+        refused = 0
+        for _ in range(30):
+            if case == "completions":
+                ask_for = {"prompt": "hi out=100", "model": "priced"}
+                status, _, _ = await asyncio.to_thread(post, at, "/v1/completions", ask_for | {"max_tokens": 300}, authorization=f"Bearer {KEY}")
+                refused += status == 429
+            elif case == "no usage":
+                status, *_ = await caller.ask("hi out=100 nousage=1", model="priced", max_tokens=100)
+                refused += status == 429
+            elif case == "left whole":
+                refused += await leave(at, "hi out=100 pace=2", 0.1, max_tokens=100)
+            elif case == "left thinking":
+                refused += await leave(at, "hi out=100 think=300", 0.1, stream=True, max_tokens=100)
+            else:
+                try:
+                    status, *_ = await caller.ask("hi out=100 cut=1", model="priced", max_tokens=100)
+                except (ConnectionError, asyncio.IncompleteReadError):
+                    status = 0
+                refused += status == 429
+        assert refused >= 15, refused
+
+    asyncio.run(run())
+    assert len(provider.calls) >= 2
+    # What was made of it upstream, also where nobody was told.
+    made = sum(call["prompt"] + (100 if "left" in case else call["output"]) for call in provider.calls)
+    cost = sum(call["prompt"] * 10 + (100 if "left" in case else call["output"]) * 100 for call in provider.calls)
+    assert made <= 1_000 and cost <= 90_000, (made, cost)
+
+
+def test_what_an_earlier_try_may_have_used_stays_counted(gateways, provider):
+    other = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'], priority: -1 }}\n"
+    at = gateways(other + key_with("{ tpm: 1000, window: 60m, rpm: 100 }"))
+
+    async def run():
+        caller, statuses = Caller(at.port, KEY), []
+        for _ in range(12):
+            statuses.append((await caller.ask("hi out=100 cut=1", max_tokens=100))[0])
+        return statuses
+
+    statuses = asyncio.run(run())
+    assert statuses[-1] == 429 and len(provider.calls) > 3
+    assert sum(call["prompt"] + call["output"] for call in provider.calls) <= 1_000
+
+
+def test_failed_requests_cost_nothing(gateways, provider):
+    at = gateways(PRICES + key_with("{ tpm: 1000, window: 60m }", "{ usd: 0.05, per: day }"))
+    for status in (400, 500, 503, 429):
+        for _ in range(10):
+            assert ask(at, f"hi status={status}", model="priced", max_tokens=100)[0] not in (200,), status
+    status, headers, _ = ask(at, "hi out=3", model="priced", max_tokens=100)
+    assert status == 200 and int(headers["x-ratelimit-remaining-tokens"]) > 700, headers
+
+
+def test_users_of_every_script_are_counted_apart(gateways, provider):
+    at = gateways("users: { limits: { rpm: 1 } }\n")
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+    def status(name):
+        request = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(json.dumps(body))}\r\n".encode()
+        request += b"user: " + name + b"\r\nconnection: close\r\n\r\n" + json.dumps(body).encode()
+        with socket.create_connection(("127.0.0.1", at.port), timeout=5) as line:
+            line.sendall(request)
+            return int(line.recv(65_536).split()[1])
+
+    names = ["日本".encode(), "中文".encode(), "Жанна".encode(), "José".encode(), b"\xff\xfe", b"\xff", b"ada"]
+    assert [status(name) for name in names] == [200] * len(names)
+    assert [status(name) for name in names] == [429] * len(names)
+
+
+def test_an_instance_that_never_saw_redis_keeps_to_its_share(gateways, redis, provider):
+    redis.kill()
+    redis.wait()
+    text = f"shared: {{ redis_url: '{redis.url}', instances: 3 }}\n" + key_with("{ rpm: 9 }")
+    at = gateways(text)
+    assert [ask(at)[0] for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_small_limits_can_be_used_up(gateways, provider):
+    at = gateways(key_with("{ tpm: 200, window: 60m }"))
+    for _ in range(30):
+        if ask(at, "one two out=3", max_tokens=10)[0] == 429:
+            break
+    used = sum(call["prompt"] + call["output"] for call in provider.calls)
+    assert 110 <= used <= 200, used
+
+
+def test_a_crash_does_not_give_a_budget_back(gateways, provider, tmp_path):
+    storage = f"storage: {{ url: 'sqlite:{tmp_path}/opm.db' }}\n"
+    text = PRICES + storage + key_with(budget="{ usd: 0.05, per: day }")
+    for round_ in range(3):
+        at = gateways(text, name=f"g{round_}")
+
+        async def run():
+            asks = [leave(at, "hi out=100 pace=10", 5, max_tokens=100) for _ in range(10)]
+            running = asyncio.gather(*asks, return_exceptions=True)
+            await asyncio.sleep(0.3)
+            at.kill()
+            await running
+
+        asyncio.run(run())
+        at.wait()
+    # Ten requests of 100 tokens at 100 $ per million are 0.1 $: half of them were let through, once.
+    assert sum(call["output"] for call in provider.calls) * 100 <= 50_000

@@ -2,6 +2,7 @@
 upstream's model name (`@error:503`), so that one prompt meets another fault on each channel."""
 
 import concurrent.futures
+import http.server
 import json
 import signal
 import subprocess
@@ -189,8 +190,6 @@ def test_many_refused_keys_of_one_channel_do_not_use_up_the_attempts(mock_server
 
 
 def test_a_provider_that_repeats_its_key_does_not_show_it_to_the_caller(mock_server, serve):
-    import http.server
-
     class Echo(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["content-length"]))
@@ -361,3 +360,31 @@ def test_the_log_has_one_line_a_request_with_its_attempts(mock_server, serve):
     entry = json.loads(line)
     assert entry["attempts"] == 2 and entry["tried"].startswith("a:server_error:500:") and " b:ok:200:" in entry["tried"]
     assert "a prompt" not in at.log() and KEY not in at.log()
+
+
+def test_sound_is_passed_through_as_sound(serve):
+    sound = bytes(range(256)) * 40
+
+    class Speaker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "audio/mpeg")
+            self.send_header("content-length", str(len(sound)))
+            self.end_headers()
+            self.wfile.write(sound)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Speaker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        at = serve(f"channels:\n  - {{ name: a, format: openai, base_url: '{url}', keys: [sk-upstream-0123456789], models: ['*'] }}\n")
+        body = json.dumps({"model": "tts-1", "input": "hi", "voice": "alloy"}).encode()
+        request = urllib.request.Request(at.url + "/v1/audio/speech", data=body, headers={"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.headers["content-type"] == "audio/mpeg" and answer.read() == sound
+    finally:
+        server.shutdown()

@@ -105,6 +105,7 @@ async fn limiter(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Limiter
     let settings = SharedSettings {
         namespace: shared.namespace.clone(),
         timeout: shared.timeout,
+        instances: shared.instances,
         secret: pepper.map(hex).unwrap_or_default(),
         ..SharedSettings::new(shared.redis_url.expose())
     };

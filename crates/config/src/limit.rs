@@ -179,6 +179,8 @@ pub struct Shared {
     pub namespace: String,
     /// How long a request waits for the store before the policies decide.
     pub timeout: Duration,
+    /// How many instances there are, believed until the store tells: what `local` divides by when it is away from the start.
+    pub instances: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -186,6 +188,7 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("namespace", &self.namespace)
             .field("timeout", &self.timeout)
+            .field("instances", &self.instances)
             .finish_non_exhaustive()
     }
 }

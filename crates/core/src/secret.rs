@@ -51,8 +51,8 @@ impl Secret {
 
 /// SHA-256 of a text that may be a secret: made once per request, compared with every key.
 #[must_use]
-pub fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+pub fn digest(text: impl AsRef<[u8]>) -> [u8; 32] {
+    Sha256::digest(text.as_ref()).into()
 }
 
 impl PartialEq for Secret {

@@ -32,6 +32,7 @@ fn start(number: usize) -> Start {
             upstream_model: "claude-sonnet-5-5".into(),
             format: Some(Format::Messages),
         }),
+        ..Start::default()
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Start {
     pub format: Option<Format>,
     /// Where it goes first; `None` if it goes nowhere.
     pub target: Option<Target>,
+    /// What it will probably use: what is recorded if the process dies before anything is known.
+    pub usage: Metered,
+    /// What that costs, at most.
+    pub cost: Option<PicoUsd>,
 }
 
 /// Where a try goes.
@@ -95,6 +99,8 @@ impl Entry {
             channel: target.channel,
             format: start.format,
             upstream_format: target.format,
+            usage: start.usage,
+            cost: start.cost,
             ..Row::default()
         };
         let pin = log.pin();

@@ -17,9 +17,9 @@ use crate::row::Settled;
 use crate::slot;
 
 /// Rows in one batch: what they share in the store, sums and the commit, is written once.
-const BATCH: usize = 500;
+const BATCH: usize = 2_000;
 /// How long a row waits for company.
-const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_millis(400);
 /// Longest pause while the store is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the slots of processes that have gone are looked for.

@@ -369,7 +369,8 @@ impl Log {
     }
 
     pub(crate) fn is_accepting(&self) -> bool {
-        self.options.when_full == WhenFull::DropAndCount || !self.health().full
+        let health = self.health();
+        self.options.when_full == WhenFull::DropAndCount || !(health.full || health.failing)
     }
 
     pub(crate) fn set_keeper(&self, thread: std::thread::Thread) {

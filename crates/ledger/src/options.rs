@@ -20,7 +20,7 @@ pub enum WhenFull {
     /// Requests go on, their records are dropped and counted.
     #[default]
     DropAndCount,
-    /// [`Ledger::is_accepting`](crate::Ledger::is_accepting) says no: the gateway answers 503 rather than serve what it
+    /// [`Ledger::is_accepting`](crate::Ledger::is_accepting) says no, also while the disk refuses records: the gateway answers 503 rather than serve what it
     /// cannot record. Running requests are still recorded, as long as the reserve lasts.
     Refuse,
 }

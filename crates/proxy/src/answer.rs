@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
-use ai_api_converter::{Context, Failure, FailureClass, Report, Usage, convert_response};
+use ai_api_converter::{Context, Failure, FailureClass, Format, Report, Usage, convert_response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use opm_routing::Stage;
@@ -108,6 +108,12 @@ async fn whole(
     let mut headers = answer_headers(exchange, &answered);
     let started = Instant::now();
     let status = answered.response.status();
+    // What is passed through may be sound, or a stream of an endpoint that is not converted.
+    let kind = match exchange.endpoint {
+        Some(_) => answered.response.headers().get(CONTENT_TYPE),
+        None => None,
+    };
+    let kind = kind.filter(|kind| kind.to_str().is_ok()).cloned();
     let body = answered.response.body(MAX_ANSWER, answered.idle);
     let mut body = std::pin::pin!(until(answered.deadline, body));
     let read = tokio::select! {
@@ -132,9 +138,14 @@ async fn whole(
         }
         return Err(Missed::Gone);
     };
-    record.waited += started.elapsed();
-    let first_token = answered.sent.elapsed();
+    let now = Instant::now();
+    record.waited += now.duration_since(started);
+    let first_token = now.duration_since(answered.sent);
     let bytes = read.ok_or_else(too_long)??;
+    let upstream = (
+        bytes.clone(),
+        answered.conversion.as_deref().map(|both| both.0.upstream),
+    );
     let (bytes, usage) = match answered.conversion.as_deref() {
         Some((context, report)) => {
             let answer = convert_response(&bytes, context)
@@ -150,12 +161,9 @@ async fn whole(
             (bytes, usage)
         }
     };
-    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CONTENT_TYPE, kind.unwrap_or(JSON));
     record.status = status;
-    let seen = Seen {
-        reported: usage,
-        ..Seen::default()
-    };
+    let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;
     put_all(&mut headers, account.headers());
     if client.answer(status, headers, bytes).await.is_err() {
@@ -185,6 +193,46 @@ fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {
             request_id: exchange.id.bare().to_owned(),
             now: exchange.now,
         }))),
+    }
+}
+
+/// What a whole answer shows: its usage, and where the upstream has not counted the output, our own count of it.
+fn seen_whole(
+    exchange: &Exchange<'_>,
+    reported: Usage,
+    (bytes, converted): &(Bytes, Option<Format>),
+) -> Seen {
+    if reported.output.is_some()
+        || exchange
+            .endpoint
+            .is_some_and(|endpoint| endpoint != "completions")
+    {
+        return Seen {
+            reported,
+            ..Seen::default()
+        };
+    }
+    // A document is counted as a stream of one event would be.
+    let mut counter = Stream::Relay(Box::new(Relay::new(RelayOptions {
+        format: converted.unwrap_or(exchange.format),
+        hide_usage: false,
+        rename: false,
+        array: false,
+        model: String::new(),
+        request_id: String::new(),
+        now: exchange.now,
+    })));
+    let mut out = Vec::new();
+    counter.push(bytes, &mut out);
+    counter.end(&mut out);
+    let (likely, most) = (counter.output_estimate(), counter.output_most());
+    let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Seen {
+        reported,
+        // Old completions have a shape of their own: their text is nearly all of the body.
+        likely: if likely > 0 { likely } else { bytes / 4 },
+        most: if likely > 0 { most } else { bytes },
+        ..Seen::default()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
 use crate::listing::Own;
 use crate::metering::Metering;
-use crate::metering::account::{Account, Asked};
+use crate::metering::account::{Account, Asked, Task};
 use crate::metering::rules::Who;
 use crate::metering::user::user;
 use crate::net::client::Client;
@@ -157,6 +157,12 @@ impl Gateway {
         &self.upstreams
     }
 
+    /// False where nothing may be served that cannot be recorded, and nothing can be.
+    fn is_recording(&self) -> bool {
+        let ledger = self.metering.ledger.as_ref();
+        ledger.is_none_or(opm_ledger::Ledger::is_accepting)
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -213,7 +219,7 @@ impl Gateway {
             Api::Live => return own(client, id, shape, record).health(true).await,
             Api::Ready => {
                 return own(client, id, shape, record)
-                    .health(!self.drain.is_draining())
+                    .health(!self.drain.is_draining() && self.is_recording())
                     .await;
             }
             _ => {}
@@ -361,16 +367,17 @@ impl Gateway {
             metrics: &self.metrics,
         };
         let named = snapshot.user_header.as_ref();
-        let named = named.and_then(|name| client.headers().get(name)?.to_str().ok());
-        let named = named.map(str::to_owned);
-        let person = user(named.as_deref().or(scan.user.as_deref()));
+        let named = named.and_then(|name| client.headers().get(name));
+        let named = named.map(|name| name.as_bytes().to_vec());
+        let person = user(named.as_deref().or(scan.user.as_deref().map(str::as_bytes)));
         let who = who(&caller, &person, &model);
         let asked = Asked {
             id,
             format: wish.format,
             body: bytes,
-            generates: wish.endpoint.is_none(),
+            task: task(wish.endpoint),
             scan: &scan,
+            stream: exchange.stream,
             started: record.started,
         };
         let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);
@@ -441,6 +448,15 @@ impl Gateway {
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
         record.trail = Trail::of(snapshot, &wanted, seen, now, record.at);
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
+    }
+}
+
+/// What an endpoint makes a model do.
+fn task(endpoint: Option<&str>) -> Task {
+    match endpoint {
+        None | Some("completions") => Task::Write,
+        Some(endpoint) if offer(endpoint) == Offer::Embeddings => Task::Read,
+        Some(_) => Task::Other,
     }
 }
 

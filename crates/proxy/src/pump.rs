@@ -250,5 +250,6 @@ fn seen(stream: &Stream) -> Seen {
         likely: stream.output_estimate(),
         most: stream.output_most(),
         complete: false,
+        presumed: None,
     }
 }

@@ -126,7 +126,7 @@ pub struct Retention {
 #[async_trait]
 pub trait UsageStore {
     /// Records attempts, their sums and what they take from budgets, each exactly once however often a batch is given: an attempt
-    /// that is known already counts no more. Up to 100 attempts are one transaction; after an error give the whole batch again.
+    /// that is known already counts no more. Up to 2,000 attempts are one transaction; after an error give the whole batch again.
     async fn record_usage(&self, batch: &[UsageRow]) -> Result<(), StoreError>;
 
     /// The attempts of one request, in order.

@@ -15,7 +15,7 @@ use crate::node::Placed;
 use crate::redis_url;
 use crate::section::Reading;
 
-const SHARED: &[&str] = &["redis_url", "namespace", "timeout", "on_failure"];
+const SHARED: &[&str] = &["redis_url", "namespace", "timeout", "instances", "on_failure"];
 /// Every request that is limited may wait so long.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5);
 /// Characters of a namespace.
@@ -26,6 +26,7 @@ pub(super) struct Draft {
     redis_url: Option<String>,
     namespace: String,
     timeout: Duration,
+    instances: u64,
 }
 
 impl Default for Draft {
@@ -34,6 +35,7 @@ impl Default for Draft {
             redis_url: None,
             namespace: "opm".to_owned(),
             timeout: Duration::from_millis(50),
+            instances: 1,
         }
     }
 }
@@ -48,6 +50,10 @@ pub(super) fn shared(node: &Placed, draft: &mut Draft, config: &mut Config, r: &
                 }
             }
             "timeout" => draft.timeout = r.duration_in(value, TIMEOUTS).unwrap_or(draft.timeout),
+            "instances" => {
+                let number = r.number(value, 1..=1_000);
+                draft.instances = number.and_then(|number| u64::try_from(number).ok()).unwrap_or(1);
+            }
             "on_failure" => config.on_failure = r.word(value, POLICIES).unwrap_or_default(),
             _ => r.unknown(key, SHARED),
         }
@@ -99,6 +105,7 @@ impl Draft {
             redis_url: Secret::new(url),
             namespace: self.namespace,
             timeout: self.timeout,
+            instances: self.instances,
         })
     }
 }

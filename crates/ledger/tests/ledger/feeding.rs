@@ -16,13 +16,13 @@ fn finish(ledger: &Ledger, from: usize, to: usize) {
 }
 
 #[test]
-fn rows_come_in_batches_of_five_hundred() {
+fn rows_come_in_batches_of_two_thousand() {
     let dir = tempdir().unwrap();
     let (ledger, _) = open(dir.path());
-    finish(&ledger, 0, 1_250);
+    finish(&ledger, 0, 4_500);
     let store = fed(&ledger);
-    assert_eq!(*store.batches.lock().unwrap(), [500, 500, 250]);
-    assert_eq!(store.len(), 1_250);
+    assert_eq!(*store.batches.lock().unwrap(), [2_000, 2_000, 500]);
+    assert_eq!(store.len(), 4_500);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_lost_cursor_means_that_rows_are_fed_again_and_none_is_missing() {
 fn a_store_that_is_down_is_tried_again_until_it_has_everything() {
     let dir = tempdir().unwrap();
     let (ledger, _) = open(dir.path());
-    finish(&ledger, 0, 650);
+    finish(&ledger, 0, 2_100);
     let store = Store::default();
     let down = || SinkError::Unavailable("connection refused".into());
     store.failures.lock().unwrap().extend([down(), down(), down()]);
@@ -63,8 +63,8 @@ fn a_store_that_is_down_is_tried_again_until_it_has_everything() {
         .build()
         .unwrap();
     runtime.block_on(async { ledger.feeder().feed_all(&&store).await });
-    assert_eq!(*store.batches.lock().unwrap(), [500, 500, 500, 500, 150]);
-    assert_eq!(store.len(), 650);
+    assert_eq!(*store.batches.lock().unwrap(), [2_000, 2_000, 2_000, 2_000, 100]);
+    assert_eq!(store.len(), 2_100);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(crate) fn request(id: &str) -> Start {
         model: "smart".into(),
         format: Some(Format::Chat),
         target: Some(target("claude")),
+        ..Start::default()
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Habit {
     pub(crate) factor: f64,
     /// Mean output of an answer, tokens.
     pub(crate) output: f64,
+    /// The mean is of answers, not assumed.
+    pub(crate) known: bool,
 }
 
 impl Default for Habit {
@@ -25,16 +27,34 @@ impl Default for Habit {
         Habit {
             factor: 1.0,
             output: FIRST_OUTPUT,
+            known: false,
         }
     }
 }
 
 impl Habit {
+    /// The output that an answer probably has, at most what the request says; `None` before the first answer.
+    pub(crate) fn likely_output(self, given: Option<u64>) -> Option<u64> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a mean of token counts"
+        )]
+        let likely = self.output.ceil() as u64;
+        self.known
+            .then(|| given.map_or(likely, |given| given.min(likely)))
+    }
+
     /// With what one more answer has shown: its estimated and reported input, its output. Numbers that are not known: 0.
     fn after(self, likely: u64, reported: u64, output: u64) -> Self {
         Habit {
             factor: ai_api_converter::estimate::learned(self.factor, likely, reported),
-            output: self.output + STEP * (as_f64(output) - self.output),
+            output: if self.known {
+                self.output + STEP * (as_f64(output) - self.output)
+            } else {
+                as_f64(output)
+            },
+            known: true,
         }
     }
 }

@@ -6,7 +6,8 @@ use opm_limits::{Dimension, Mode, Rule};
 
 use super::learned::{Habit, as_f64};
 
-/// A request that names no bound is not admitted for fewer output tokens: an answer cut after a few words helps nobody.
+/// A request that names no bound is not admitted for fewer output tokens (or a sixteenth of a small limit): an answer cut after a
+/// few words helps nobody.
 const OUTPUT_FLOOR: u64 = 128;
 
 /// What a request will need.
@@ -123,9 +124,10 @@ impl Need {
             Output::Given { likely, .. } | Output::Open { likely, .. } if !strict => Amount::exactly(likely),
             Output::Given { most, .. } => Amount::exactly(most),
             Output::Open { cap, .. } => {
-                let most = cap.min(limit / 2).max(OUTPUT_FLOOR);
+                let floor = OUTPUT_FLOOR.min(limit / 16).max(1);
+                let most = cap.min(limit / 2).max(floor);
                 Amount {
-                    least: OUTPUT_FLOOR.min(most),
+                    least: floor.min(most),
                     most,
                 }
             }
@@ -168,8 +170,8 @@ pub(crate) struct Price<'p> {
     pub(crate) rule: Option<&'p opm_ledger::Rule>,
     /// Millionths of the list price.
     pub(crate) millionths: u64,
-    /// The tier that was asked for.
-    pub(crate) tier: Tier,
+    /// The tier that was asked for by name.
+    pub(crate) tier: Option<Tier>,
 }
 
 impl Price<'_> {
@@ -189,9 +191,16 @@ impl Price<'_> {
     /// input that is written to a cache costs more, reasoning may.
     fn dearest(&self, input: u64) -> Option<Dearest> {
         let rule = self.rule?;
+        // A provider may serve a request in a dearer tier than the usual one by a setting of the account.
+        let tiers = match self.tier {
+            Some(tier) => [tier, tier],
+            None => [Tier::Standard, Tier::Priority],
+        };
         let of = |classes: &[Class]| {
-            let prices = classes.iter().map(|class| rule.price(*class, self.tier, input));
-            prices.max().flatten()
+            let each = classes.iter().flat_map(|class| tiers.map(|tier| (*class, tier)));
+            each.map(|(class, tier)| rule.price(class, tier, input))
+                .max()
+                .flatten()
         };
         Some(Dearest {
             input: of(&[Class::Input, Class::CacheWriteShort, Class::CacheWriteLong])?.0,
@@ -254,7 +263,7 @@ mod tests {
         Prices::new(opm_ledger::Rule::list(list).unwrap()).unwrap()
     }
 
-    fn price<'p>(prices: &'p Prices, model: &'p str, tier: Tier) -> Price<'p> {
+    fn price<'p>(prices: &'p Prices, model: &'p str, tier: Option<Tier>) -> Price<'p> {
         Price {
             rule: prices.rule("openai", model, opm_ledger::Day::of_ms(0)),
             millionths: 1_000_000,
@@ -269,14 +278,14 @@ mod tests {
     #[test]
     fn strict_reserves_the_upper_bound_and_estimate_what_is_likely() {
         let list = prices();
-        let price = price(&list, "m", Tier::Standard);
+        let price = price(&list, "m", Some(Tier::Standard));
         let of = |need: &Need, limit, mode| need.amount(&tokens(limit, mode), &price).unwrap();
         let amount = |least, most| Amount { least, most };
         assert_eq!(of(&need(Some(50), 1), 10_000, Mode::Strict), amount(300, 300));
         assert_eq!(of(&need(Some(50), 4), 10_000, Mode::Strict), amount(450, 450));
         // Without a bound of its own: as much as is free, but half of the limit at most.
         assert_eq!(of(&need(None, 1), 100_000, Mode::Strict), amount(378, 4_250));
-        assert_eq!(of(&need(None, 1), 1_000, Mode::Strict), amount(378, 750));
+        assert_eq!(of(&need(None, 1), 1_000, Mode::Strict), amount(312, 750));
         assert_eq!(of(&need(Some(50), 1), 10_000, Mode::Estimate), amount(150, 150));
         let counted = Need::new(INPUT, Habit::default(), false, (None, 1, 4_000));
         assert_eq!(of(&counted, 10_000, Mode::Strict), amount(250, 250));
@@ -287,6 +296,7 @@ mod tests {
         let habit = Habit {
             factor: 1.5,
             output: 10.0,
+            known: true,
         };
         let need = Need::new(INPUT, habit, true, (None, 1, 4_000));
         assert_eq!((need.input.likely, need.input.most), (150, 375));
@@ -300,6 +310,7 @@ mod tests {
         let less = Habit {
             factor: 0.5,
             output: 10.0,
+            known: true,
         };
         let need = Need::new(INPUT, less, true, (None, 1, 4_000));
         assert_eq!((need.input.likely, need.input.most), (50, 250));
@@ -317,12 +328,12 @@ mod tests {
     #[test]
     fn money_counts_the_dearest_that_the_tokens_can_be() {
         let list = prices();
-        let usual = price(&list, "m", Tier::Standard);
+        let usual = price(&list, "m", Some(Tier::Standard));
         // 250 tokens written to a cache, and the output.
         assert_eq!(usual.most(250, 10), Some(250 * 2_000_000 + 10 * 5_000_000));
-        let dear = price(&list, "m", Tier::Priority);
+        let dear = price(&list, "m", None);
         assert_eq!(dear.most(250, 10), Some(250 * 2_000_000 + 10 * 10_000_000));
-        assert_eq!(price(&list, "unknown", Tier::Standard).most(1, 1), None);
+        assert_eq!(price(&list, "unknown", None).most(1, 1), None);
         let money = 250 * 2_000_000 + 7 * 5_000_000 + 1;
         assert_eq!(need(None, 1).output_for(money, &usual), Some(7));
         assert_eq!(need(None, 1).output_for(250 * 2_000_000, &usual), None);

@@ -124,7 +124,8 @@ impl<'u> UpstreamResponse<'u> {
     /// Behind the last chunk: the rest of the decoder, and the connection back to the pool.
     async fn end(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         if let Some(link) = self.link.take() {
-            self.upstreams.release(self.peer, link).await;
+            // Boxed: it is needed once, and would be part of every read.
+            Box::pin(self.upstreams.release(self.peer, link)).await;
         }
         let Some(mut decoder) = self.decoder.take() else {
             return Ok(None);

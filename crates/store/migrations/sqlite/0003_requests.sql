@@ -8,9 +8,8 @@ UPDATE opm_usage SET
     billed = CASE WHEN estimated <> 0 THEN 'estimated' WHEN input + output > 0 THEN 'yes' ELSE 'no' END,
     source = CASE WHEN estimated <> 0 THEN 'estimated' ELSE 'reported' END;
 
--- Pages of requests by filter. `opm_usage_at` serves the others: models and channels are few, so the newest rows soon have enough of one,
--- and every index is paid for by every request. The conditions stand in sql/request.rs too.
+-- Pages of requests by filter. `opm_usage_at` serves the others: the newest rows soon have enough of one model or channel, users come in
+-- any order, and every index is paid for by every request. The conditions stand in sql/request.rs too.
 CREATE INDEX opm_usage_key ON opm_usage (key_id, at_ms);
-CREATE INDEX opm_usage_user ON opm_usage (user_name, at_ms);
 CREATE INDEX opm_usage_outcome ON opm_usage (outcome, at_ms) WHERE outcome <> 'answered';
 CREATE INDEX opm_usage_status ON opm_usage (at_ms) WHERE status >= 400;

@@ -7,7 +7,7 @@ use super::session::{Change, Sql, Value};
 use crate::error::StoreError;
 
 /// Rows of one statement: large groups first, the rest in smaller ones, so that few texts serve every number of rows.
-const GROUPS: [usize; 4] = [64, 16, 4, 1];
+const GROUPS: [usize; 4] = [128, 16, 4, 1];
 
 /// An `INSERT` of rows with so many columns.
 pub(super) struct Bulk {

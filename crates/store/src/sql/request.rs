@@ -53,7 +53,6 @@ struct Pages {
 const BY_OUTCOME: Pages = pages!("outcome = $10 AND outcome <> 'answered' AND ");
 const BY_STATUS: Pages = pages!("status >= 400 AND ");
 const BY_KEY: Pages = pages!("key_id = $6 AND ");
-const BY_USER: Pages = pages!("user_name = $7 AND ");
 const BY_TIME: Pages = pages!("");
 
 /// The attempts of one request, in order.
@@ -111,7 +110,6 @@ fn pages(query: &RequestQuery) -> Pages {
         (query.outcome.is_some_and(rare), BY_OUTCOME),
         (query.status_from.is_some_and(|status| status >= 400), BY_STATUS),
         (query.key_id.is_some(), BY_KEY),
-        (query.user.is_some(), BY_USER),
     ];
     let found = order.into_iter().find(|(given, _)| *given);
     found.map_or(BY_TIME, |(_, pages)| pages)
@@ -176,7 +174,6 @@ mod tests {
             ),
             (BY_STATUS, "opm_usage_status (at_ms>? AND at_ms<?)"),
             (BY_KEY, "opm_usage_key (key_id=? AND at_ms>? AND at_ms<?)"),
-            (BY_USER, "opm_usage_user (user_name=? AND at_ms>? AND at_ms<?)"),
             (BY_TIME, "opm_usage_at (at_ms>? AND at_ms<?)"),
         ] {
             for sql in [pages.newest_first, pages.oldest_first] {

@@ -57,7 +57,9 @@ pub(super) async fn file(path: &Path) -> Result<Pool, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         // A revoked key must stay revoked after a power failure.
         .synchronous(SqliteSynchronous::Full);
-    let write = connect(&what, 1, options.clone()).await?;
+    // Statements of many rows keep a journal, which would else be a file.
+    let writing = options.clone().pragma("temp_store", "MEMORY");
+    let write = connect(&what, 1, writing).await?;
     let read = connect(&what, READERS, options).await?;
     Ok(Pool::Sqlite { read, write })
 }

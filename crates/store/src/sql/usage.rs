@@ -16,7 +16,7 @@ use crate::request::RequestQuery;
 use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
 
 /// Rows of one transaction at most: what many requests share, the sums of a minute and the commit, is written once.
-const BATCH: usize = 500;
+const BATCH: usize = 2_000;
 /// Rows forgotten in one transaction at most, so that writers do not wait long.
 const FORGET: i64 = 5_000;
 

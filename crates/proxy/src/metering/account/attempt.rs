@@ -1,0 +1,167 @@
+//! One try: sent, failed, or on its way.
+
+use ai_api_converter::{Failure, Usage};
+use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
+use opm_limits::Dimension;
+use opm_routing::Stage;
+use tokio::sync::SemaphorePermit;
+
+use super::{Account, Seen, Task, millis};
+
+/// Bytes of a request per token of its prompt, roughly (wire.md 9.1).
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Output tokens after which the limits of a running answer are topped up, without a ledger whose checkpoints do it.
+const TOP_UP: u64 = 256;
+
+impl<'a> Account<'a> {
+    /// The request is about to be sent: from now on the upstream may bill.
+    pub(crate) async fn dispatch(&mut self) {
+        self.sent = true;
+        if let Some(held) = &mut self.held {
+            held.sent();
+        }
+        if let Some((_, held)) = &mut self.channel_held {
+            held.sent();
+        }
+        let (Some(ledger), Some(to)) = (&self.metering.ledger, self.destination) else {
+            return;
+        };
+        let target = Target {
+            channel: to.channel.name.clone(),
+            upstream_model: to.model.to_owned(),
+            format: Some(to.format),
+        };
+        let presumed = self.presumed();
+        let cost = self.most_cost(&presumed);
+        let entry = match &mut self.entry {
+            Some(entry) => {
+                if let Some(ending) = self.missed.take() {
+                    entry.attempt(ending);
+                }
+                entry.dispatch(target);
+                entry
+            }
+            None => self.entry.insert(ledger.start(Start {
+                request_id: self.asked.id.as_str().to_owned(),
+                key: self.who.key.to_owned(),
+                user: self.who.user.to_owned(),
+                model: self.who.model.to_owned(),
+                format: Some(self.asked.format),
+                target: Some(target),
+                usage: Metered::estimated(presumed),
+                cost,
+            })),
+        };
+        let ticket = entry.started();
+        self.durable(ticket).await;
+    }
+
+    /// The try failed before anything reached the client.
+    pub(crate) fn missed(&mut self, failure: &Failure, stage: Stage) {
+        if !std::mem::take(&mut self.sent) {
+            return;
+        }
+        let worked = may_have_worked(failure, stage);
+        let usage = if worked { self.presumed() } else { Usage::default() };
+        self.missed = Some(Ending {
+            outcome: Outcome::Failed,
+            status: failure.upstream_status.unwrap_or(0),
+            billed: if worked || may_be_billed(failure) {
+                Billed::Estimated
+            } else {
+                Billed::No
+            },
+            cost: self.cost(&usage),
+            usage: Metered::estimated(usage),
+            total_ms: millis(self.asked.started.elapsed()),
+            ..Ending::default()
+        });
+        let channels = self.channel_held.take().map(|(_, held)| held);
+        if worked {
+            // Dropped, they stay counted, all but the concurrency. The next try needs reservations of its own.
+            drop((channels, self.held.take()));
+            (self.admitted, self.again) = (false, true);
+        } else if let Some(held) = channels {
+            held.release();
+        }
+    }
+
+    /// What the request probably uses, as long as nothing is known of its answer.
+    pub(super) fn presumed(&mut self) -> Usage {
+        let bytes = u64::try_from(self.asked.body.len()).unwrap_or(u64::MAX);
+        // Exact enough for a record that says «estimated»: a request without limits does not pay for more.
+        let input = self
+            .need
+            .map_or(bytes / BYTES_PER_TOKEN, |need| need.input.likely);
+        let model = self.destination.map_or("", |to| to.model);
+        let given = self.asked.scan.max_tokens;
+        let output = (self.asked.task == Task::Write)
+            .then(|| self.metering.learned.of(model).likely_output(given))
+            .flatten();
+        Usage {
+            input: (self.asked.task != Task::Other).then_some(input),
+            output,
+            ..Usage::default()
+        }
+    }
+
+    /// What a presumed usage costs, or what strict budgets have reserved for it.
+    fn most_cost(&self, presumed: &Usage) -> Option<PicoUsd> {
+        let held = self
+            .held
+            .iter()
+            .chain(self.channel_held.iter().map(|held| &held.1));
+        let reserved = held.filter_map(|held| held.allowance(Dimension::Money)).min();
+        self.cost(presumed)
+            .map(|cost| cost.max(PicoUsd(reserved.unwrap_or(0))))
+    }
+
+    /// A place among the answers that are read to their end although their client has left, if the channel wants that.
+    pub(crate) fn may_drain(&self) -> Option<SemaphorePermit<'a>> {
+        let wanted = self.destination.is_some_and(|to| to.channel.drains);
+        wanted.then(|| self.metering.drains.try_acquire().ok()).flatten()
+    }
+
+    /// A checkpoint, if one is due, and more of the limits, if the answer is longer than was likely. Cheap if nothing is due.
+    pub(crate) fn progress(&mut self, likely: u64, seen: impl FnOnce() -> Seen) {
+        let now = unix_ms();
+        let due = match &self.entry {
+            Some(entry) => entry.is_due(now, likely),
+            None => self.held.is_some() && likely >= self.topped_up + TOP_UP,
+        };
+        if !due {
+            return;
+        }
+        self.topped_up = likely;
+        let seen = seen();
+        let usage = self.metered(&seen, false);
+        let cost = self.cost(usage.usage());
+        if let Some(entry) = &mut self.entry {
+            entry.progress(now, &usage, cost);
+        }
+        let so_far = self.actual(usage.usage(), cost);
+        for held in self
+            .held
+            .iter_mut()
+            .chain(self.channel_held.iter_mut().map(|held| &mut held.1))
+        {
+            held.top_up(so_far);
+        }
+    }
+}
+
+/// May the provider bill a try that failed (promise P5)?
+fn may_be_billed(failure: &Failure) -> bool {
+    use ai_api_converter::FailureClass as C;
+    matches!(failure.class, C::ServerError | C::UpstreamBad | C::Timeout)
+        && failure.upstream_status != Some(503)
+}
+
+/// May the model have worked before the try failed? An upstream that answers with an error has not; one that falls silent, or breaks
+/// off after a good head, may have.
+fn may_have_worked(failure: &Failure, stage: Stage) -> bool {
+    use ai_api_converter::FailureClass as C;
+    let silent = matches!(failure.class, C::UpstreamBad | C::Timeout) && failure.upstream_status.is_none();
+    silent && stage != Stage::Connect
+}

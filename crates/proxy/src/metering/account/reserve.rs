@@ -1,0 +1,182 @@
+//! Before a try: what is reserved, and to how much output that holds the request.
+
+use ai_api_converter::bound::OutputMember;
+use ai_api_converter::profile::profile;
+use opm_ledger::{Day, Tier, unix_ms};
+use opm_limits::{Charge, Dimension, Standing, Subjects};
+
+use super::{Account, Destination, Task};
+use crate::metering::need::{Amount, Need, Output, Price};
+use crate::metering::refused::{Denied, reached, too_small, unpriced, unrecorded};
+use crate::metering::rules::Ruled;
+
+impl<'a> Account<'a> {
+    /// Reserves what a try at a channel needs: the first time for the caller too, all in one step.
+    pub(crate) async fn reserve(&mut self, to: Destination<'a>) -> Result<(), Denied> {
+        if let Some(ledger) = self
+            .metering
+            .ledger
+            .as_ref()
+            .filter(|ledger| !ledger.is_accepting())
+        {
+            let bytes = ledger.health().bytes;
+            tracing::error!(bytes, "the ledger is full: the request is refused");
+            return Err(Denied::Request(unrecorded()));
+        }
+        self.destination = Some(to);
+        self.price = Some(self.price_at(to));
+        let rules = &self.snapshot.rules;
+        if self.admitted && rules.is_empty() {
+            return Ok(());
+        }
+        let (who, name) = (self.who, to.channel.name.as_str());
+        let mut charged: Vec<&Ruled> = Vec::new();
+        if !self.admitted {
+            // What an earlier try may have used stays counted; but it is one request.
+            let once = |ruled: &&Ruled| !self.again || ruled.rule.dimension() != Dimension::Requests;
+            charged.extend(rules.of_request(&who).filter(once));
+        }
+        let own = charged.len();
+        if self
+            .channel_held
+            .as_ref()
+            .is_none_or(|(number, _)| *number != to.number)
+        {
+            self.channel_held = None;
+            charged.extend(rules.of_channel(&who, (to.number, name)));
+        }
+        if !charged.is_empty() {
+            self.charge(&charged, own, to).await?;
+        }
+        self.admitted = true;
+        self.bound()
+    }
+
+    async fn charge(&mut self, charged: &[&Ruled], own: usize, to: Destination<'a>) -> Result<(), Denied> {
+        let subjects = Subjects {
+            key: Some(self.who.key),
+            user: Some(self.who.user),
+            model: Some(self.who.model),
+            channel: Some(&to.channel.name),
+        };
+        let counts = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
+        if charged.iter().any(counts) {
+            self.expect(to);
+        }
+        let price = self.price.unwrap_or_else(|| self.price_at(to));
+        let mut charges = Vec::with_capacity(charged.len());
+        for (at, ruled) in charged.iter().enumerate() {
+            let rule = &ruled.rule;
+            let amount = match &self.need {
+                Some(need) => need.amount(rule, &price),
+                None => Some(Amount { least: 1, most: 1 }),
+            };
+            let amount = match amount {
+                Some(amount) => amount,
+                None if rule.blocks() => return Err(Denied::at(at < own, unpriced(rule.name(), to.model))),
+                None => Amount { least: 0, most: 0 },
+            };
+            charges.push(Charge::flexible(rule, &subjects, amount.least, amount.most));
+        }
+        let reserved = self.metering.limiter.reserve(&charges, unix_ms()).await;
+        let reservation = reserved.map_err(|refused| {
+            self.metrics.limit_exceeded(&refused.rule);
+            self.standings.0.push(refused.standing);
+            let at = charged
+                .iter()
+                .position(|ruled| *ruled.rule.name() == refused.rule);
+            Denied::at(at.is_none_or(|at| at < own), reached(&refused))
+        })?;
+        for (ruled, standing) in charged.iter().zip(reservation.standings()) {
+            self.warn(ruled, standing);
+        }
+        let (all, callers) = &mut self.standings;
+        if own > 0 {
+            all.clear();
+            *callers = 0;
+        }
+        all.truncate(*callers);
+        all.extend_from_slice(reservation.standings());
+        *callers += own;
+        let (held, rest) = reservation.split(own);
+        if own > 0 {
+            self.held = Some(held);
+        }
+        if charged.len() > own {
+            self.channel_held = Some((to.number, rest));
+        }
+        Ok(())
+    }
+
+    fn warn(&self, ruled: &Ruled, standing: &Standing) {
+        if let Some(percent) = standing.crossed {
+            let limit = &**ruled.rule.name();
+            self.metrics.budget_crossed(ruled.rule.name(), percent.into());
+            tracing::warn!(
+                limit,
+                percent,
+                key = self.who.key_name,
+                "a budget has reached a threshold"
+            );
+        }
+    }
+
+    /// Estimates what the request will need at a channel.
+    fn expect(&mut self, to: Destination<'_>) {
+        let expected = self.input();
+        let habit = self.metering.learned.of(to.model);
+        let member = OutputMember::of(self.asked.format, to.format, to.channel.dialect);
+        let given = member.given(self.asked.scan);
+        let known = || profile(to.format, to.channel.dialect, to.model).max_output;
+        let cap = to.channel.default_max_tokens.unwrap_or_else(known);
+        let bounds = (given, self.choices(), cap);
+        let writes = self.asked.task == Task::Write;
+        self.need = Some(Need::new(expected, habit, writes, bounds));
+    }
+
+    /// The prices at a destination, looked up once.
+    fn price_at(&self, to: Destination<'a>) -> Price<'a> {
+        let provider = to.channel.vendor.as_str();
+        let tier = self.asked.scan.tier;
+        Price {
+            rule: self
+                .snapshot
+                .rules
+                .prices
+                .rule(provider, to.model, Day::of_ms(unix_ms())),
+            millionths: to.channel.cost_millionths,
+            tier: tier.map(|tier| Tier::from_service_tier(tier.as_str())),
+        }
+    }
+
+    /// Finds out to how much output strict rules hold the request.
+    fn bound(&mut self) -> Result<(), Denied> {
+        self.output_most = None;
+        let (Some(need), Some(to)) = (&self.need, self.destination) else {
+            return Ok(());
+        };
+        if need.output == Output::None {
+            return Ok(());
+        }
+        let held = self
+            .held
+            .iter()
+            .chain(self.channel_held.iter().map(|held| &held.1));
+        let allowance = |dimension| held.clone().filter_map(|held| held.allowance(dimension)).min();
+        let mut most = u64::MAX;
+        if let Some(tokens) = allowance(Dimension::Tokens) {
+            most = need
+                .output_within(tokens)
+                .ok_or_else(|| too_small(need.input.likely))?;
+        }
+        if let Some(money) = allowance(Dimension::Money) {
+            let within = need.output_for(money, &self.price_at(to));
+            most = most.min(within.ok_or_else(|| too_small(need.input.likely))?);
+        }
+        if most < u64::MAX {
+            let most = need.stated().map_or(most, |stated| stated.min(most));
+            self.output_most = Some((most / self.choices()).max(1));
+        }
+        Ok(())
+    }
+}

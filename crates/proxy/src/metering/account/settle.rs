@@ -1,0 +1,194 @@
+//! The end of a request: what it used is settled with the limits and stands in the ledger, once.
+
+use std::time::Duration;
+
+use ai_api_converter::Usage;
+use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket};
+use opm_limits::Reservation;
+
+use super::{Account, Bill, Seen, Task, millis};
+
+/// What the limits count of a request that is over.
+enum Counted {
+    /// What the ledger records.
+    AsRecorded,
+    /// More: the upper bound of what was seen.
+    Most(Box<Usage>),
+    /// All that was reserved.
+    AsReserved,
+}
+
+impl<'a> Account<'a> {
+    /// The answer is there, whole: to be called before its last byte goes to the client.
+    pub(crate) async fn answered(&mut self, status: u16, seen: &Seen, first: Duration) {
+        if self.bill.is_some() {
+            return;
+        }
+        let usage = self.metered(seen, true);
+        let billed = if usage.usage().is_empty() {
+            Billed::No
+        } else {
+            Billed::Yes
+        };
+        let ending = Ending {
+            outcome: Outcome::Finished,
+            status,
+            billed,
+            usage,
+            ttft_ms: Some(millis(first)),
+            ..Ending::default()
+        };
+        if let Some(to) = self.destination
+            && let (Some(input), Some(output)) = (seen.reported.input, seen.reported.output)
+        {
+            let likely = self.expected.map_or(0, |expected| expected.likely);
+            self.metering.learned.learn(to.model, likely, input, output);
+        }
+        // What the provider did not count is counted at its upper bound by the limits.
+        let counted = match (seen.reported.input, seen.reported.output) {
+            (Some(_), Some(_)) => Counted::AsRecorded,
+            _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage()))),
+        };
+        if let Some(ticket) = self.close(ending, counted) {
+            self.durable(ticket).await;
+        }
+    }
+
+    /// The answer broke off: the client left, or the upstream did.
+    pub(crate) async fn interrupted(
+        &mut self,
+        outcome: Outcome,
+        status: u16,
+        seen: &Seen,
+        first: Option<Duration>,
+    ) {
+        let usage = self.metered(seen, seen.complete);
+        let ending = Ending {
+            outcome,
+            status,
+            billed: if self.sent { Billed::Estimated } else { Billed::No },
+            usage,
+            ttft_ms: first.map(millis),
+            ..Ending::default()
+        };
+        let counted = match seen.likely {
+            _ if seen.complete => Counted::AsRecorded,
+            // Nothing was seen, but the model may have thought, or be about to answer: it may use all that it was granted.
+            0 => Counted::AsReserved,
+            _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage()))),
+        };
+        if let Some(ticket) = self.close(ending, counted) {
+            self.durable(ticket).await;
+        }
+    }
+
+    /// The upper bound of what was used: what was on its way when the answer broke off included.
+    fn most(&self, seen: &Seen, usage: &Usage) -> Usage {
+        let input = self.need.map(|need| need.input.most);
+        let on_its_way = seen.most / 4 + 64;
+        Usage {
+            input: seen.reported.input.or(input).or(usage.input),
+            output: usage.output.max(Some(seen.most.saturating_add(on_its_way))),
+            ..usage.clone()
+        }
+    }
+
+    /// The client left before anything was sent to it.
+    pub(crate) async fn abandoned(&mut self) {
+        if self.sent {
+            let presumed = self.presumed();
+            let seen = Seen {
+                // A stream that nothing has come of yet ends with its client; a whole answer is written all the same.
+                presumed: presumed.output.filter(|_| !self.asked.stream),
+                ..Seen::default()
+            };
+            self.interrupted(Outcome::ClientGone, 499, &seen, None).await;
+        } else {
+            self.failed(499).await;
+        }
+    }
+
+    /// No try has answered: the client gets an error. To be called before it does.
+    pub(crate) async fn failed(&mut self, status: u16) {
+        if self.bill.is_some() {
+            return;
+        }
+        let last = self.missed.take();
+        let channels = self.channel_held.take().map(|(_, held)| held);
+        self.held
+            .take()
+            .into_iter()
+            .chain(channels)
+            .for_each(Reservation::release);
+        self.bill = Some(Bill::default());
+        let outcome = if status == 499 {
+            Outcome::ClientGone
+        } else {
+            Outcome::Failed
+        };
+        let ending = Ending {
+            outcome,
+            status,
+            total_ms: millis(self.asked.started.elapsed()),
+            ..last.unwrap_or(Ending {
+                cost: Some(PicoUsd(0)),
+                ..Ending::default()
+            })
+        };
+        if let Some(entry) = self.entry.take() {
+            let ticket = entry.end(ending);
+            self.durable(ticket).await;
+        }
+    }
+
+    /// Settles with the limits and the ledger, once. What is written there is not waited for: a future that held all of this would
+    /// be moved with every request.
+    fn close(&mut self, mut ending: Ending, counted: Counted) -> Option<Ticket> {
+        if self.bill.is_some() {
+            return None;
+        }
+        let usage = ending.usage.usage().clone();
+        ending.cost = self.cost(&usage);
+        ending.total_ms = millis(self.asked.started.elapsed());
+        let actual = match &counted {
+            Counted::Most(most) => self.actual(most, self.cost(most)),
+            Counted::AsRecorded | Counted::AsReserved => self.actual(&usage, ending.cost),
+        };
+        let channels = self.channel_held.take().map(|(_, held)| held);
+        for mut held in self.held.take().into_iter().chain(channels) {
+            match counted {
+                // Dropped, it stays as it is, all but the concurrency.
+                Counted::AsReserved => held.top_up(actual),
+                Counted::AsRecorded | Counted::Most(_) => held.settle(actual),
+            }
+        }
+        if let Some(to) = self.destination {
+            let model = self.snapshot.model_label(self.who.model);
+            to.meters.used(model, &usage, ending.cost.map(|cost| cost.0));
+        }
+        self.bill = Some(Bill {
+            usage,
+            cost: ending.cost,
+        });
+        self.entry.take().map(|entry| entry.end(ending))
+    }
+
+    /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
+    pub(super) fn metered(&mut self, seen: &Seen, finished: bool) -> Metered {
+        let mut reported = seen.reported.clone();
+        // Messages report a first output token at the start: what came after counts too.
+        if !finished && reported.output.is_none_or(|output| output < seen.likely) {
+            reported.output = None;
+        }
+        let missing = reported.input.is_none() || reported.output.is_none();
+        let mut metered = Metered::reported(reported);
+        if missing && self.asked.task != Task::Other && self.sent {
+            metered.complete(&Usage {
+                input: Some(self.input().likely),
+                output: (seen.likely > 0).then_some(seen.likely).or(seen.presumed),
+                ..Usage::default()
+            });
+        }
+        metered
+    }
+}
