@@ -42,7 +42,7 @@ pub struct Context {
     pub request_id: String,
     /// Arrival time, seconds since 1970.
     pub now: u64,
-    /// Estimated input tokens, for formats that state them at the start of a stream. Never 0.
+    /// Estimated input tokens, for formats that state them at the start of a stream. Never 0; 1 where no stream was asked for.
     pub input_estimate: u64,
 }
 

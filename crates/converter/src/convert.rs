@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use crate::context::Context;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::failure::{Failure, FailureClass};
 use crate::format::Format;
 use crate::ir::{Block, Candidate, MediaKind, Opaque, Response};
-use crate::json::Writer;
+use crate::json::{self, Writer};
 use crate::report::Report;
 use crate::scan::scan;
 use crate::scrub::scrub;
@@ -50,12 +50,7 @@ pub fn convert_request(
     target: &Target<'_>,
     options: &Options,
 ) -> Result<Converted, Error> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Error::new(
-            ErrorKind::Syntax,
-            format!("the body is not UTF-8 at byte {}", error.valid_up_to()),
-        )
-    })?;
+    let text = json::text(body)?;
     let mut report = Report::new(source.format, target.format, options.mode);
     if source.format == target.format {
         return relay(text, source, target, options, report);
@@ -116,7 +111,7 @@ fn relay(
 /// # Errors
 /// The upstream's body is not an answer, is an error document, or an answer with nothing in it.
 pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failure> {
-    let text = std::str::from_utf8(body)
+    let text = json::text(body)
         .map_err(|_| Failure::new(FailureClass::UpstreamBad, "the upstream's answer is not UTF-8"))?;
     let response = read_response(text, context)?;
     let first = response.candidates.first();

@@ -315,7 +315,12 @@ pub(crate) fn context(
         seal_key: options.seal_key,
         request_id: options.request_id.clone(),
         now: options.now,
-        input_estimate: Estimator::of_request(request).max(1),
+        // Only streams need it, and it is the most expensive part of the way there.
+        input_estimate: if request.stream || source.stream {
+            Estimator::of_request(request).max(1)
+        } else {
+            1
+        },
     }
 }
 

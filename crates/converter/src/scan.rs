@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use crate::error::{Error, ErrorKind};
-use crate::json::{Kind, Reader};
+use crate::json::{self, Kind, Reader};
 use crate::usage::ServiceTier;
 
 mod output;
@@ -81,12 +81,7 @@ pub struct Shape {
 /// # Errors
 /// Not a JSON object; `model`, `stream` or a token limit of a wrong type.
 pub fn scan(body: &[u8]) -> Result<Scan<'_>, Error> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Error::new(
-            ErrorKind::Syntax,
-            format!("the body is not UTF-8 at byte {}", error.valid_up_to()),
-        )
-    })?;
+    let text = json::text(body)?;
     let mut reader = Reader::new(text);
     let mut found = Scan {
         members_at: reader.offset() + 1,

@@ -107,14 +107,6 @@ object! {
         web_fetch_requests: u64 = "web_fetch_requests",
     }
 
-    /// Only the tier.
-    struct Tier {
-        /// Anthropic's word.
-        service_tier: Cow<'a, str> = "service_tier",
-        /// Gemini's word.
-        traffic_type: Cow<'a, str> = "trafficType",
-    }
-
     /// Tokens of one modality.
     struct Modality {
         /// TEXT, IMAGE …
@@ -280,8 +272,7 @@ fn modalities(details: Option<Vec<Modality<'_>>>) -> (Option<u64>, Option<u64>, 
 
 /// Anthropic's tier in OpenAI's words (conversion.md section 13).
 pub(crate) fn anthropic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
-    let wire: Tier<'_> = from_str(raw.get())?;
-    Ok(match wire.service_tier.as_deref() {
+    Ok(match word(raw, "service_tier")?.as_deref() {
         Some("standard" | "batch") => Some("default"),
         Some("priority") => Some("priority"),
         _ => None,
@@ -290,8 +281,20 @@ pub(crate) fn anthropic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error
 
 /// Gemini's traffic type in OpenAI's words.
 pub(crate) fn traffic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
-    let wire: Tier<'_> = from_str(raw.get())?;
-    Ok(wire.traffic_type.as_deref().and_then(traffic))
+    Ok(word(raw, "trafficType")?.as_deref().and_then(traffic))
+}
+
+/// The text of one member.
+fn word<'a>(raw: Raw<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Error> {
+    let mut found = None;
+    Reader::new(raw.get()).object(|reader, key| {
+        if key == name {
+            found = Option::read(reader)?;
+            return Ok(());
+        }
+        reader.skip()
+    })?;
+    Ok(found)
 }
 
 fn traffic(name: &str) -> Option<&'static str> {

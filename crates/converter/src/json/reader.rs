@@ -2,15 +2,10 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
+use super::plain::plain_length;
 use super::text::unescape;
 use super::{MAX_DEPTH, Raw, Read, Text};
 use crate::error::Error;
-
-/// Most strings are names and words: so many bytes are looked at by words of eight, as a search by blocks takes longer to begin than
-/// they do to end.
-const SHORT: usize = 32;
 
 /// What kind of value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,39 +240,28 @@ impl<'a> Reader<'a> {
     /// What stands between the quotes, and whether escapes are in it.
     fn quoted(&mut self) -> Result<(&'a str, bool), Error> {
         let start = self.at + 1;
-        let rest = self.source.as_bytes().get(start..).unwrap_or_default();
-        let plain = plain_start(rest);
-        if rest.get(plain) == Some(&b'"') {
-            let end = start + plain;
-            self.at = end + 1;
-            return Ok((self.source.get(start..end).unwrap_or_default(), false));
-        }
-        self.long(start, plain)
-    }
-
-    /// A string that starts at `start`, the first `seen` bytes of which are known to be plain.
-    fn long(&mut self, start: usize, seen: usize) -> Result<(&'a str, bool), Error> {
         let bytes = self.source.as_bytes();
-        let (mut from, mut seen) = (start, seen);
+        let (mut end, mut escaped) = (start, false);
         loop {
-            let hit = bytes
-                .get(from + seen..)
-                .and_then(|rest| memchr2(b'"', b'\\', rest));
-            let Some(found) = hit else {
-                self.at = self.source.len();
-                return Err(self.broken("unfinished string"));
-            };
-            let end = from + seen + found;
-            let piece = bytes.get(from + seen..end).unwrap_or_default();
-            if has_control(piece) {
-                self.at = from;
-                return Err(self.broken("control character inside a string"));
+            end += plain_length(bytes.get(end..).unwrap_or_default());
+            match bytes.get(end) {
+                Some(b'"') => {
+                    self.at = end + 1;
+                    return Ok((self.source.get(start..end).unwrap_or_default(), escaped));
+                }
+                Some(b'\\') => {
+                    end = self.escape(end)?;
+                    escaped = true;
+                }
+                Some(_) => {
+                    self.at = end;
+                    return Err(self.broken("control character inside a string"));
+                }
+                None => {
+                    self.at = self.source.len();
+                    return Err(self.broken("unfinished string"));
+                }
             }
-            if bytes.get(end) == Some(&b'"') {
-                self.at = end + 1;
-                return Ok((self.source.get(start..end).unwrap_or_default(), from > start));
-            }
-            (from, seen) = (self.escape(end)?, 0);
         }
     }
 
@@ -573,37 +557,4 @@ impl<'a, T: Read<'a>> Read<'a> for Box<T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Error> {
         T::read(reader).map(Box::new)
     }
-}
-
-/// How many of the first bytes are neither quotes nor backslashes nor control characters: exact where one of these follows soon,
-/// else a part of them.
-fn plain_start(bytes: &[u8]) -> usize {
-    /// 0x01 in each byte.
-    const ONES: u64 = u64::MAX / 255;
-    /// The top bit of the lowest byte that is smaller than `least` is set; above it the answer is not exact.
-    fn below(word: u64, least: u8) -> u64 {
-        word.wrapping_sub(ONES * u64::from(least)) & !word & (ONES << 7)
-    }
-    let mut length = 0;
-    while length < SHORT
-        && let Some(word) = bytes.get(length..).and_then(<[u8]>::first_chunk)
-    {
-        let word = u64::from_le_bytes(*word);
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let found = quotes | backslashes | below(word, 0x20);
-        if found != 0 {
-            // A count of bits in a word fits.
-            return length + (found.trailing_zeros() / 8) as usize;
-        }
-        length += 8;
-    }
-    length
-}
-
-/// True if a control character stands here. A search that stops at the first one cannot be vectorised; blocks can.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes
-        .chunks(256)
-        .any(|block| block.iter().fold(false, |found, byte| found | (*byte < 0x20)))
 }

@@ -1,5 +1,6 @@
 //! The writer: appends JSON to a buffer.
 
+use super::plain::plain_length;
 use super::{Raw, Text};
 
 /// Appends JSON to a byte buffer. Commas are put by [`Writer::key`] and [`Writer::item`]; values never add one.
@@ -118,14 +119,14 @@ impl<'o> Writer<'o> {
 
     /// Appends `text` escaped, without quotes.
     pub fn escape(&mut self, text: &str) {
-        let mut from = 0;
-        let bytes = text.as_bytes();
-        for (at, &byte) in bytes.iter().enumerate() {
-            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-                continue;
-            }
-            self.plain(text.get(from..at).unwrap_or_default());
-            from = at + 1;
+        let mut rest = text;
+        loop {
+            let (plain, behind) = rest.split_at(plain_length(rest.as_bytes()));
+            self.plain(plain);
+            let Some(&byte) = behind.as_bytes().first() else {
+                return;
+            };
+            rest = behind.get(1..).unwrap_or_default();
             match byte {
                 b'"' => self.out.extend_from_slice(b"\\\""),
                 b'\\' => self.out.extend_from_slice(b"\\\\"),
@@ -135,7 +136,6 @@ impl<'o> Writer<'o> {
                 _ => self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
             }
         }
-        self.plain(text.get(from..).unwrap_or_default());
     }
 
     fn plain(&mut self, text: &str) {
