@@ -60,11 +60,8 @@ impl BaseUrl {
     /// The path of an endpoint: prefix, version (the given one, else `default`), rest.
     #[must_use]
     pub fn path(&self, default: &str, rest: &str) -> String {
-        format!(
-            "{}/{}/{rest}",
-            self.prefix,
-            self.version.as_deref().unwrap_or(default)
-        )
+        let version = self.version.as_deref().unwrap_or(default);
+        [&*self.prefix, "/", version, "/", rest].concat()
     }
 
     /// As people write it, without the version.

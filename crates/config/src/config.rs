@@ -233,9 +233,10 @@ impl Channel {
     /// Which account reasoning state belongs to: hosts and names, never keys (conversion.md 7.2).
     #[must_use]
     pub fn domain(&self) -> u32 {
-        let text = format!("{}|{}|{}", self.vendor.as_str(), self.base_url.host, self.name);
+        let parts = [self.vendor.as_str(), "|", &self.base_url.host, "|", &self.name];
+        let bytes = parts.into_iter().flat_map(str::bytes);
         // FNV-1a: stable over versions and machines, which the seals of running conversations need.
-        text.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+        bytes.fold(0x811c_9dc5, |hash: u32, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
     }

@@ -3,14 +3,16 @@
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// The digit of `value` modulo 62.
-pub(crate) fn digit(value: u8) -> char {
-    char::from(ALPHABET.get(usize::from(value % 62)).copied().unwrap_or(b'0'))
+pub(crate) fn digit(value: u8) -> u8 {
+    ALPHABET.get(usize::from(value % 62)).copied().unwrap_or(b'0')
 }
 
 /// The number in big-endian `bytes`, as exactly `length` digits; digits above `length` are cut off.
 pub(crate) fn encode(bytes: &[u8], length: usize) -> String {
     let mut number = bytes.to_vec();
-    let mut digits: Vec<char> = (0..length).map(|_| digit(divide(&mut number))).collect();
+    let mut digits: Vec<char> = (0..length)
+        .map(|_| char::from(digit(divide(&mut number))))
+        .collect();
     digits.reverse();
     digits.into_iter().collect()
 }

@@ -179,7 +179,7 @@ mod tests {
         fn one_wrong_character_is_always_noticed(random: [u8; 40], at in 7_usize..66, digit in 0_u8..62) {
             let good = key(random);
             let mut wrong: Vec<char> = good.chars().collect();
-            wrong[at] = base62::digit(digit);
+            wrong[at] = char::from(base62::digit(digit));
             let wrong: String = wrong.into_iter().collect();
             prop_assert_eq!(parse(&wrong).is_some(), wrong == good);
         }

@@ -13,17 +13,18 @@ impl RequestId {
     /// An id of this moment, milliseconds since 1970, out of 17 random bytes.
     #[must_use]
     pub fn new(now_ms: u64, random: [u8; 17]) -> Self {
+        let mut text = *b"req_0000000-----------------";
+        let digits = text.iter_mut().skip(4);
+        let (mut digits, mut rest) = (digits.rev(), now_ms);
+        for (value, digit) in random.into_iter().zip(digits.by_ref()) {
+            *digit = base62::digit(value);
+        }
         // Seven digits last until the year 2081.
-        let mut time = [0; 7];
-        let mut rest = now_ms;
-        for digit in time.iter_mut().rev() {
-            *digit = u8::try_from(rest % 62).unwrap_or(0);
+        for digit in digits {
+            *digit = base62::digit(u8::try_from(rest % 62).unwrap_or(0));
             rest /= 62;
         }
-        let mut text = String::with_capacity(28);
-        text.push_str("req_");
-        text.extend(time.into_iter().chain(random).map(base62::digit));
-        RequestId(text)
+        RequestId(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// With its prefix.
@@ -69,5 +70,8 @@ mod tests {
             .map(|now| RequestId::new(*now, [7; 17]).to_string())
             .collect();
         assert!(ids.is_sorted() && ids.iter().all(|id| id.len() == 28), "{ids:?}");
+        assert!(ids.iter().all(|id| base62::is(&id[4..], 24)), "{ids:?}");
+        let id = RequestId::new(62_u64.pow(6) + 61, [1; 17]);
+        assert_eq!(id.as_str(), format!("req_100000z{}", "1".repeat(17)));
     }
 }
