@@ -255,7 +255,7 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
     if exchange.endpoint.is_some() {
         return Ok(usage_of_endpoint(exchange, bytes));
     }
-    let Ok(text) = std::str::from_utf8(bytes) else {
+    let Ok(text) = ai_api_converter::json::text(bytes) else {
         return Err(unreadable());
     };
     let found = ai_api_converter::decode::relayed(text, exchange.format);

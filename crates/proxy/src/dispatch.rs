@@ -229,7 +229,8 @@ impl<'d> Dispatch<'d> {
     ) -> Result<(), Missed> {
         let started = Instant::now();
         let (status, given) = self.send(client, place, key, record, account).await;
-        let now = self.gateway.now();
+        let ended = Instant::now();
+        let now = self.gateway.at(ended);
         let mut tried = |outcome, status| {
             place.meters.attempt(outcome);
             record.trail.attempts.push(Tried {
@@ -237,7 +238,7 @@ impl<'d> Dispatch<'d> {
                 outcome,
                 status,
                 after: started.duration_since(record.started),
-                time: started.elapsed(),
+                time: ended.duration_since(started),
             });
         };
         match given {

@@ -146,7 +146,12 @@ impl Gateway {
     }
 
     pub(crate) fn now(&self) -> Millis {
-        millis(self.clock.elapsed())
+        self.at(Instant::now())
+    }
+
+    /// A moment on the clock that breakers and keys use.
+    pub(crate) fn at(&self, moment: Instant) -> Millis {
+        millis(moment.saturating_duration_since(self.clock))
     }
 
     pub(crate) fn live(&self) -> &Live {
@@ -343,7 +348,17 @@ impl Gateway {
         );
         let seal = seal::first(bytes);
         let domain = seal.and_then(|at| seal::domain_at(bytes, at));
-        let found = self.plan(client, snapshot, &wish, &model, caller, (talk, domain), record);
+        let now = self.at(started);
+        let found = self.plan(
+            client,
+            snapshot,
+            &wish,
+            &model,
+            caller,
+            (talk, domain),
+            now,
+            record,
+        );
         self.metrics.stage(Stage::Route, started.elapsed());
         if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
             return own(client, id, wish.format, record).count(bytes).await;
@@ -418,9 +433,9 @@ impl Gateway {
         model: &str,
         caller: Caller<'_>,
         (talk, domain): (Option<Conversation>, Option<u32>),
+        now: Millis,
         record: &mut Record,
     ) -> Result<(Plan, Option<UnderWay>), NoRoute> {
-        let now = self.now();
         let known = talk
             .filter(|talk| talk.follows)
             .and_then(|talk| self.live.affinity.get(talk.hash, now));

@@ -47,6 +47,15 @@ pub struct Trail {
     pub status: u16,
 }
 
+/// The first characters of a text.
+fn start(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
+        return text;
+    }
+    let end = text.char_indices().nth(characters).map(|(at, _)| at);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
 /// One attempt.
 #[derive(Clone, Debug)]
 pub struct Tried {
@@ -83,7 +92,7 @@ impl Trail {
         Trail {
             at,
             planned: now,
-            model: wanted.model.chars().take(120).collect(),
+            model: start(wanted.model, 120).to_owned(),
             format: Some(wanted.format),
             key: wanted.key.map(|key| key.name.clone()),
             strategy: plan.map_or(snapshot.config.strategy, |plan| plan.strategy),

@@ -1,12 +1,13 @@
 //! The request to an upstream: path and headers, built from nothing (wire.md 6.6).
 
 use ai_api_converter::{Dialect, Format};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use opm_config::{Channel, Vendor};
 
 use crate::net::client::Client;
 use crate::net::upstream::UpstreamRequest;
-use crate::stage::credential::{Credential, Place};
+use crate::stage::credential::{Credential, Place, X_API_KEY, X_GOOG_API_KEY};
 
 /// What one attempt sends.
 pub(crate) struct Outgoing<'o> {
@@ -61,6 +62,7 @@ const SAME_FORMAT: &[&str] = &[
     "x-session-affinity",
 ];
 
+static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const OLD_ANTHROPIC: &str = "2023-06-01";
 
 impl Outgoing<'_> {
@@ -111,27 +113,22 @@ impl Outgoing<'_> {
 
     pub(crate) fn headers(&self, client: Option<&Client>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
-        let mut put = |name: &'static str, value: &'static str| {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        let mut put = |name: &HeaderName, value: &'static str| {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
         };
-        put("content-type", "application/json");
-        put(
-            "accept",
-            if self.stream {
-                "text/event-stream"
-            } else {
-                "application/json"
-            },
-        );
-        put(
-            "accept-encoding",
-            if self.stream { "identity" } else { "gzip, br, zstd" },
-        );
-        put("user-agent", concat!("opm/", env!("CARGO_PKG_VERSION")));
+        put(&CONTENT_TYPE, "application/json");
+        let (kind, coding) = if self.stream {
+            ("text/event-stream", "identity")
+        } else {
+            ("application/json", "gzip, br, zstd")
+        };
+        put(&ACCEPT, kind);
+        put(&ACCEPT_ENCODING, coding);
+        put(&USER_AGENT, concat!("opm/", env!("CARGO_PKG_VERSION")));
         if self.channel.vendor == Vendor::Anthropic {
             let newest = self.channel.dialect == Dialect::Anthropic20261021;
             put(
-                "anthropic-version",
+                &ANTHROPIC_VERSION,
                 if newest { "2026-10-21" } else { OLD_ANTHROPIC },
             );
         }
@@ -170,15 +167,15 @@ impl Outgoing<'_> {
         // OAuth tokens of Anthropic are Bearer tokens; what the caller sent as one stays one.
         let token = self.same && place == Some(Place::Authorization);
         let (name, text) = match self.channel.vendor {
-            Vendor::Anthropic if !token => ("x-api-key", HeaderValue::from_str(value)),
-            Vendor::Gemini => ("x-goog-api-key", HeaderValue::from_str(value)),
+            Vendor::Anthropic if !token => (&X_API_KEY, HeaderValue::from_str(value)),
+            Vendor::Gemini => (&X_GOOG_API_KEY, HeaderValue::from_str(value)),
             Vendor::OpenAi | Vendor::Anthropic => {
-                ("authorization", HeaderValue::from_str(&format!("Bearer {value}")))
+                (&AUTHORIZATION, HeaderValue::try_from(["Bearer ", value].concat()))
             }
         };
         if let Ok(mut text) = text {
             text.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), text);
+            headers.insert(name.clone(), text);
         }
     }
 }

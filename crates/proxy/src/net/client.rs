@@ -170,20 +170,20 @@ impl Client {
         let started = Instant::now();
         let mut body = Vec::new();
         let mut read = 0;
-        while let Some(chunk) = self.body_chunk(started, &mut read).await? {
+        while let Some(chunk) = self.body_chunk().await? {
+            read += chunk.len();
             if read > limit {
                 return Err(BodyError::TooLarge);
             }
+            // A body of one chunk is passed on without a copy.
+            if decoder.is_none() && body.is_empty() && length == Some(read) {
+                self.share.grow_to(read).map_err(|_| BodyError::Full)?;
+                let more = !self.session.is_body_done() && self.body_chunk().await?.is_some();
+                return if more { Err(BodyError::Framing) } else { Ok(chunk) };
+            }
+            pace(read, started.elapsed())?;
             match &mut decoder {
                 Some(decoder) => decoder.push(&chunk, &mut body).map_err(coding_error)?,
-                // A body of one chunk is passed on without a copy.
-                None if body.is_empty() && length == Some(chunk.len()) => {
-                    self.share.grow_to(chunk.len()).map_err(|_| BodyError::Full)?;
-                    return match self.body_chunk(started, &mut read).await? {
-                        None => Ok(chunk),
-                        Some(_) => Err(BodyError::Framing),
-                    };
-                }
                 None => {
                     if body.is_empty() {
                         body.reserve_exact(length.unwrap_or_default());
@@ -219,7 +219,7 @@ impl Client {
             .map_err(|_| BodyError::Gone)
     }
 
-    async fn body_chunk(&mut self, started: Instant, read: &mut usize) -> Result<Option<Bytes>, BodyError> {
+    async fn body_chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         let chunk = match within(BODY_IDLE, self.session.read_request_body()).await {
             Some(Ok(chunk)) => chunk,
             Some(Err(error)) if BAD_CHUNKS.contains(&error.etype().as_str()) => {
@@ -230,13 +230,6 @@ impl Client {
         };
         if self.fault().is_some() {
             return Err(BodyError::Framing);
-        }
-        if let Some(chunk) = &chunk {
-            *read += chunk.len();
-            let late = started.elapsed().saturating_sub(BODY_GRACE);
-            if *read < usize::try_from(late.as_millis()).unwrap_or(usize::MAX) / 1000 * BODY_RATE {
-                return Err(BodyError::Slow);
-            }
         }
         Ok(chunk)
     }
@@ -364,6 +357,15 @@ impl Client {
     pub fn close_after(&mut self) {
         self.session.set_keepalive(None);
     }
+}
+
+/// A body must come at [`BODY_RATE`].
+fn pace(read: usize, elapsed: Duration) -> Result<(), BodyError> {
+    let late = elapsed.saturating_sub(BODY_GRACE);
+    if read < usize::try_from(late.as_millis()).unwrap_or(usize::MAX) / 1000 * BODY_RATE {
+        return Err(BodyError::Slow);
+    }
+    Ok(())
 }
 
 fn coding_error(error: CodingError) -> BodyError {

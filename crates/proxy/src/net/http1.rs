@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::client::HttpSession;
@@ -14,8 +14,10 @@ use super::patience::within;
 use super::peer::EndpointPeer;
 use super::upstream::UpstreamRequest;
 
-/// A body up to this size leaves together with its head, in one write (pingora.md section 1, item 10), bytes.
+/// A body up to this size is in the kernel before an upstream can answer early, bytes.
 const SMALL: usize = 64 * 1024;
+/// A body up to this size is copied behind its head: one write of one piece is the cheapest (pingora.md section 1, item 10), bytes.
+const TINY: usize = 8 * 1024;
 /// Pieces in which a larger body is written, bytes: each must be taken within [`STALL`].
 const PIECE: usize = 256 * 1024;
 /// An upstream that takes nothing for this long is stuck.
@@ -29,9 +31,11 @@ pub(super) async fn write(
     request: &UpstreamRequest,
 ) -> (HttpSession, bool) {
     let mut wire = head(peer, request);
-    let (keep, early) = if request.body.len() <= SMALL {
+    let (keep, early) = if request.body.len() <= TINY {
         wire.extend_from_slice(&request.body);
-        (small(&mut stream, &wire).await, Vec::new())
+        (small(&mut stream, &wire, &[]).await, Vec::new())
+    } else if request.body.len() <= SMALL {
+        (small(&mut stream, &wire, &request.body).await, Vec::new())
     } else {
         // Boxed: what only large bodies need does not weigh on every request.
         Box::pin(large(&mut stream, &wire, &request.body)).await
@@ -46,7 +50,7 @@ pub(super) async fn write(
 
 fn head(peer: &EndpointPeer, request: &UpstreamRequest) -> BytesMut {
     let body = request.body.len();
-    let mut wire = BytesMut::with_capacity(1024 + if body <= SMALL { body } else { 0 });
+    let mut wire = BytesMut::with_capacity(1024 + if body <= TINY { body } else { 0 });
     wire.extend_from_slice(request.method.as_str().as_bytes());
     wire.extend_from_slice(b" ");
     wire.extend_from_slice(request.path.as_bytes());
@@ -66,16 +70,20 @@ fn head(peer: &EndpointPeer, request: &UpstreamRequest) -> BytesMut {
     wire
 }
 
-async fn small(stream: &mut Stream, wire: &[u8]) -> bool {
+async fn small(stream: &mut Stream, head: &[u8], body: &[u8]) -> bool {
     let write = async {
-        stream.write_all(wire).await?;
+        if body.is_empty() {
+            stream.write_all(head).await?;
+        } else {
+            stream.write_all_buf(&mut Buf::chain(head, body)).await?;
+        }
         stream.flush().await
     };
     matches!(within(STALL, write).await, Some(Ok(())))
 }
 
 /// Writes until the upstream refuses: an answer with an error status ends the writing. Gives what was read meanwhile.
-async fn large(stream: &mut Stream, head: &[u8], body: &[u8]) -> (bool, Vec<u8>) {
+async fn large(stream: &mut Stream, head: &[u8], body: &Bytes) -> (bool, Vec<u8>) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut early = Vec::new();
     let mut write = std::pin::pin!(all(&mut writer, head, body));
@@ -91,9 +99,14 @@ async fn large(stream: &mut Stream, head: &[u8], body: &[u8]) -> (bool, Vec<u8>)
     (keep, early)
 }
 
-async fn all(writer: &mut (impl AsyncWrite + Unpin), head: &[u8], body: &[u8]) -> bool {
-    for piece in std::iter::once(head).chain(body.chunks(PIECE)) {
-        if !matches!(within(STALL, writer.write_all(piece)).await, Some(Ok(()))) {
+async fn all(writer: &mut (impl AsyncWrite + Unpin), mut head: &[u8], body: &[u8]) -> bool {
+    // The head goes with the first piece.
+    for piece in body.chunks(PIECE) {
+        let mut piece = Buf::chain(std::mem::take(&mut head), piece);
+        if !matches!(
+            within(STALL, writer.write_all_buf(&mut piece)).await,
+            Some(Ok(()))
+        ) {
             return false;
         }
     }

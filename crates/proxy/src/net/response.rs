@@ -20,7 +20,7 @@ const MAX_DECODED: usize = 1 << 30;
 pub struct UpstreamResponse<'u> {
     upstreams: &'u Upstreams,
     peer: &'u EndpointPeer,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     status: u16,
     headers: HeaderMap,
     decoder: Option<Decoder>,
@@ -28,7 +28,7 @@ pub struct UpstreamResponse<'u> {
 }
 
 impl<'u> UpstreamResponse<'u> {
-    pub(super) fn new(upstreams: &'u Upstreams, peer: &'u EndpointPeer, link: Link) -> Self {
+    pub(super) fn new(upstreams: &'u Upstreams, peer: &'u EndpointPeer, link: Box<Link>) -> Self {
         let head = link.session.response_header();
         let status = head.map_or(502, |head| head.status.as_u16());
         let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
@@ -67,7 +67,7 @@ impl<'u> UpstreamResponse<'u> {
     /// The connection broke, fell silent for `idle`, or the content coding is damaged.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            let Some(Link { session, .. }) = &mut self.link else {
+            let Some(Link { session, .. }) = self.link.as_deref_mut() else {
                 return Ok(None);
             };
             let read = within(idle, session.read_response_body()).await;
@@ -106,10 +106,7 @@ impl<'u> UpstreamResponse<'u> {
     fn decode(&mut self, chunk: Bytes) -> Result<Bytes, UpstreamError> {
         if !self.sniffed {
             self.sniffed = true;
-            let stated = self.headers.get(CONTENT_ENCODING);
-            let encoding = stated.and_then(|value| value.to_str().ok());
-            let encoding = encoding.unwrap_or_else(|| Decoder::sniff(&chunk));
-            self.decoder = Decoder::new(encoding, MAX_DECODED).map_err(|_| UpstreamErrorKind::Protocol)?;
+            self.decoder = decoder(&self.headers, &chunk)?;
         }
         let Some(decoder) = &mut self.decoder else {
             return Ok(chunk);
@@ -152,21 +149,8 @@ impl<'u> UpstreamResponse<'u> {
     /// # Errors
     /// See [`UpstreamResponse::chunk`]; an answer over the limit is a protocol error.
     pub async fn body(&mut self, limit: usize, idle: Duration) -> Result<Bytes, UpstreamError> {
-        let Some(first) = self.chunk(idle).await? else {
-            return Ok(Bytes::new());
-        };
-        let length = self.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-        if self.decoder.is_none() && length == Some(first.len()) {
-            // Ends the answer and gives the connection back.
-            return match self.chunk(idle).await? {
-                None => Ok(first),
-                Some(_) => Err(UpstreamErrorKind::Protocol.into()),
-            };
-        }
-        let mut all = Vec::with_capacity(length.unwrap_or(first.len() * 2).min(limit));
-        all.extend_from_slice(&first);
-        while self.append(&mut all, idle).await? {
+        let mut all = Vec::new();
+        while self.append(&mut all, limit, idle).await? {
             if all.len() > limit {
                 return Err(UpstreamErrorKind::Protocol.into());
             }
@@ -174,28 +158,59 @@ impl<'u> UpstreamResponse<'u> {
         Ok(all.into())
     }
 
-    /// Appends the next piece; false at the end. An HTTP/1 body that needs no decoding comes straight from the read buffer.
-    async fn append(&mut self, all: &mut Vec<u8>, idle: Duration) -> Result<bool, UpstreamError> {
-        if let (
-            None,
-            Some(Link {
-                session: HttpSession::H1(session),
-                ..
-            }),
-        ) = (&self.decoder, &mut self.link)
-            && !session.is_body_done()
-        {
-            let read = within(idle, session.read_body_ref()).await;
-            let piece = read
-                .ok_or(UpstreamErrorKind::IdleTimeout)?
-                .map_err(|error| read_error(&error))?;
-            all.extend_from_slice(piece.unwrap_or_default());
-            return Ok(true);
+    /// Appends the next piece; false at the end. An HTTP/1 body comes straight from the read buffer.
+    async fn append(
+        &mut self,
+        all: &mut Vec<u8>,
+        limit: usize,
+        idle: Duration,
+    ) -> Result<bool, UpstreamError> {
+        let Some(Link {
+            session: HttpSession::H1(session),
+            ..
+        }) = self.link.as_deref_mut()
+        else {
+            let piece = self.chunk(idle).await?;
+            all.extend_from_slice(piece.as_deref().unwrap_or_default());
+            return Ok(piece.is_some());
+        };
+        if session.is_body_done() {
+            let rest = self.end().await?;
+            all.extend_from_slice(rest.as_deref().unwrap_or_default());
+            return Ok(false);
         }
-        let piece = self.chunk(idle).await?;
-        all.extend_from_slice(piece.as_deref().unwrap_or_default());
-        Ok(piece.is_some())
+        let read = within(idle, session.read_body_ref()).await;
+        let piece = read
+            .ok_or(UpstreamErrorKind::IdleTimeout)?
+            .map_err(|error| read_error(&error))?
+            .unwrap_or_default();
+        if !piece.is_empty() && !std::mem::replace(&mut self.sniffed, true) {
+            self.decoder = decoder(&self.headers, piece)?;
+            if self.decoder.is_none() {
+                all.reserve_exact(length(&self.headers).unwrap_or(piece.len()).min(limit));
+            }
+        }
+        match &mut self.decoder {
+            Some(decoder) => decoder
+                .push(piece, all)
+                .map_err(|_| UpstreamErrorKind::Protocol)?,
+            None => all.extend_from_slice(piece),
+        }
+        Ok(true)
     }
+}
+
+/// The decoder of a body that begins so.
+fn decoder(headers: &HeaderMap, start: &[u8]) -> Result<Option<Decoder>, UpstreamErrorKind> {
+    let stated = headers.get(CONTENT_ENCODING);
+    let encoding = stated.and_then(|value| value.to_str().ok());
+    let encoding = encoding.unwrap_or_else(|| Decoder::sniff(start));
+    Decoder::new(encoding, MAX_DECODED).map_err(|_| UpstreamErrorKind::Protocol)
+}
+
+/// The length that the head states.
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Drop for UpstreamResponse<'_> {
@@ -204,7 +219,7 @@ impl Drop for UpstreamResponse<'_> {
         if let Some(Link {
             session: HttpSession::H2(http2),
             ..
-        }) = &mut self.link
+        }) = self.link.as_deref_mut()
         {
             http2.shutdown();
         }

@@ -309,7 +309,8 @@ impl<H: Handler> HttpServerApp for HttpServer<H> {
         };
         let guard = self.drain.enter();
         let leaving = self.drain.is_draining() || self.drain.is_handed_over();
-        session.set_keepalive((!leaving).then_some(KEEP_ALIVE.as_secs()));
+        // Without an end of Pingora's: [`Tap::overdue`] ends what is idle, and a second timer would cost as much as the first.
+        session.set_keepalive((!leaving).then_some(0));
         session.set_pipelining_enabled(true);
         if let Some(tap) = &tap {
             tap.expect_body(framing_of(&session.req_header().headers));

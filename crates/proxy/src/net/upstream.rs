@@ -111,7 +111,7 @@ struct Line {
 /// What a connection speaks. HTTP/1 gets its session when the request is written.
 enum Speaks {
     Http1(Stream),
-    Other(HttpSession),
+    Other(Box<HttpSession>),
 }
 
 /// A connection with an answer on it.
@@ -208,10 +208,10 @@ impl Upstreams {
         })
     }
 
-    pub(super) async fn release(&self, peer: &EndpointPeer, link: Link) {
+    pub(super) async fn release(&self, peer: &EndpointPeer, link: Box<Link>) {
         let Link {
             session, spare, keep, ..
-        } = link;
+        } = *link;
         let idle = peer.idle_timeout();
         match session {
             HttpSession::H1(_) if !keep => {}
@@ -234,7 +234,7 @@ impl Upstreams {
 fn speaks(session: HttpSession) -> Speaks {
     match session {
         HttpSession::H1(session) => Speaks::Http1(session.into_inner()),
-        other => Speaks::Other(other),
+        other => Speaks::Other(Box::new(other)),
     }
 }
 
@@ -245,16 +245,17 @@ async fn exchange(
     peer: &EndpointPeer,
     request: &UpstreamRequest,
     first_byte: Duration,
-) -> Result<Link, Failed> {
+) -> Result<Box<Link>, Failed> {
     let spare = line.spare;
     let mut link = match line.to {
         Speaks::Http1(stream) => {
             let (session, keep) = http1::write(stream, peer, request).await;
-            Link {
+            // Boxed: it is handed on many times.
+            Box::new(Link {
                 session: HttpSession::H1(session),
                 spare,
                 keep,
-            }
+            })
         }
         Speaks::Other(mut session) => {
             let written = Box::pin(write_http2(&mut session, peer, request)).await;
@@ -267,11 +268,11 @@ async fn exchange(
             {
                 return Err(failed);
             }
-            Link {
-                session,
+            Box::new(Link {
+                session: *session,
                 spare,
                 keep: true,
-            }
+            })
         }
     };
     let read = async {

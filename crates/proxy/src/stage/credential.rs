@@ -4,6 +4,11 @@ use ai_api_converter::Format;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
+/// Anthropic's header for keys.
+pub(crate) static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Google's.
+pub(crate) static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// A credential and the place it came from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -65,9 +70,7 @@ pub fn credentials(
 }
 
 fn at(headers: &HeaderMap, query: Option<&str>, place: Place) -> Result<Option<String>, Ambiguous> {
-    static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
     static API_KEY: HeaderName = HeaderName::from_static("api-key");
-    static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
     let name = match place {
         Place::Authorization => &AUTHORIZATION,
         Place::XApiKey => &X_API_KEY,
