@@ -5,6 +5,10 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::prelude::*;
 
+use self::json::JsonLines;
+
+mod json;
+
 /// Targets that are never more talkative than this, whatever RUST_LOG says: at debug they print whole headers.
 const CAPPED: [&str; 6] = [
     "pingora_core=warn",
@@ -41,17 +45,15 @@ pub(crate) fn start(format: LogFormat) {
         LogFormat::Pretty => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false);
-    let registry = tracing_subscriber::registry();
+    let registry = tracing_subscriber::registry().with(filter);
     // A second start in the same process (tests) keeps the first logger.
     let _ = if json {
-        registry
-            .with(layer.json().flatten_event(true).with_filter(filter))
-            .try_init()
+        registry.with(JsonLines(std::io::stderr)).try_init()
     } else {
-        registry.with(layer.with_filter(filter)).try_init()
+        let pretty = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_target(false);
+        registry.with(pretty).try_init()
     };
 }

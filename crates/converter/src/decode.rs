@@ -103,13 +103,8 @@ pub fn relayed(body: &str, format: Format) -> Result<Relayed, Error> {
     reader.object(|reader, key| {
         let key: &str = key;
         if key == counters && reader.kind() == Kind::Object {
-            let raw = reader.raw()?;
             let tier = found.usage.tier;
-            found.usage = match format {
-                Format::Chat | Format::Responses => usage::openai(raw)?,
-                Format::Messages => usage::anthropic(raw)?,
-                Format::Gemini => usage::gemini(raw)?,
-            };
+            found.usage = usage::read(reader, format)?;
             found.usage.tier = found.usage.tier.or(tier);
             return Ok(());
         }

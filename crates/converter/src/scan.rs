@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::error::{Error, ErrorKind};
 use crate::json::{Kind, Reader};
@@ -197,10 +200,14 @@ fn is_preamble(message: &[u8]) -> bool {
         .get(message.len().saturating_sub(EDGE)..)
         .unwrap_or_default();
     [head, tail].into_iter().any(|edge| {
-        memchr::memmem::find(edge, b"\"system\"").is_some()
-            || memchr::memmem::find(edge, b"\"developer\"").is_some()
+        let mut finders = PREAMBLES.iter();
+        finders.any(|finder| finder.find(edge).is_some())
     })
 }
+
+/// The roles of a preamble. Made once: to prepare a search takes longer than to search so little.
+static PREAMBLES: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new(b"\"system\""), Finder::new(b"\"developer\"")]);
 
 fn stream_options(found: &mut Scan<'_>, reader: &mut Reader<'_>) -> Result<(), Error> {
     let start = reader.offset();

@@ -31,7 +31,7 @@ pub struct Scrubbed {
 /// `None`: there is nothing to change; the body may hold the mark in prose.
 #[must_use]
 pub fn scrub(body: &[u8], format: Format, domain: u32, key: Option<&[u8; 32]>) -> Option<Scrubbed> {
-    memchr::memmem::find(body, seal::MARK.as_bytes())?;
+    seal::first(body)?;
     let mut work = Work {
         restored: 0,
         dropped: 0,

@@ -11,9 +11,11 @@
 //! (wire.md 4.5).
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memmem::Finder;
 use sha2::{Digest, Sha256};
 
 use crate::format::Format;
@@ -59,10 +61,16 @@ impl Broken {
     }
 }
 
-/// The domain of the first seal in a body, unchecked: a hint where the conversation's state is at home.
+/// Where the first seal in a body begins.
 #[must_use]
-pub fn first_domain(body: &[u8]) -> Option<u32> {
-    let at = memchr::memmem::find(body, MARK.as_bytes())?;
+pub fn first(body: &[u8]) -> Option<usize> {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
+    FINDER.find(body)
+}
+
+/// The domain of the seal that begins there, unchecked: a hint where the conversation's state is at home.
+#[must_use]
+pub fn domain_at(body: &[u8], at: usize) -> Option<u32> {
     // 20 characters hold 15 bytes: the head of a seal and one more.
     let head = URL_SAFE_NO_PAD.decode(body.get(at..at + 20)?).ok()?;
     Some(u32::from_be_bytes(head.get(10..14)?.try_into().ok()?))

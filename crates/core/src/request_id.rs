@@ -13,15 +13,16 @@ impl RequestId {
     /// An id of this moment, milliseconds since 1970, out of 17 random bytes.
     #[must_use]
     pub fn new(now_ms: u64, random: [u8; 17]) -> Self {
+        // Seven digits last until the year 2081.
+        let mut time = [0; 7];
+        let mut rest = now_ms;
+        for digit in time.iter_mut().rev() {
+            *digit = u8::try_from(rest % 62).unwrap_or(0);
+            rest /= 62;
+        }
         let mut text = String::with_capacity(28);
         text.push_str("req_");
-        // Seven digits last until the year 2081.
-        let time = (0..7u32).rev().map(|place| {
-            let digit = now_ms / 62_u64.pow(place) % 62;
-            base62::digit(u8::try_from(digit).unwrap_or(0))
-        });
-        text.extend(time);
-        text.extend(random.iter().copied().map(base62::digit));
+        text.extend(time.into_iter().chain(random).map(base62::digit));
         RequestId(text)
     }
 

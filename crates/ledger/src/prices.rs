@@ -136,7 +136,7 @@ impl Rule {
 struct Book {
     rules: Vec<Rule>,
     exact: HashMap<String, Vec<usize>>,
-    globs: Vec<(String, usize)>,
+    globs: Vec<(Glob, usize)>,
 }
 
 impl Book {
@@ -145,7 +145,7 @@ impl Book {
         for (index, rule) in rules.iter().enumerate() {
             for model in &rule.models {
                 if model.contains('*') {
-                    book.globs.push((model.clone(), index));
+                    book.globs.push((Glob::new(model), index));
                 } else {
                     book.exact.entry(model.clone()).or_default().push(index);
                 }
@@ -161,13 +161,35 @@ impl Book {
         let exact = exact.filter_map(|index| self.rules.get(*index));
         let exact = exact.filter(|rule| rule.fits(provider, day));
         exact.max_by_key(|rule| rule.valid_from).or_else(|| {
-            let globs = self.globs.iter().filter(|(glob, _)| matches_glob(glob, model));
+            let globs = self.globs.iter().filter(|(glob, _)| glob.fits(model));
             globs
-                .filter_map(|(glob, index)| Some((glob.len(), self.rules.get(*index)?)))
+                .filter_map(|(glob, index)| Some((glob.text.len(), self.rules.get(*index)?)))
                 .filter(|(_, rule)| rule.fits(provider, day))
                 .max_by_key(|(length, rule)| (*length, rule.valid_from))
                 .map(|(_, rule)| rule)
         })
+    }
+}
+
+/// A pattern and where its first star stands.
+#[derive(Clone, Debug)]
+struct Glob {
+    text: String,
+    star: usize,
+}
+
+impl Glob {
+    fn new(text: &str) -> Self {
+        Glob {
+            text: text.to_owned(),
+            star: text.find('*').unwrap_or(text.len()),
+        }
+    }
+
+    /// Nearly every name differs before the first star.
+    fn fits(&self, name: &str) -> bool {
+        let start = self.text.as_bytes().get(..self.star).unwrap_or_default();
+        name.as_bytes().starts_with(start) && matches_glob(&self.text, name)
     }
 }
 
@@ -226,8 +248,8 @@ impl Prices {
     #[must_use]
     pub fn rule(&self, provider: &str, model: &str, day: Day) -> Option<&Rule> {
         // Gemini's own clients write `models/gemini-…`.
-        let plain = model.strip_prefix("models/").unwrap_or(model);
-        [Some(model), Some(plain), without_date(plain)]
+        let plain = model.strip_prefix("models/");
+        [Some(model), plain, without_date(plain.unwrap_or(model))]
             .into_iter()
             .flatten()
             .find_map(|name| {

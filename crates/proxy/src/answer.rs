@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
 use ai_api_converter::{Context, Failure, FailureClass, Format, Report, Usage, convert_response};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use opm_routing::Stage;
 use opm_telemetry::Metrics;
 
 use crate::abandoned;
 use crate::attempt::{Answered, Exchange, Missed};
-use crate::headers::{answer_headers, stream_headers};
+use crate::headers::{JSON, answer_headers, put, put_all, stream_headers};
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
+use crate::net::patience::until;
 use crate::pump::{Ending, Pump};
 use crate::record::Record;
 use crate::reply;
@@ -58,7 +60,7 @@ async fn stream(
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     stream_headers(exchange, &mut headers);
-    headers.extend(account.headers());
+    put_all(&mut headers, account.headers());
     let mut committed = None;
     let pump = Pump {
         client,
@@ -108,11 +110,12 @@ async fn whole(
     let status = answered.response.status();
     // What is passed through may be sound, or a stream of an endpoint that is not converted.
     let kind = match exchange.endpoint {
-        Some(_) => answered.response.header("content-type").map(str::to_owned),
+        Some(_) => answered.response.headers().get(CONTENT_TYPE),
         None => None,
     };
+    let kind = kind.filter(|kind| kind.to_str().is_ok()).cloned();
     let body = answered.response.body(MAX_ANSWER, answered.idle);
-    let mut body = std::pin::pin!(tokio::time::timeout_at(answered.deadline, body));
+    let mut body = std::pin::pin!(until(answered.deadline, body));
     let read = tokio::select! {
         biased;
         read = &mut body => Some(read),
@@ -120,16 +123,25 @@ async fn whole(
     };
     let Some(read) = read else {
         if let Some(_place) = account.may_drain().filter(|_| !client.is_expired())
-            && let Ok(Ok(Ok(bytes))) = tokio::time::timeout_at(abandoned::deadline(), body).await
+            && let Some(Some(Ok(bytes))) = until(abandoned::deadline(), body).await
         {
             let conversion = answered.conversion.as_deref();
-            abandoned::settle(exchange, conversion, &bytes, answered.sent, account).await;
+            // Boxed, as it is rare.
+            Box::pin(abandoned::settle(
+                exchange,
+                conversion,
+                &bytes,
+                answered.sent,
+                account,
+            ))
+            .await;
         }
         return Err(Missed::Gone);
     };
-    record.waited += started.elapsed();
-    let first_token = answered.sent.elapsed();
-    let bytes = read.map_err(|_| too_long())??;
+    let now = Instant::now();
+    record.waited += now.duration_since(started);
+    let first_token = now.duration_since(answered.sent);
+    let bytes = read.ok_or_else(too_long)??;
     let upstream = (
         bytes.clone(),
         answered.conversion.as_deref().map(|both| both.0.upstream),
@@ -140,7 +152,7 @@ async fn whole(
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
             reply::also_dropped(report, &answer.dropped, &mut headers);
             if let Some(finish) = answer.native_finish {
-                headers.push(("x-gateway-native-finish", finish));
+                put(&mut headers, "x-gateway-native-finish", finish);
             }
             (answer.body.into(), answer.usage)
         }
@@ -149,15 +161,12 @@ async fn whole(
             (bytes, usage)
         }
     };
-    headers.push(("content-type", kind.unwrap_or_else(|| "application/json".into())));
+    headers.insert(CONTENT_TYPE, kind.unwrap_or(JSON));
     record.status = status;
     let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;
-    headers.extend(account.headers());
-    if reply::whole(client, record.status, &headers, bytes)
-        .await
-        .is_err()
-    {
+    put_all(&mut headers, account.headers());
+    if client.answer(status, headers, bytes).await.is_err() {
         record.status = 499;
     }
     Ok(Given {

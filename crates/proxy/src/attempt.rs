@@ -42,6 +42,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) array: bool,
     pub(crate) body: &'e Bytes,
     pub(crate) scan: &'e Scan<'e>,
+    /// The body holds state that we have sealed.
+    pub(crate) sealed: bool,
     /// Path below the version, for pass-through endpoints; `{model}` stands for the model.
     pub(crate) endpoint: Option<&'e str>,
     /// The caller's credential, for channels without keys.
@@ -124,7 +126,8 @@ impl Exchange<'_> {
         let same = candidate.format == self.format;
         let encoding = Instant::now();
         let (body, conversion) = self.encode(channel, candidate, account.output_most())?;
-        self.metrics.stage("encode", encoding.elapsed());
+        self.metrics
+            .stage(opm_telemetry::Stage::Encode, encoding.elapsed());
         let endpoint = self
             .endpoint
             .map(|endpoint| endpoint.replace("{model}", &candidate.model));
@@ -157,9 +160,11 @@ impl Exchange<'_> {
                 if !self.stream
                     && !client.is_expired()
                     && let Some(_place) = account.may_drain()
-                    && let Some(bytes) = rest_of_answer(sending, abandoned::deadline()).await
+                    && let Some(bytes) = Box::pin(rest_of_answer(sending, abandoned::deadline())).await
                 {
-                    abandoned::settle(self, conversion.as_deref(), &bytes, sent, account).await;
+                    let conversion = conversion.as_deref();
+                    // Boxed, as all that is rare here: it does not weigh on every request.
+                    Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;
                 }
                 return Err(Missed::Gone);
             }
@@ -169,7 +174,7 @@ impl Exchange<'_> {
         if response.status() >= 300 {
             let read = Instant::now();
             let missed = tokio::select! {
-                missed = refused(&mut response, channel.timeouts.idle, own_credential, &channel.keys) => missed,
+                missed = Box::pin(refused(&mut response, channel.timeouts.idle, own_credential, &channel.keys)) => missed,
                 _ = client.gone() => Missed::Gone,
             };
             record.waited += read.elapsed();
@@ -235,8 +240,8 @@ impl Exchange<'_> {
         };
         // State of another vendor that the client still carries is cut out; the rest of the bytes stay.
         let scrubbed = match self.endpoint {
-            None => scrub(body, self.format, channel.domain(), None),
-            Some(_) => None,
+            None if self.sealed => scrub(body, self.format, channel.domain(), None),
+            _ => None,
         };
         if let Some(scrubbed) = scrubbed {
             let body = Bytes::from(scrubbed.body);

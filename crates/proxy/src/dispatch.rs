@@ -145,7 +145,7 @@ impl<'d> Dispatch<'d> {
                 return self.denied(denied, spent);
             }
             let under_way = self.first.take().unwrap_or_else(|| place.live.enter());
-            record.channel = Some(place.live.name.clone());
+            record.channel = Some(place.candidate.channel);
             spent.attempts += 1;
             let missed = match self.once(client, place, key, admitted, record, account).await {
                 Ok(()) => return After::Answered,

@@ -5,12 +5,14 @@ use std::time::Instant;
 use ai_api_converter::embed::{EmbedContext, EmbedOptions};
 use ai_api_converter::{Answer, Failure, Format, Options, Report, Source, Target, count, embed};
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use opm_config::Channel;
 use opm_routing::{Candidate, Offer, Stage};
 
 use crate::answer::{Given, too_long};
 use crate::attempt::{Exchange, Missed, refused};
 use crate::gateway::offer;
+use crate::headers::{JSON, of_request, put, put_all};
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
@@ -168,22 +170,16 @@ async fn give(
     record: &mut Record,
 ) {
     report.dropped.extend(answer.dropped.iter().cloned());
-    let id = exchange.id.as_str();
-    let mut headers = vec![
-        (reply::id_header(exchange.format), id.to_owned()),
-        ("x-gateway-request-id", id.to_owned()),
-        ("content-type", "application/json".to_owned()),
-    ];
-    headers.extend(limits);
+    let mut headers = of_request(exchange);
+    headers.insert(CONTENT_TYPE, JSON);
+    put_all(&mut headers, limits);
     reply::report_headers(&report, upstream, &mut headers);
     if exchange.endpoint.map(offer) == Some(Offer::Embeddings) && answer.usage.input.is_none() {
-        headers.push(("x-gateway-usage", "unknown".to_owned()));
+        put(&mut headers, "x-gateway-usage", "unknown".to_owned());
     }
     record.status = 200;
-    if reply::whole(client, 200, &headers, answer.body.clone().into())
-        .await
-        .is_err()
-    {
+    let body = answer.body.clone().into();
+    if client.answer(200, headers, body).await.is_err() {
         record.status = 499;
     }
 }

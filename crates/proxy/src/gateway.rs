@@ -1,14 +1,14 @@
 //! The life of a request: one call per stage, readable as the picture in ARCHITECTURE.md.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use ai_api_converter::{Failure, FailureClass, Format};
+use ai_api_converter::{Failure, FailureClass, Format, seal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::RequestId;
 use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
-use opm_telemetry::{Metrics, Sink};
+use opm_telemetry::{Metrics, Sink, Stage};
 use rand::Rng as _;
 
 use crate::attempt::Exchange;
@@ -57,11 +57,11 @@ impl Handler for Gateway {
     }
 
     fn unreadable(&self) -> (Vec<(&'static str, String)>, Bytes) {
-        let id = request_id();
+        let id = request_id(opm_ledger::unix_ms());
         let failure = Failure::new(FailureClass::InvalidRequest, UNREADABLE);
         let headers = vec![
             ("x-gateway-request-id", id.as_str().to_owned()),
-            (reply::id_header(Format::Chat), id.as_str().to_owned()),
+            (reply::id_header(Format::Chat).as_str(), id.as_str().to_owned()),
             ("x-should-retry", "false".to_owned()),
         ];
         (headers, failure.body(Format::Chat, id.as_str()).into())
@@ -76,7 +76,8 @@ impl Handler for Gateway {
                 Refusal::Broken => FailureClass::ServerError,
             };
             let format = guess(client);
-            reply::failure(client, format, &request_id(), &Failure::new(class, reason), &[]).await;
+            let id = request_id(opm_ledger::unix_ms());
+            reply::failure(client, format, &id, &Failure::new(class, reason), &[]).await;
         })
     }
 }
@@ -167,8 +168,9 @@ impl Gateway {
     }
 
     async fn serve(&self, client: &mut Client) {
-        let id = request_id();
-        let mut record = Record::new();
+        let now_ms = opm_ledger::unix_ms();
+        let id = request_id(now_ms);
+        let mut record = Record::new(now_ms / 1000);
         let snapshot = self.snapshot.load_full();
         if let Err(refused) = self.request(client, &id, &snapshot, &mut record).await {
             let format = record.format.unwrap_or_else(|| guess(client));
@@ -178,14 +180,14 @@ impl Gateway {
                 record.status = reply::failure(client, format, &id, &failure, &limits).await;
             }
         }
-        record.close(&id, &self.metrics);
+        record.close(&id, &self.metrics, &snapshot);
         let planned = record.trail.at > 0;
         if planned {
             if let Some(sink) = &self.sink {
                 sink.finished(finished(&id, &record, &snapshot, client));
             }
             record.trail.status = record.status;
-            self.history.add(id.as_str(), record.trail);
+            self.history.add(id, record.trail);
         }
     }
 
@@ -306,7 +308,7 @@ impl Gateway {
         given: &'c [Credential],
         record: &mut Record,
     ) -> Result<Caller<'c>, Refused> {
-        let now = i64::try_from(unix_seconds()).unwrap_or(i64::MAX);
+        let now = i64::try_from(record.at).unwrap_or(i64::MAX);
         let from = origin(client, snapshot);
         let caller = authenticate(&snapshot.config, &snapshot.keyring, given, now, from).map_err(Some)?;
         record.key = caller.key.map(|key| key.name.clone());
@@ -339,8 +341,10 @@ impl Gateway {
             bytes,
             caller.key.map(|key| key.id.as_str()),
         );
-        let found = self.plan(client, snapshot, &wish, &model, caller, talk, bytes, record);
-        self.metrics.stage("route", started.elapsed());
+        let seal = seal::first(bytes);
+        let domain = seal.and_then(|at| seal::domain_at(bytes, at));
+        let found = self.plan(client, snapshot, &wish, &model, caller, (talk, domain), record);
+        self.metrics.stage(Stage::Route, started.elapsed());
         if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
             return own(client, id, wish.format, record).count(bytes).await;
         }
@@ -355,13 +359,15 @@ impl Gateway {
             array: wish.array,
             body: bytes,
             scan: &scan,
+            sealed: seal.is_some(),
             endpoint: wish.endpoint,
             caller: caller.credential,
-            now: unix_seconds(),
+            now: record.at,
             started: record.started,
             metrics: &self.metrics,
         };
-        let named = client.headers().get(&snapshot.config.user_header);
+        let named = snapshot.user_header.as_ref();
+        let named = named.and_then(|name| client.headers().get(name));
         let named = named.map(|name| name.as_bytes().to_vec());
         let person = user(named.as_deref().or(scan.user.as_deref().map(str::as_bytes)));
         let who = who(&caller, &person, &model);
@@ -411,8 +417,7 @@ impl Gateway {
         wish: &Wish,
         model: &str,
         caller: Caller<'_>,
-        talk: Option<Conversation>,
-        body: &[u8],
+        (talk, domain): (Option<Conversation>, Option<u32>),
         record: &mut Record,
     ) -> Result<(Plan, Option<UnderWay>), NoRoute> {
         let now = self.now();
@@ -426,7 +431,7 @@ impl Gateway {
             offer: wish.endpoint.map_or(Offer::Generation, offer),
             header: &|name| client.header(name),
             sticky: known.as_deref(),
-            domain: ai_api_converter::seal::first_domain(body),
+            domain,
         };
         let world = World {
             channels: &snapshot.live,
@@ -441,7 +446,7 @@ impl Gateway {
         });
         drop(choosing);
         let seen = found.as_ref().map_err(|(_, skipped)| skipped);
-        record.trail = Trail::of(snapshot, &wanted, seen, now, unix_seconds());
+        record.trail = Trail::of(snapshot, &wanted, seen, now, record.at);
         found.map(|plan| (plan, first)).map_err(|(error, _)| error)
     }
 }
@@ -483,10 +488,10 @@ fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o
     }
 }
 
-fn request_id() -> RequestId {
+fn request_id(now_ms: u64) -> RequestId {
     let mut random = [0u8; 17];
     rand::rng().fill(&mut random);
-    RequestId::new(opm_ledger::unix_ms(), random)
+    RequestId::new(now_ms, random)
 }
 
 async fn receive(client: &mut Client, snapshot: &Snapshot, record: &mut Record) -> Result<Bytes, Refused> {
@@ -495,11 +500,6 @@ async fn receive(client: &mut Client, snapshot: &Snapshot, record: &mut Record) 
     // The client's own pace is not our overhead.
     record.waited += started.elapsed();
     bytes
-}
-
-fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 /// Where the caller is: the connection's address, or what a trusted proxy says of it.

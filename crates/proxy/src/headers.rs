@@ -1,6 +1,8 @@
 //! The headers of an answer: ours, and the few of the upstream's that may reach a client (wire.md 6.5).
 
 use ai_api_converter::Format;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::attempt::{Answered, Exchange};
 use crate::reply;
@@ -22,40 +24,72 @@ const UPSTREAM_IDS: &[&str] = &[
     "cf-ray",
 ];
 
-pub(crate) fn answer_headers(
-    exchange: &Exchange<'_>,
-    answered: &Answered<'_>,
-) -> Vec<(&'static str, String)> {
-    let id = exchange.id.as_str();
-    let mut headers = vec![
-        (reply::id_header(exchange.format), id.to_owned()),
-        ("x-gateway-request-id", id.to_owned()),
-    ];
+/// The gateway's id of a request, whatever the client's format.
+pub(crate) static GATEWAY_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
+static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-gateway-upstream-request-id");
+static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// JSON, as `content-type`.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+pub(crate) fn answer_headers(exchange: &Exchange<'_>, answered: &Answered<'_>) -> HeaderMap {
+    let mut headers = of_request(exchange);
     let own = answered.response.headers();
-    let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
     // One pass over the few headers there are, instead of a look-up for each name there might be.
     let upstream = own.iter().find(|(name, _)| UPSTREAM_IDS.contains(&name.as_str()));
-    if let Some(upstream) = upstream.and_then(|(_, value)| text(value)) {
-        headers.push(("x-gateway-upstream-request-id", upstream));
+    if let Some((_, value)) = upstream.filter(|(_, value)| value.to_str().is_ok()) {
+        headers.insert(UPSTREAM_ID.clone(), value.clone());
     }
     match answered.conversion.as_deref() {
         Some((context, report)) => reply::report_headers(report, context.upstream, &mut headers),
-        None => headers.extend(own.iter().filter_map(|(name, value)| {
-            let known = RELAYED.iter().find(|known| **known == name.as_str())?;
-            Some((*known, text(value)?))
-        })),
+        None => {
+            for (name, value) in own {
+                if RELAYED.contains(&name.as_str()) && value.to_str().is_ok() {
+                    headers.append(name.clone(), value.clone());
+                }
+            }
+        }
     }
     headers
 }
 
-pub(crate) fn stream_headers(exchange: &Exchange<'_>, headers: &mut Vec<(&'static str, String)>) {
+/// What every answer to a request says of it.
+pub(crate) fn of_request(exchange: &Exchange<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(10);
+    // An id is always header text.
+    if let Ok(id) = HeaderValue::from_str(exchange.id.as_str()) {
+        headers.insert(reply::id_header(exchange.format).clone(), id.clone());
+        headers.insert(GATEWAY_ID.clone(), id);
+    }
+    headers
+}
+
+pub(crate) fn stream_headers(exchange: &Exchange<'_>, headers: &mut HeaderMap) {
     let array = exchange.format == Format::Gemini && exchange.array;
     let kind = if array {
         "application/json; charset=UTF-8"
     } else {
         "text/event-stream; charset=utf-8"
     };
-    headers.push(("content-type", kind.into()));
-    headers.push(("cache-control", "no-cache, no-transform".into()));
-    headers.push(("x-accel-buffering", "no".into()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let uncached = HeaderValue::from_static("no-cache, no-transform");
+    headers.insert(CACHE_CONTROL, uncached);
+    headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
+}
+
+/// Adds headers, see [`put`].
+pub(crate) fn put_all(headers: &mut HeaderMap, more: Vec<(&'static str, String)>) {
+    for (name, value) in more {
+        put(headers, name, value);
+    }
+}
+
+/// Adds a header; a value that is no header text is left out rather than sent broken.
+pub(crate) fn put(headers: &mut HeaderMap, name: &'static str, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => {
+            headers.append(HeaderName::from_static(name), value);
+        }
+        Err(_) => tracing::warn!(header = name, "a response header could not be sent"),
+    }
 }

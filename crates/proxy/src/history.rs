@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ai_api_converter::Format;
 use opm_config::Strategy;
+use opm_core::RequestId;
 use opm_routing::{Millis, Plan, Skip, Wanted};
 use parking_lot::Mutex;
 
@@ -97,7 +98,7 @@ impl Trail {
                 .iter()
                 .filter_map(|(channel, why)| Some((name(channel)?, *why)))
                 .collect(),
-            attempts: Vec::new(),
+            attempts: Vec::with_capacity(1),
             status: 0,
         }
     }
@@ -122,22 +123,28 @@ impl Trail {
 
 /// The last requests. The oldest make room.
 #[derive(Debug, Default)]
-pub struct History(Mutex<VecDeque<(String, Arc<Trail>)>>);
+pub struct History(Mutex<VecDeque<(RequestId, Arc<Trail>)>>);
 
 impl History {
-    pub(crate) fn add(&self, id: &str, trail: Trail) {
+    pub(crate) fn add(&self, id: RequestId, trail: Trail) {
+        let trail = Arc::new(trail);
         let mut kept = self.0.lock();
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((id.to_owned(), Arc::new(trail)));
+        let oldest = if kept.len() == KEPT {
+            kept.pop_front()
+        } else {
+            None
+        };
+        kept.push_back((id, trail));
+        // What takes time is done without the lock.
+        drop(kept);
+        drop(oldest);
     }
 
     /// The way of a request, if it is remembered.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Trail>> {
         let kept = self.0.lock();
-        let found = kept.iter().rev().find(|(known, _)| known == id);
+        let found = kept.iter().rev().find(|(known, _)| known.as_str() == id);
         found.map(|(_, trail)| Arc::clone(trail))
     }
 }

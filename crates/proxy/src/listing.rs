@@ -27,7 +27,7 @@ impl Own<'_> {
         self.record.status = 200;
         let mut headers = vec![
             ("content-type", "application/json"),
-            (reply::id_header(self.shape), self.id.as_str()),
+            (reply::id_header(self.shape).as_str(), self.id.as_str()),
         ];
         headers.extend_from_slice(extra);
         self.client

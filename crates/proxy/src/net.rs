@@ -8,6 +8,7 @@ pub mod door;
 pub mod drain;
 pub mod framing;
 mod http1;
+pub(crate) mod patience;
 pub mod peer;
 mod response;
 pub mod server;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ai_api_converter::stream::{Progress, Stream};
 use ai_api_converter::{Failure, Format};
 use bytes::Bytes;
+use http::HeaderMap;
 use opm_ledger::Outcome;
 use tokio::time::sleep_until;
 
@@ -41,7 +42,7 @@ pub(crate) struct Pump<'p, 'a> {
     pub(crate) stream: Stream,
     pub(crate) format: Format,
     /// Head of the client's answer.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: HeaderMap,
     pub(crate) idle: Duration,
     /// When the whole request must be over.
     pub(crate) end: tokio::time::Instant,
@@ -185,12 +186,8 @@ impl Pump<'_, '_> {
     }
 
     async fn start(&mut self) -> Result<(), crate::net::client::Gone> {
-        let headers: Vec<(&str, &str)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        self.client.start_stream(200, &headers).await
+        let headers = std::mem::take(&mut self.headers);
+        self.client.start_stream(200, headers).await
     }
 
     async fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), crate::net::client::Gone> {

@@ -8,16 +8,20 @@ use opm_telemetry::{Metrics, Outcome};
 
 use crate::history::Trail;
 use crate::metering::account::Bill;
+use crate::snapshot::Snapshot;
 
 /// The record of one request.
 pub(crate) struct Record {
     pub(crate) format: Option<Format>,
     pub(crate) api: &'static str,
-    pub(crate) channel: Option<std::sync::Arc<str>>,
+    /// Number of the channel that answered, or was tried last.
+    pub(crate) channel: Option<usize>,
     /// Name of the client key.
     pub(crate) key: Option<String>,
     pub(crate) status: u16,
     pub(crate) started: Instant,
+    /// When that was, seconds since 1970.
+    pub(crate) at: u64,
     /// Class of the failure that ended it.
     pub(crate) error: Option<&'static str>,
     /// A stream was asked for.
@@ -37,7 +41,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new() -> Self {
+    /// A request that came now. `at` in seconds since 1970.
+    pub(crate) fn new(at: u64) -> Self {
         Record {
             format: None,
             api: "unknown",
@@ -45,6 +50,7 @@ impl Record {
             key: None,
             status: 499,
             started: Instant::now(),
+            at,
             error: None,
             stream: false,
             max_tokens: None,
@@ -57,12 +63,12 @@ impl Record {
     }
 
     /// Metrics and the one line of the log. No secret and no prompt is in it.
-    pub(crate) fn close(&self, id: &RequestId, metrics: &Metrics) {
+    pub(crate) fn close(&self, id: &RequestId, metrics: &Metrics, snapshot: &Snapshot) {
         let total = self.started.elapsed();
         metrics.request(&Outcome {
             format: self.format,
             api: self.api,
-            channel: self.channel.as_ref(),
+            channel: self.channel.and_then(|number| snapshot.meters(number, metrics)),
             status: self.status,
             total,
             upstream: self.waited,
@@ -72,7 +78,7 @@ impl Record {
             format = self.format.map_or("none", Format::as_str),
             api = self.api,
             key = self.key.as_deref().unwrap_or("none"),
-            channel = self.channel.as_deref().unwrap_or("none"),
+            channel = self.channel(snapshot).unwrap_or("none"),
             status = self.status,
             attempts = self.trail.attempts.len(),
             tried = %self.trail.tried(),
@@ -80,6 +86,10 @@ impl Record {
             upstream_ms = millis(self.waited),
             "request"
         );
+    }
+
+    fn channel<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s str> {
+        Some(&snapshot.live.get(self.channel?)?.name)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The only place where a failure becomes an HTTP answer.
 
 use ai_api_converter::{Failure, FailureClass, Format, Report};
+use http::{HeaderMap, HeaderName};
 use opm_core::RequestId;
 
-use crate::net::client::{Client, Gone};
+use crate::headers::put;
+use crate::net::client::Client;
 use crate::stage::path::{Unrecognized, recognize};
 
 /// Longest report header, bytes (conversion.md 2.4).
@@ -29,7 +31,7 @@ pub(crate) async fn failure(
         ("content-type", "application/json"),
         ("x-gateway-request-id", id.as_str()),
     ];
-    headers.push((id_header(format), id.as_str()));
+    headers.push((id_header(format).as_str(), id.as_str()));
     headers.extend(limits.iter().map(|(name, value)| (*name, value.as_str())));
     headers.push((
         "x-should-retry",
@@ -76,24 +78,27 @@ async fn options(client: &mut Client, id: &RequestId, allowed: &str) -> u16 {
 }
 
 /// The header in which a format's SDK looks for the request id.
-pub(crate) fn id_header(format: Format) -> &'static str {
+pub(crate) fn id_header(format: Format) -> &'static HeaderName {
+    static ANTHROPIC: HeaderName = HeaderName::from_static("request-id");
+    static OTHERS: HeaderName = HeaderName::from_static("x-request-id");
     if format == Format::Messages {
-        "request-id"
+        &ANTHROPIC
     } else {
-        "x-request-id"
+        &OTHERS
     }
 }
 
 /// What a conversion says about itself (conversion.md 2.4).
-pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Vec<(&'static str, String)>) {
-    headers.push(("x-gateway-converted", format!("{}->{upstream}", report.client())));
+pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut HeaderMap) {
+    let converted = format!("{}->{upstream}", report.client());
+    put(headers, "x-gateway-converted", converted);
     for (name, list) in [
         ("x-gateway-dropped", &report.dropped),
         ("x-gateway-altered", &report.altered),
         ("x-gateway-emulated", &report.emulated),
     ] {
         if !list.is_empty() {
-            headers.push((name, cut(list)));
+            put(headers, name, cut(list));
         }
     }
     if report.states_restored + report.states_dropped > 0 {
@@ -105,7 +110,7 @@ pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Ve
             "restored={},dropped={}{reason}",
             report.states_restored, report.states_dropped
         );
-        headers.push(("x-gateway-state", text));
+        put(headers, "x-gateway-state", text);
     }
 }
 
@@ -113,14 +118,14 @@ pub(crate) fn report_headers(report: &Report, upstream: Format, headers: &mut Ve
 pub(crate) fn also_dropped(
     report: &Report,
     more: &[std::borrow::Cow<'static, str>],
-    headers: &mut Vec<(&'static str, String)>,
+    headers: &mut HeaderMap,
 ) {
     if more.is_empty() {
         return;
     }
-    headers.retain(|(name, _)| *name != "x-gateway-dropped");
+    headers.remove("x-gateway-dropped");
     let all: Vec<std::borrow::Cow<'static, str>> = report.dropped.iter().chain(more).cloned().collect();
-    headers.push(("x-gateway-dropped", cut(&all)));
+    put(headers, "x-gateway-dropped", cut(&all));
 }
 
 fn cut(list: &[std::borrow::Cow<'static, str>]) -> String {
@@ -137,18 +142,4 @@ fn cut(list: &[std::borrow::Cow<'static, str>]) -> String {
         out.extend(entry.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }));
     }
     out
-}
-
-/// Sends a whole answer.
-pub(crate) async fn whole(
-    client: &mut Client,
-    status: u16,
-    headers: &[(&'static str, String)],
-    body: bytes::Bytes,
-) -> Result<(), Gone> {
-    let headers: Vec<(&str, &str)> = headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    client.respond(status, &headers, body).await
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
+use http::HeaderName;
 use opm_config::{Channel, Config, Models, Strategy};
 use opm_routing::{ChannelLive, Live};
 use opm_telemetry::{ChannelMetrics, Metrics};
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub keyring: Keyring,
     /// Its limits and prices.
     pub rules: RuleBook,
+    /// The header in which clients name the user behind a key.
+    pub user_header: Option<HeaderName>,
     /// Some route chooses by the number of requests under way.
     pub counts_requests: bool,
     peers: Vec<EndpointPeer>,
@@ -58,6 +61,7 @@ impl Snapshot {
         }
         let rules = RuleBook::new(&config);
         Snapshot {
+            user_header: HeaderName::try_from(&config.user_header).ok(),
             config,
             rules,
             live,

@@ -10,19 +10,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ai_api_converter::{Format, Usage};
-use opm_telemetry::{ChannelMetrics, Metrics, Outcome};
+use opm_telemetry::{ChannelMetrics, Metrics, Outcome, Stage};
 
-fn record(metrics: &Metrics, meters: &ChannelMetrics, channel: &Arc<str>, usage: &Usage) {
-    metrics.stage("route", Duration::from_micros(20));
-    metrics.stage("encode", Duration::from_micros(30));
+fn record(metrics: &Metrics, meters: &ChannelMetrics, usage: &Usage) {
+    metrics.stage(Stage::Route, Duration::from_micros(20));
+    metrics.stage(Stage::Encode, Duration::from_micros(30));
     meters.attempt(black_box("ok"));
     meters.first_token(Duration::from_millis(300));
-    meters.tokens(black_box("gpt-5.6-luna"), usage);
-    meters.cost(black_box("gpt-5.6-luna"), Some(1_234_567));
+    meters.used(black_box("gpt-5.6-luna"), usage, Some(1_234_567));
     metrics.request(&Outcome {
         format: Some(Format::Chat),
         api: "chat_completions",
-        channel: Some(channel),
+        channel: Some(meters),
         status: 200,
         total: Duration::from_millis(900),
         upstream: Duration::from_millis(899),
@@ -45,13 +44,16 @@ fn main() {
     };
     let channels: Vec<Arc<str>> = (0..20).map(|number| format!("channel-{number}").into()).collect();
     let meters: Vec<ChannelMetrics> = channels.iter().map(|channel| metrics.channel(channel)).collect();
-    for (channel, meters) in channels.iter().zip(&meters) {
-        record(&metrics, meters, channel, &usage);
+    for meters in &meters {
+        record(&metrics, meters, &usage);
     }
-    let all = || channels.iter().zip(&meters).cycle();
     let start = Instant::now();
-    for (channel, meters) in all().take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        record(&metrics, meters, channel, &usage);
+    for meters in meters
+        .iter()
+        .cycle()
+        .take(usize::try_from(count).unwrap_or(usize::MAX))
+    {
+        record(&metrics, meters, &usage);
     }
     if timed {
         println!("metrics {:?} per request", start.elapsed() / count.max(1));

@@ -1,7 +1,7 @@
 //! What is counted of one channel: handles that are looked up once, so that a request only adds to them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ai_api_converter::Usage;
@@ -61,6 +61,7 @@ impl ChannelFamilies {
             first_token: self.first_token.get_or_create_owned(&labels),
             client_aborts: self.client_aborts.get_or_create_owned(&labels),
             upstream_cuts: self.upstream_cuts.get_or_create_owned(&labels),
+            ended: RwLock::default(),
             models: RwLock::default(),
             families: self.clone(),
         }
@@ -74,14 +75,36 @@ pub struct ChannelMetrics {
     first_token: Histogram,
     client_aborts: Counter,
     upstream_cuts: Counter,
+    /// A handful: a search takes less time than a hash.
+    ended: RwLock<Vec<(Alike, Ended)>>,
     models: RwLock<HashMap<Arc<str>, ModelMetrics>>,
     families: ChannelFamilies,
 }
 
+/// What the series of requests that ended at a channel are told apart by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alike {
+    pub(crate) format: &'static str,
+    pub(crate) api: &'static str,
+    pub(crate) status_class: &'static str,
+}
+
+/// The series of requests that ended alike.
+pub(crate) struct Ended {
+    pub(crate) count: Counter,
+    pub(crate) time: Histogram,
+}
+
+/// The series of a model. What an answer may not have gets one only once there is some.
 struct ModelMetrics {
     model: Arc<str>,
     input: Counter,
     output: Counter,
+    cached_input: OnceLock<Counter>,
+    cache_write: OnceLock<Counter>,
+    reasoning: OnceLock<Counter>,
+    cost: OnceLock<Dollars>,
+    unpriced: OnceLock<Counter>,
 }
 
 impl ChannelMetrics {
@@ -113,44 +136,66 @@ impl ChannelMetrics {
         self.upstream_cuts.inc();
     }
 
-    /// Records the tokens of an answer. `model` must come from the configuration.
-    pub fn tokens(&self, model: &str, usage: &Usage) {
+    /// Records what an answer has used: its tokens, and what they cost in millionths of a millionth of a US dollar; `None`: no price
+    /// is known. `model` must come from the configuration.
+    pub fn used(&self, model: &str, usage: &Usage, pico_usd: Option<u64>) {
         self.with_model(model, |found| {
             found.input.inc_by(usage.input.unwrap_or(0));
             found.output.inc_by(usage.output.unwrap_or(0));
-            self.part(found, "cached_input", usage.cache_read);
-            self.part(found, "cache_write", usage.cache_write);
-            self.part(found, "reasoning", usage.reasoning);
-        });
-    }
-
-    /// Records what an answer cost, in millionths of a millionth of a US dollar; `None`: no price is known. `model` must come
-    /// from the configuration.
-    pub fn cost(&self, model: &str, pico_usd: Option<u64>) {
-        self.with_model(model, |found| {
-            let labels = ModelLabels {
+            for (series, r#type, count) in [
+                (&found.cached_input, "cached_input", usage.cache_read),
+                (&found.cache_write, "cache_write", usage.cache_write),
+                (&found.reasoning, "reasoning", usage.reasoning),
+            ] {
+                if let Some(count) = count.filter(|count| *count > 0) {
+                    let series = series.get_or_init(|| self.tokens(&found.model, r#type));
+                    series.inc_by(count);
+                }
+            }
+            let labels = || ModelLabels {
                 channel: Arc::clone(&self.channel),
                 model: Arc::clone(&found.model),
             };
             match pico_usd {
-                Some(pico) => self.families.cost.get_or_create(&labels).add(pico),
+                Some(pico) => {
+                    let cost = || self.families.cost.get_or_create_owned(&labels());
+                    found.cost.get_or_init(cost).add(pico);
+                }
                 None => {
-                    self.families.unpriced.get_or_create(&labels).inc();
+                    let unpriced = || self.families.unpriced.get_or_create_owned(&labels());
+                    found.unpriced.get_or_init(unpriced).inc();
                 }
             }
         });
     }
 
-    /// Parts that an answer may not have get a series only once there are some.
-    fn part(&self, model: &ModelMetrics, r#type: &'static str, count: Option<u64>) {
-        if let Some(count) = count.filter(|count| *count > 0) {
-            let labels = TokenLabels {
-                channel: Arc::clone(&self.channel),
-                model: Arc::clone(&model.model),
-                r#type,
-            };
-            self.families.tokens.get_or_create(&labels).inc_by(count);
+    /// Records a request that ended here.
+    pub(crate) fn ended(
+        &self,
+        alike: Alike,
+        make: impl FnOnce(&Arc<str>) -> Ended,
+        add: impl FnOnce(&Ended),
+    ) {
+        let known = self.ended.read();
+        if let Some((_, ended)) = known.iter().find(|(known, _)| *known == alike) {
+            return add(ended);
         }
+        drop(known);
+        let made = make(&self.channel);
+        add(&made);
+        let mut known = self.ended.write();
+        if !known.iter().any(|(known, _)| *known == alike) {
+            known.push((alike, made));
+        }
+    }
+
+    fn tokens(&self, model: &Arc<str>, r#type: &'static str) -> Counter {
+        let labels = TokenLabels {
+            channel: Arc::clone(&self.channel),
+            model: Arc::clone(model),
+            r#type,
+        };
+        self.families.tokens.get_or_create_owned(&labels)
     }
 
     fn with_model(&self, model: &str, record: impl FnOnce(&ModelMetrics)) {
@@ -158,18 +203,15 @@ impl ChannelMetrics {
             return record(found);
         }
         let name: Arc<str> = model.into();
-        let tokens = |r#type| {
-            let labels = TokenLabels {
-                channel: Arc::clone(&self.channel),
-                model: Arc::clone(&name),
-                r#type,
-            };
-            self.families.tokens.get_or_create_owned(&labels)
-        };
         let made = ModelMetrics {
-            input: tokens("input"),
-            output: tokens("output"),
+            input: self.tokens(&name, "input"),
+            output: self.tokens(&name, "output"),
             model: Arc::clone(&name),
+            cached_input: OnceLock::new(),
+            cache_write: OnceLock::new(),
+            reasoning: OnceLock::new(),
+            cost: OnceLock::new(),
+            unpriced: OnceLock::new(),
         };
         record(self.models.write().entry(name).or_insert(made));
     }

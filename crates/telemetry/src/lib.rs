@@ -19,5 +19,5 @@ mod tests;
 pub use channel::ChannelMetrics;
 pub use finished::{Attempt, Finished, Sink};
 pub use gauges::{ChannelGauges, LedgerGauges, LimitsGauges};
-pub use metrics::{Metrics, Outcome, StreamGuard};
+pub use metrics::{Metrics, Outcome, Stage, StreamGuard};
 pub use table::{Kind, LABELS, METRICS, Metric, metric_named};

@@ -1,7 +1,7 @@
 //! The registry and what is recorded of a request as a whole.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ai_api_converter::Format;
@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::channel::{ChannelFamilies, ChannelMetrics};
+use crate::channel::{Alike, ChannelFamilies, ChannelMetrics, Ended};
 use crate::gauges::{
     ChannelGaugeFamilies, ChannelGauges, LedgerGauges, LedgerHandles, LimitsGauges, LimitsHandles,
 };
@@ -20,20 +20,29 @@ use crate::labels::{ApiLabels, BudgetLabels, EstimateLabels, LimitLabels, Reques
 use crate::registering::Registering;
 
 /// How a request ended.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outcome<'o> {
     /// The client's format.
     pub format: Option<Format>,
     /// Short name of the API.
     pub api: &'static str,
-    /// Channel that answered.
-    pub channel: Option<&'o Arc<str>>,
+    /// Channel that answered, or was tried last.
+    pub channel: Option<&'o ChannelMetrics>,
     /// HTTP status sent to the client; 499 if it left.
     pub status: u16,
     /// All of the time.
     pub total: Duration,
     /// Time spent waiting for the upstream.
     pub upstream: Duration,
+}
+
+/// A part of a request's way that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// From the body to the plan.
+    Route,
+    /// The making of the body for a channel.
+    Encode,
 }
 
 pub(crate) type Buckets = fn() -> Histogram;
@@ -50,6 +59,9 @@ struct Inner {
     durations: Family<ApiLabels, Histogram, Buckets>,
     overhead: Histogram,
     stages: Family<StageLabels, Histogram, Buckets>,
+    /// Those of the stages, from their first use on.
+    route: OnceLock<Histogram>,
+    encode: OnceLock<Histogram>,
     streams: Gauge,
     limits_exceeded: Family<LimitLabels, Counter>,
     budgets_crossed: Family<BudgetLabels, Counter>,
@@ -110,6 +122,8 @@ impl Metrics {
             durations,
             overhead,
             stages,
+            route: OnceLock::new(),
+            encode: OnceLock::new(),
             streams,
             limits_exceeded,
             budgets_crossed,
@@ -124,28 +138,44 @@ impl Metrics {
 
     /// Records a finished request.
     pub fn request(&self, outcome: &Outcome<'_>) {
-        let format = outcome.format.map_or("none", Format::as_str);
-        let status_class = match outcome.status {
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            _ => "5xx",
-        };
-        let labels = RequestLabels {
-            format,
+        let alike = Alike {
+            format: outcome.format.map_or("none", Format::as_str),
             api: outcome.api,
-            channel: Arc::clone(outcome.channel.unwrap_or(&self.0.none)),
-            status_class,
+            status_class: match outcome.status {
+                200..300 => "2xx",
+                300..400 => "3xx",
+                400..500 => "4xx",
+                _ => "5xx",
+            },
         };
-        self.0.requests.get_or_create(&labels).inc();
-        let labels = ApiLabels {
-            format,
-            api: outcome.api,
+        let add = |ended: &Ended| {
+            ended.count.inc();
+            ended.time.observe(outcome.total.as_secs_f64());
         };
-        let durations = self.0.durations.get_or_create(&labels);
-        durations.observe(outcome.total.as_secs_f64());
+        match outcome.channel {
+            Some(channel) => channel.ended(alike, |name| self.ended(alike, name), add),
+            None => add(&self.ended(alike, &self.0.none)),
+        }
         let own = outcome.total.saturating_sub(outcome.upstream);
         self.0.overhead.observe(own.as_secs_f64());
+    }
+
+    fn ended(&self, alike: Alike, channel: &Arc<str>) -> Ended {
+        let Alike {
+            format,
+            api,
+            status_class,
+        } = alike;
+        let labels = RequestLabels {
+            format,
+            api,
+            channel: Arc::clone(channel),
+            status_class,
+        };
+        Ended {
+            count: self.0.requests.get_or_create_owned(&labels),
+            time: self.0.durations.get_or_create_owned(&ApiLabels { format, api }),
+        }
     }
 
     /// The metrics of a channel. Its name must come from the configuration; the answer is worth keeping.
@@ -155,9 +185,14 @@ impl Metrics {
     }
 
     /// Records our own time in a stage.
-    pub fn stage(&self, stage: &'static str, time: Duration) {
-        let stages = self.0.stages.get_or_create(&StageLabels { stage });
-        stages.observe(time.as_secs_f64());
+    pub fn stage(&self, stage: Stage, time: Duration) {
+        let (known, name) = match stage {
+            Stage::Route => (&self.0.route, "route"),
+            Stage::Encode => (&self.0.encode, "encode"),
+        };
+        let labels = StageLabels { stage: name };
+        let histogram = known.get_or_init(|| self.0.stages.get_or_create_owned(&labels));
+        histogram.observe(time.as_secs_f64());
     }
 
     /// Counts an open stream until the guard is dropped.

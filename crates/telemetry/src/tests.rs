@@ -12,30 +12,27 @@ use super::*;
 pub(crate) fn everything() -> Metrics {
     let metrics = Metrics::new();
     let channel: Arc<str> = "a".into();
+    let meters = metrics.channel(&channel);
     let outcome = Outcome {
         format: Some(Format::Chat),
         api: "chat_completions",
-        channel: Some(&channel),
+        channel: Some(&meters),
         status: 200,
         total: Duration::from_millis(20),
         upstream: Duration::from_millis(19),
     };
     metrics.request(&outcome);
-    let meters = metrics.channel(&channel);
     meters.attempt("ok");
     meters.attempt("overloaded");
-    meters.tokens(
-        "m",
-        &Usage {
-            input: Some(3),
-            cache_read: Some(2),
-            ..Usage::default()
-        },
-    );
-    meters.cost("m", Some(1_500_000));
-    meters.cost("m", None);
+    let usage = Usage {
+        input: Some(3),
+        cache_read: Some(2),
+        ..Usage::default()
+    };
+    meters.used("m", &usage, Some(1_500_000));
+    meters.used("m", &Usage::default(), None);
     meters.first_token(Duration::from_millis(30));
-    metrics.stage("route", Duration::from_micros(3));
+    metrics.stage(Stage::Route, Duration::from_micros(3));
     metrics.channels([("a", ChannelGauges::default())].into_iter());
     metrics.limit_exceeded(&"per-user".into());
     metrics.budget_crossed(&"monthly".into(), 80);
@@ -118,9 +115,29 @@ fn handles_of_the_same_channel_count_together() {
     for meters in [metrics.channel(&channel), metrics.channel(&channel)] {
         meters.attempt("ok");
         meters.client_abort();
-        meters.cost("m", Some(500_000_000_000));
+        meters.used("m", &Usage::default(), Some(500_000_000_000));
+        let outcome = Outcome {
+            format: Some(Format::Chat),
+            api: "chat_completions",
+            channel: Some(&meters),
+            status: 200,
+            total: Duration::from_millis(20),
+            upstream: Duration::ZERO,
+        };
+        metrics.request(&outcome);
+        metrics.request(&Outcome {
+            status: 503,
+            ..outcome.clone()
+        });
+        metrics.request(&outcome);
     }
     let text = metrics.render();
+    for (class, count) in [("2xx", 4), ("5xx", 2)] {
+        let line = format!(
+            "http_requests_total{{format=\"chat\",api=\"chat_completions\",channel=\"a\",status_class=\"{class}\"}} {count}"
+        );
+        assert!(text.contains(&line), "{line} is missing:\n{text}");
+    }
     assert!(
         text.contains("opm_attempts_total{channel=\"a\",outcome=\"ok\"} 2"),
         "{text}"

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
-use crate::json::{Raw, from_str};
+use crate::format::Format;
+use crate::json::{Raw, Read as _, Reader, from_str};
 use crate::usage::Usage;
 use crate::wire::object;
 
@@ -145,9 +146,21 @@ object! {
     }
 }
 
+/// Usage of a format, read where it stands in an answer.
+pub(crate) fn read(reader: &mut Reader<'_>, format: Format) -> Result<Usage, Error> {
+    match format {
+        Format::Chat | Format::Responses => OpenAi::read(reader).map(of_openai),
+        Format::Messages => Anthropic::read(reader).map(of_anthropic),
+        Format::Gemini => Gemini::read(reader).map(of_gemini),
+    }
+}
+
 /// Usage of Chat and Responses.
 pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
-    let wire: OpenAi<'_> = from_str(raw.get())?;
+    from_str(raw.get()).map(of_openai)
+}
+
+fn of_openai(wire: OpenAi<'_>) -> Usage {
     let input = wire.input_details.unwrap_or_default();
     let output = wire.output_details.unwrap_or_default();
     let written = input.cache_write_details.unwrap_or_default();
@@ -155,7 +168,7 @@ pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
         .accepted_prediction_tokens
         .zip(output.rejected_prediction_tokens);
     let some = |count: Option<u64>| count.filter(|count| *count > 0);
-    Ok(Usage {
+    Usage {
         input: wire.prompt_tokens,
         output: wire.completion_tokens,
         cache_read: input.cached_tokens.or(wire.prompt_cache_hit_tokens),
@@ -171,7 +184,7 @@ pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
         output_image: some(output.image_tokens),
         prediction: prediction.filter(|(accepted, rejected)| accepted.saturating_add(*rejected) > 0),
         ..Usage::default()
-    })
+    }
 }
 
 /// Searches in `tool_usage` of Responses.
@@ -182,7 +195,10 @@ pub(crate) fn searches(raw: Raw<'_>) -> Result<Option<u64>, Error> {
 
 /// Usage of Messages: its input excludes what the cache gave and took.
 pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
-    let wire: Anthropic<'_> = from_str(raw.get())?;
+    from_str(raw.get()).map(of_anthropic)
+}
+
+fn of_anthropic(wire: Anthropic<'_>) -> Usage {
     let split = wire.cache_creation.unwrap_or_default();
     let written = wire.cache_creation_input_tokens.or(split
         .short
@@ -191,7 +207,7 @@ pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
     let read = wire.cache_read_input_tokens.unwrap_or(0);
     let cached = read.saturating_add(written.unwrap_or(0));
     let hosted = wire.server_tool_use.unwrap_or_default();
-    Ok(Usage {
+    Usage {
         input: wire.input_tokens.map(|input| input.saturating_add(cached)),
         output: wire.output_tokens,
         cache_read: wire.cache_read_input_tokens,
@@ -205,12 +221,15 @@ pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
         web_fetches: hosted.web_fetch_requests,
         ..Usage::default()
     }
-    .in_tier(wire.service_tier.as_deref()))
+    .in_tier(wire.service_tier.as_deref())
 }
 
 /// Usage of Gemini. Where the parts add up without the thoughts, the answers already contain them.
 pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
-    let wire: Gemini<'_> = from_str(raw.get())?;
+    from_str(raw.get()).map(of_gemini)
+}
+
+fn of_gemini(wire: Gemini<'_>) -> Usage {
     let tools = wire.tools.unwrap_or(0);
     let prompt = wire.prompt.unwrap_or(0);
     let candidates = wire.candidates.unwrap_or(0);
@@ -220,7 +239,7 @@ pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
     let known = wire.candidates.is_some() || wire.thoughts.is_some();
     let (input_text, input_audio, input_image) = modalities(wire.prompt_details);
     let (output_text, output_audio, output_image) = modalities(wire.candidates_details);
-    Ok(Usage {
+    Usage {
         input: wire.prompt.map(|prompt| prompt.saturating_add(tools)),
         output: known.then_some(if included {
             candidates
@@ -238,7 +257,7 @@ pub(crate) fn gemini(raw: Raw<'_>) -> Result<Usage, Error> {
         output_image,
         ..Usage::default()
     }
-    .in_tier(wire.traffic_type.as_deref().and_then(traffic)))
+    .in_tier(wire.traffic_type.as_deref().and_then(traffic))
 }
 
 /// Text, sound and images; documents count as text.

@@ -4,8 +4,13 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use super::text::unescape;
 use super::{MAX_DEPTH, Raw, Read, Text};
 use crate::error::Error;
+
+/// Most strings are names and words: so many bytes are looked at by words of eight, as a search by blocks takes longer to begin than
+/// they do to end.
+const SHORT: usize = 32;
 
 /// What kind of value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +178,12 @@ impl<'a> Reader<'a> {
             if self.byte() != Some(b'"') {
                 return Err(self.broken("a member name in quotes was expected"));
             }
-            let key = Text::Escaped(self.string()?).decode();
+            let (key, escaped) = self.quoted()?;
+            let key = if escaped {
+                unescape(key)
+            } else {
+                Cow::Borrowed(key)
+            };
             self.expect(b':', "':' was expected behind the member name")?;
             member(self, &key).map_err(|error| error.under(&key))?;
             if self.more(b'}')? {
@@ -229,26 +239,45 @@ impl<'a> Reader<'a> {
 
     /// Reads a string and returns what stands between its quotes.
     fn string(&mut self) -> Result<&'a str, Error> {
+        self.quoted().map(|(inside, _)| inside)
+    }
+
+    /// What stands between the quotes, and whether escapes are in it.
+    fn quoted(&mut self) -> Result<(&'a str, bool), Error> {
         let start = self.at + 1;
+        let rest = self.source.as_bytes().get(start..).unwrap_or_default();
+        let plain = plain_start(rest);
+        if rest.get(plain) == Some(&b'"') {
+            let end = start + plain;
+            self.at = end + 1;
+            return Ok((self.source.get(start..end).unwrap_or_default(), false));
+        }
+        self.long(start, plain)
+    }
+
+    /// A string that starts at `start`, the first `seen` bytes of which are known to be plain.
+    fn long(&mut self, start: usize, seen: usize) -> Result<(&'a str, bool), Error> {
         let bytes = self.source.as_bytes();
-        let mut from = start;
+        let (mut from, mut seen) = (start, seen);
         loop {
-            let hit = bytes.get(from..).and_then(|rest| memchr2(b'"', b'\\', rest));
+            let hit = bytes
+                .get(from + seen..)
+                .and_then(|rest| memchr2(b'"', b'\\', rest));
             let Some(found) = hit else {
                 self.at = self.source.len();
                 return Err(self.broken("unfinished string"));
             };
-            let end = from + found;
-            let piece = bytes.get(from..end).unwrap_or_default();
+            let end = from + seen + found;
+            let piece = bytes.get(from + seen..end).unwrap_or_default();
             if has_control(piece) {
                 self.at = from;
                 return Err(self.broken("control character inside a string"));
             }
             if bytes.get(end) == Some(&b'"') {
                 self.at = end + 1;
-                return Ok(self.source.get(start..end).unwrap_or_default());
+                return Ok((self.source.get(start..end).unwrap_or_default(), from > start));
             }
-            from = self.escape(end)?;
+            (from, seen) = (self.escape(end)?, 0);
         }
     }
 
@@ -322,6 +351,11 @@ impl<'a> Reader<'a> {
         if self.kind() != Kind::Number {
             return Err(self.wrong_kind("a number"));
         }
+        self.numeral()
+    }
+
+    /// Reads the number that begins here.
+    fn numeral(&mut self) -> Result<Raw<'a>, Error> {
         let start = self.at;
         if self.byte() == Some(b'-') {
             self.at += 1;
@@ -392,12 +426,19 @@ impl<'a> Reader<'a> {
     /// See [`Reader::raw`].
     pub fn skip(&mut self) -> Result<(), Error> {
         match self.kind() {
-            Kind::String => self.string().map(|_| ()),
-            Kind::Number => self.number().map(|_| ()),
+            Kind::Object | Kind::Array => self.skip_nested(),
+            plain => self.skip_plain(plain),
+        }
+    }
+
+    /// Skips a value that is no container and begins here.
+    fn skip_plain(&mut self, kind: Kind) -> Result<(), Error> {
+        match kind {
+            Kind::String => self.quoted().map(|_| ()),
+            Kind::Number => self.numeral().map(|_| ()),
             Kind::Bool => self.bool().map(|_| ()),
             Kind::Null => self.null().map(|_| ()),
-            Kind::Invalid => Err(self.broken("a value was expected")),
-            Kind::Object | Kind::Array => self.skip_nested(),
+            Kind::Invalid | Kind::Object | Kind::Array => Err(self.broken("a value was expected")),
         }
     }
 
@@ -418,7 +459,7 @@ impl<'a> Reader<'a> {
                     objects >>= 1;
                     open -= 1;
                 }
-                _ => self.skip()?,
+                plain => self.skip_plain(plain)?,
             }
             loop {
                 if open == 0 {
@@ -456,7 +497,7 @@ impl<'a> Reader<'a> {
         if self.byte() != Some(b'"') {
             return Err(self.broken("a member name in quotes was expected"));
         }
-        self.string()?;
+        self.quoted()?;
         self.expect(b':', "':' was expected behind the member name")
     }
 }
@@ -533,6 +574,33 @@ impl<'a, T: Read<'a>> Read<'a> for Box<T> {
         T::read(reader).map(Box::new)
     }
 }
+
+/// How many of the first bytes are neither quotes nor backslashes nor control characters: exact where one of these follows soon,
+/// else a part of them.
+fn plain_start(bytes: &[u8]) -> usize {
+    /// 0x01 in each byte.
+    const ONES: u64 = u64::MAX / 255;
+    /// The top bit of the lowest byte that is smaller than `least` is set; above it the answer is not exact.
+    fn below(word: u64, least: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(least)) & !word & (ONES << 7)
+    }
+    let mut length = 0;
+    while length < SHORT
+        && let Some(word) = bytes.get(length..).and_then(<[u8]>::first_chunk)
+    {
+        let word = u64::from_le_bytes(*word);
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = quotes | backslashes | below(word, 0x20);
+        if found != 0 {
+            // A count of bits in a word fits.
+            return length + (found.trailing_zeros() / 8) as usize;
+        }
+        length += 8;
+    }
+    length
+}
+
 /// True if a control character stands here. A search that stops at the first one cannot be vectorised; blocks can.
 fn has_control(bytes: &[u8]) -> bool {
     bytes

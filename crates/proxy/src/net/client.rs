@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::budget::Share;
 use super::coding::{CodingError, Decoder};
 use super::drain::Drain;
+use super::patience::within;
 use super::tap::Tap;
 
 /// A client may be silent for this long while it sends its body.
@@ -158,9 +160,8 @@ impl Client {
     }
 
     async fn read_body(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let length = self
-            .header("content-length")
-            .and_then(|value| value.parse::<usize>().ok());
+        let length = self.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if length.is_some_and(|length| length > limit) {
             return Err(BodyError::TooLarge);
         }
@@ -200,16 +201,15 @@ impl Client {
 
     /// The content codings, in the order in which they were applied; more than one line is one list (RFC 9110 section 5.3).
     fn content_encoding(&self) -> String {
-        let lines = self.headers().get_all("content-encoding").iter();
+        let lines = self.headers().get_all(CONTENT_ENCODING).iter();
         let lines: Vec<&str> = lines.map(|value| value.to_str().unwrap_or("?")).collect();
         lines.join(",")
     }
 
     /// Tells a client that waits for it that its body is wanted.
     async fn go_on(&mut self) -> Result<(), BodyError> {
-        let expects = self
-            .header("expect")
-            .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"));
+        let expects = self.headers().get(EXPECT);
+        let expects = expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         if !expects {
             return Ok(());
         }
@@ -220,11 +220,13 @@ impl Client {
     }
 
     async fn body_chunk(&mut self, started: Instant, read: &mut usize) -> Result<Option<Bytes>, BodyError> {
-        let chunk = match timeout(BODY_IDLE, self.session.read_request_body()).await {
-            Ok(Ok(chunk)) => chunk,
-            Ok(Err(error)) if BAD_CHUNKS.contains(&error.etype().as_str()) => return Err(BodyError::Framing),
-            Ok(Err(_)) => return Err(BodyError::Gone),
-            Err(_) => return Err(BodyError::Slow),
+        let chunk = match within(BODY_IDLE, self.session.read_request_body()).await {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) if BAD_CHUNKS.contains(&error.etype().as_str()) => {
+                return Err(BodyError::Framing);
+            }
+            Some(Err(_)) => return Err(BodyError::Gone),
+            None => return Err(BodyError::Slow),
         };
         if self.fault().is_some() {
             return Err(BodyError::Framing);
@@ -244,11 +246,27 @@ impl Client {
     /// # Errors
     /// The client left.
     pub async fn respond(&mut self, status: u16, headers: &[(&str, &str)], body: Bytes) -> Result<(), Gone> {
-        let mut head = response_head(status, headers)?;
-        if status != 204 {
-            head.insert_header("content-length", body.len().to_string())
-                .map_err(|_| Gone)?;
+        let mut map = HeaderMap::with_capacity(headers.len() + 2);
+        for (name, value) in headers {
+            match (HeaderName::try_from(*name), HeaderValue::try_from(*value)) {
+                (Ok(name), Ok(value)) => {
+                    map.append(name, value);
+                }
+                _ => tracing::warn!(header = name, "a response header could not be sent"),
+            }
         }
+        self.answer(status, map, body).await
+    }
+
+    /// Answers with a whole body, under headers that are ready to be sent.
+    ///
+    /// # Errors
+    /// The client left.
+    pub async fn answer(&mut self, status: u16, mut headers: HeaderMap, body: Bytes) -> Result<(), Gone> {
+        if status != 204 {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        let head = response_head(status, headers)?;
         self.started = true;
         if !self.session.is_body_done() {
             // The rest of an unread request body would be taken for the next request.
@@ -266,16 +284,15 @@ impl Client {
                 .await
                 .map_err(|_| Gone)
         };
-        timeout(WRITE_STALL, write).await.map_err(|_| Gone)??;
-        self.discard_body().await;
+        within(WRITE_STALL, write).await.ok_or(Gone)??;
+        if !self.broken && !self.session.is_body_done() {
+            Box::pin(self.discard_body()).await;
+        }
         Ok(())
     }
 
     /// Reads on, so that a client that is still sending gets to see the answer instead of a broken connection. Bounded.
     async fn discard_body(&mut self) {
-        if self.broken || self.session.is_body_done() {
-            return;
-        }
         let drain = async {
             let mut left = MAX_DISCARD;
             while let Ok(Some(chunk)) = self.session.read_request_body().await {
@@ -286,25 +303,21 @@ impl Client {
             }
         };
         // A client that is slower than this loses the answer.
-        let _ = timeout(DISCARD_FOR, drain).await;
+        let _ = within(DISCARD_FOR, drain).await;
     }
 
     /// Sends the head of a streamed answer. It leaves together with the first bytes of the body.
     ///
     /// # Errors
     /// The client left.
-    pub async fn start_stream(&mut self, status: u16, headers: &[(&str, &str)]) -> Result<(), Gone> {
-        let mut head = response_head(status, headers)?;
+    pub async fn start_stream(&mut self, status: u16, mut headers: HeaderMap) -> Result<(), Gone> {
         if !self.session.is_http2() {
-            head.insert_header("transfer-encoding", "chunked")
-                .map_err(|_| Gone)?;
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        let head = response_head(status, headers)?;
         self.started = true;
         let write = self.session.write_response_header(Box::new(head));
-        timeout(WRITE_STALL, write)
-            .await
-            .map_err(|_| Gone)?
-            .map_err(|_| Gone)
+        within(WRITE_STALL, write).await.ok_or(Gone)?.map_err(|_| Gone)
     }
 
     /// Sends a piece of a streamed answer and flushes it.
@@ -316,10 +329,7 @@ impl Client {
             return Ok(());
         }
         let write = self.session.write_response_body(bytes, false);
-        timeout(WRITE_STALL, write)
-            .await
-            .map_err(|_| Gone)?
-            .map_err(|_| Gone)
+        within(WRITE_STALL, write).await.ok_or(Gone)?.map_err(|_| Gone)
     }
 
     /// Ends a streamed answer.
@@ -328,10 +338,7 @@ impl Client {
     /// The client left.
     pub async fn finish(&mut self) -> Result<(), Gone> {
         let write = self.session.write_response_body(Bytes::new(), true);
-        timeout(WRITE_STALL, write)
-            .await
-            .map_err(|_| Gone)?
-            .map_err(|_| Gone)
+        within(WRITE_STALL, write).await.ok_or(Gone)?.map_err(|_| Gone)
     }
 
     /// Resolves when the client has left, or when the process must (see [`Client::is_expired`]); never otherwise. Only after the
@@ -367,13 +374,10 @@ fn coding_error(error: CodingError) -> BodyError {
     }
 }
 
-/// A head from names and values; a value that is no header text is left out rather than sent broken.
-fn response_head(status: u16, headers: &[(&str, &str)]) -> Result<ResponseHeader, Gone> {
-    let mut head = ResponseHeader::build(status, Some(headers.len() + 2)).map_err(|_| Gone)?;
-    for (name, value) in headers {
-        if head.append_header((*name).to_owned(), *value).is_err() {
-            tracing::warn!(header = name, "a response header could not be sent");
-        }
-    }
-    Ok(head)
+/// Pingora's head of an answer, made of ready names: its own way from text keeps a second map, for their spelling.
+fn response_head(status: u16, headers: HeaderMap) -> Result<ResponseHeader, Gone> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = StatusCode::from_u16(status).map_err(|_| Gone)?;
+    parts.headers = headers;
+    Ok(parts.into())
 }

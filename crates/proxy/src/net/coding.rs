@@ -181,6 +181,9 @@ impl Decoder {
     /// # Errors
     /// An unknown coding, or more than two.
     pub fn new(encoding: &str, limit: usize) -> Result<Option<Decoder>, CodingError> {
+        if matches!(encoding, "" | "identity") {
+            return Ok(None);
+        }
         let names: Vec<String> = encoding
             .split(',')
             .map(|name| name.trim().to_ascii_lowercase())

@@ -2,6 +2,7 @@
 //! read a message differently are how requests get smuggled, so anything ambiguous is refused.
 
 use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 
 /// Header bytes allowed in all.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -18,21 +19,23 @@ pub fn check(headers: &HeaderMap, http2: bool, authority: Option<&str>) -> Resul
     if size > MAX_HEAD {
         return Err("the request headers are larger than 64 KiB");
     }
-    let lengths = headers.get_all("content-length").iter().count();
-    let length = headers.get("content-length").map(http::HeaderValue::as_bytes);
-    if lengths > 1 || length.is_some_and(|value| value.is_empty() || !value.iter().all(u8::is_ascii_digit)) {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next().map(http::HeaderValue::as_bytes);
+    if lengths.next().is_some()
+        || length.is_some_and(|value| value.is_empty() || !value.iter().all(u8::is_ascii_digit))
+    {
         return Err("the content-length header is not one number");
     }
-    let mut codings = headers.get_all("transfer-encoding").iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
             return Err("transfer-encoding must be `chunked` and nothing else");
         }
-        if lengths > 0 {
+        if length.is_some() {
             return Err("content-length and transfer-encoding exclude each other");
         }
     }
-    let mut hosts = headers.get_all("host").iter();
+    let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err("the host header is given twice");

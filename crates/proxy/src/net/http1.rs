@@ -1,5 +1,6 @@
 //! One HTTP/1 request on its way to an upstream: head and body in as few writes as possible, with an eye on early answers.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -7,9 +8,9 @@ use http::Method;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::timeout;
 
 use super::door::replayed;
+use super::patience::within;
 use super::peer::EndpointPeer;
 use super::upstream::UpstreamRequest;
 
@@ -32,7 +33,8 @@ pub(super) async fn write(
         wire.extend_from_slice(&request.body);
         (small(&mut stream, &wire).await, Vec::new())
     } else {
-        large(&mut stream, &wire, &request.body).await
+        // Boxed: what only large bodies need does not weigh on every request.
+        Box::pin(large(&mut stream, &wire, &request.body)).await
     };
     let stream = if early.is_empty() {
         stream
@@ -57,7 +59,8 @@ fn head(peer: &EndpointPeer, request: &UpstreamRequest) -> BytesMut {
         wire.extend_from_slice(value.as_bytes());
     }
     if body > 0 || request.method == Method::POST {
-        wire.extend_from_slice(format!("\r\ncontent-length: {body}").as_bytes());
+        // A buffer that grows takes every write.
+        let _ = write!(wire, "\r\ncontent-length: {body}");
     }
     wire.extend_from_slice(b"\r\n\r\n");
     wire
@@ -68,7 +71,7 @@ async fn small(stream: &mut Stream, wire: &[u8]) -> bool {
         stream.write_all(wire).await?;
         stream.flush().await
     };
-    matches!(timeout(STALL, write).await, Ok(Ok(())))
+    matches!(within(STALL, write).await, Some(Ok(())))
 }
 
 /// Writes until the upstream refuses: an answer with an error status ends the writing. Gives what was read meanwhile.
@@ -90,11 +93,11 @@ async fn large(stream: &mut Stream, head: &[u8], body: &[u8]) -> (bool, Vec<u8>)
 
 async fn all(writer: &mut (impl AsyncWrite + Unpin), head: &[u8], body: &[u8]) -> bool {
     for piece in std::iter::once(head).chain(body.chunks(PIECE)) {
-        if !matches!(timeout(STALL, writer.write_all(piece)).await, Ok(Ok(()))) {
+        if !matches!(within(STALL, writer.write_all(piece)).await, Some(Ok(()))) {
             return false;
         }
     }
-    matches!(timeout(STALL, writer.flush()).await, Ok(Ok(())))
+    matches!(within(STALL, writer.flush()).await, Some(Ok(())))
 }
 
 enum Answer {

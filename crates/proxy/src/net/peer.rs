@@ -46,6 +46,7 @@ pub struct Address {
 pub struct EndpointPeer {
     name: Arc<str>,
     host: Arc<str>,
+    authority: Arc<str>,
     placeholder: SocketAddr,
     tls: bool,
     key: u64,
@@ -81,6 +82,7 @@ impl EndpointPeer {
         EndpointPeer {
             name: format!("{}:{}", address.host, address.port).into(),
             host: address.host.as_str().into(),
+            authority: authority(address).into(),
             placeholder: SocketAddr::Inet(InetAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port)),
             tls: address.tls,
             key: hasher.finish(),
@@ -90,24 +92,30 @@ impl EndpointPeer {
 
     /// Host and port, for the `Host` header and `:authority`.
     #[must_use]
-    pub fn authority(&self) -> String {
-        let default = if self.tls { ":443" } else { ":80" };
-        let name = if self.host.contains(':') {
-            format!(
-                "[{}]{}",
-                self.host,
-                self.name.strip_prefix(&*self.host).unwrap_or_default()
-            )
-        } else {
-            self.name.to_string()
-        };
-        name.strip_suffix(default).map_or(name.clone(), str::to_owned)
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// May the connection speak HTTP/2?
     #[must_use]
     pub fn may_http2(&self) -> bool {
         self.options.alpn.get_max_http_version() == 2
+    }
+}
+
+/// Without the port that the scheme has anyway.
+fn authority(address: &Address) -> String {
+    let Address { host, port, tls, .. } = address;
+    let default = if *tls { 443 } else { 80 };
+    let port = if *port == default {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    if host.contains(':') {
+        format!("[{host}]{port}")
+    } else {
+        format!("{host}{port}")
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use pingora_core::protocols::http::client::HttpSession;
-use tokio::time::timeout;
 
 use super::coding::Decoder;
+use super::patience::within;
 use super::peer::EndpointPeer;
 use super::upstream::{Link, UpstreamError, UpstreamErrorKind, Upstreams, read_error};
 
@@ -69,9 +70,9 @@ impl<'u> UpstreamResponse<'u> {
             let Some(Link { session, .. }) = &mut self.link else {
                 return Ok(None);
             };
-            let read = timeout(idle, session.read_response_body()).await;
+            let read = within(idle, session.read_response_body()).await;
             let chunk = read
-                .map_err(|_| UpstreamErrorKind::IdleTimeout)?
+                .ok_or(UpstreamErrorKind::IdleTimeout)?
                 .map_err(|error| read_error(&error))?;
             let Some(mut chunk) = chunk else {
                 return self.end().await;
@@ -105,11 +106,10 @@ impl<'u> UpstreamResponse<'u> {
     fn decode(&mut self, chunk: Bytes) -> Result<Bytes, UpstreamError> {
         if !self.sniffed {
             self.sniffed = true;
-            let encoding = match self.header("content-encoding") {
-                Some(encoding) => encoding.to_owned(),
-                None => Decoder::sniff(&chunk).to_owned(),
-            };
-            self.decoder = Decoder::new(&encoding, MAX_DECODED).map_err(|_| UpstreamErrorKind::Protocol)?;
+            let stated = self.headers.get(CONTENT_ENCODING);
+            let encoding = stated.and_then(|value| value.to_str().ok());
+            let encoding = encoding.unwrap_or_else(|| Decoder::sniff(&chunk));
+            self.decoder = Decoder::new(encoding, MAX_DECODED).map_err(|_| UpstreamErrorKind::Protocol)?;
         }
         let Some(decoder) = &mut self.decoder else {
             return Ok(chunk);
@@ -124,7 +124,8 @@ impl<'u> UpstreamResponse<'u> {
     /// Behind the last chunk: the rest of the decoder, and the connection back to the pool.
     async fn end(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         if let Some(link) = self.link.take() {
-            self.upstreams.release(self.peer, link).await;
+            // Boxed: it is needed once, and would be part of every read.
+            Box::pin(self.upstreams.release(self.peer, link)).await;
         }
         let Some(mut decoder) = self.decoder.take() else {
             return Ok(None);
@@ -143,7 +144,7 @@ impl<'u> UpstreamResponse<'u> {
             // Anything but a clean end drops the connection, which is what an error needs.
             while let Ok(Some(_)) = self.chunk(patience).await {}
         };
-        let _ = timeout(patience, rest).await;
+        let _ = within(patience, rest).await;
     }
 
     /// Reads the whole body, at most `limit` bytes.
@@ -154,7 +155,8 @@ impl<'u> UpstreamResponse<'u> {
         let Some(first) = self.chunk(idle).await? else {
             return Ok(Bytes::new());
         };
-        let length = self.header("content-length").and_then(|text| text.parse().ok());
+        let length = self.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         if self.decoder.is_none() && length == Some(first.len()) {
             // Ends the answer and gives the connection back.
             return match self.chunk(idle).await? {
@@ -183,9 +185,9 @@ impl<'u> UpstreamResponse<'u> {
         ) = (&self.decoder, &mut self.link)
             && !session.is_body_done()
         {
-            let read = timeout(idle, session.read_body_ref()).await;
+            let read = within(idle, session.read_body_ref()).await;
             let piece = read
-                .map_err(|_| UpstreamErrorKind::IdleTimeout)?
+                .ok_or(UpstreamErrorKind::IdleTimeout)?
                 .map_err(|error| read_error(&error))?;
             all.extend_from_slice(piece.unwrap_or_default());
             return Ok(true);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -233,8 +234,7 @@ fn framing_gate(client: &Client, malformed: bool) -> Result<(), &'static str> {
         return Err(fault);
     }
     let http2 = client.is_http2();
-    if !http2 && client.headers().contains_key("transfer-encoding") && framing::has_length(&client.raw_head())
-    {
+    if !http2 && client.headers().contains_key(TRANSFER_ENCODING) && framing::has_length(&client.raw_head()) {
         // Pingora drops the length silently (RFC 9112 allows it); another parser in front may have used it.
         return Err("content-length and transfer-encoding exclude each other");
     }
@@ -259,12 +259,10 @@ fn gate(client: &Client) -> Result<(), &'static str> {
 
 /// How Pingora frames the body of this request.
 fn framing_of(headers: &http::HeaderMap) -> Framing {
-    if headers.contains_key("transfer-encoding") {
+    if headers.contains_key(TRANSFER_ENCODING) {
         return Framing::Chunked;
     }
-    let length = headers
-        .get("content-length")
-        .and_then(|value| value.to_str().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     Framing::Length(length.and_then(|value| value.parse().ok()).unwrap_or(0))
 }
 

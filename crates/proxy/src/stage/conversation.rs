@@ -1,9 +1,10 @@
 //! Which conversation a request belongs to, so that its turns find their prompt cache and reasoning state on one channel
 //! (wire.md 8.5). A hint: nothing breaks when it is wrong.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use ai_api_converter::scan::Scan;
+use foldhash::quality::FixedState;
 use http::HeaderMap;
 
 /// Headers in which agents name their session.
@@ -52,7 +53,8 @@ pub fn conversation(
         Some(name) => (name, true),
         None => (body.get(scan.opening.clone()?)?, scan.continues),
     };
-    let mut hasher = DefaultHasher::new();
+    // Fast, and not safe from whoever looks for collisions: they would only share a hint.
+    let mut hasher = FixedState::default().build_hasher();
     let start = part.get(..WEIGHED).unwrap_or(part);
     let end = part.get(part.len().saturating_sub(WEIGHED)..);
     (key, scan.model.as_deref(), part.len(), start, end).hash(&mut hasher);

@@ -1,7 +1,8 @@
 //! Where a credential may stand in a request (wire.md 7.1). All places are read; none is ever forwarded as it came.
 
 use ai_api_converter::Format;
-use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 /// A credential and the place it came from.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,11 +65,14 @@ pub fn credentials(
 }
 
 fn at(headers: &HeaderMap, query: Option<&str>, place: Place) -> Result<Option<String>, Ambiguous> {
+    static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+    static API_KEY: HeaderName = HeaderName::from_static("api-key");
+    static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
     let name = match place {
-        Place::Authorization => "authorization",
-        Place::XApiKey => "x-api-key",
-        Place::ApiKey => "api-key",
-        Place::XGoogApiKey => "x-goog-api-key",
+        Place::Authorization => &AUTHORIZATION,
+        Place::XApiKey => &X_API_KEY,
+        Place::ApiKey => &API_KEY,
+        Place::XGoogApiKey => &X_GOOG_API_KEY,
         Place::Query => return Ok(query.and_then(|query| query_value(query, "key"))),
     };
     let mut values = headers.get_all(name).iter();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ai_api_converter::Usage;
-use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd};
+use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket};
 use opm_limits::Reservation;
 
 use super::{Account, Bill, Seen, millis};
@@ -50,7 +50,9 @@ impl<'a> Account<'a> {
             (Some(_), Some(_)) => Counted::AsRecorded,
             _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage(), 0))),
         };
-        self.close(ending, counted).await;
+        if let Some(ticket) = self.close(ending, counted) {
+            self.durable(ticket).await;
+        }
     }
 
     /// The answer broke off: the client left, or the upstream did.
@@ -79,7 +81,9 @@ impl<'a> Account<'a> {
                 Counted::Most(Box::new(self.most(seen, ending.usage.usage(), on_its_way)))
             }
         };
-        self.close(ending, counted).await;
+        if let Some(ticket) = self.close(ending, counted) {
+            self.durable(ticket).await;
+        }
     }
 
     /// The upper bound of what was used, with so many output tokens that were on their way; never more than the request was held to.
@@ -144,10 +148,11 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// Settles with the limits and the ledger, once.
-    async fn close(&mut self, mut ending: Ending, counted: Counted) {
+    /// Settles with the limits and the ledger, once. What is written there is not waited for: a future that held all of this would
+    /// be moved with every request.
+    fn close(&mut self, mut ending: Ending, counted: Counted) -> Option<Ticket> {
         if self.bill.is_some() {
-            return;
+            return None;
         }
         let usage = ending.usage.usage().clone();
         ending.cost = match counted {
@@ -170,17 +175,13 @@ impl<'a> Account<'a> {
         }
         if let Some(to) = self.destination {
             let model = self.snapshot.model_label(self.who.model);
-            to.meters.tokens(model, &usage);
-            to.meters.cost(model, ending.cost.map(|cost| cost.0));
+            to.meters.used(model, &usage, ending.cost.map(|cost| cost.0));
         }
         self.bill = Some(Bill {
             usage,
             cost: ending.cost,
         });
-        if let Some(entry) = self.entry.take() {
-            let ticket = entry.end(ending);
-            self.durable(ticket).await;
-        }
+        self.entry.take().map(|entry| entry.end(ending))
     }
 
     /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
