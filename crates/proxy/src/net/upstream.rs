@@ -111,7 +111,7 @@ struct Line {
 /// What a connection speaks. HTTP/1 gets its session when the request is written.
 enum Speaks {
     Http1(Stream),
-    Other(HttpSession),
+    Other(Box<HttpSession>),
 }
 
 /// A connection with an answer on it.
@@ -234,7 +234,7 @@ impl Upstreams {
 fn speaks(session: HttpSession) -> Speaks {
     match session {
         HttpSession::H1(session) => Speaks::Http1(session.into_inner()),
-        other => Speaks::Other(other),
+        other => Speaks::Other(Box::new(other)),
     }
 }
 
@@ -268,7 +268,7 @@ async fn exchange(
                 return Err(failed);
             }
             Link {
-                session,
+                session: *session,
                 spare,
                 keep: true,
             }

@@ -1,7 +1,7 @@
 //! Which conversation a request belongs to, so that its turns find their prompt cache and reasoning state on one channel
 //! (wire.md 8.5). A hint: nothing breaks when it is wrong.
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 
 use ai_api_converter::scan::Scan;
 use foldhash::quality::FixedState;
@@ -54,12 +54,11 @@ pub fn conversation(
         None => (body.get(scan.opening.clone()?)?, scan.continues),
     };
     // Fast, and not safe from whoever looks for collisions: they would only share a hint.
-    let mut hasher = FixedState::default().build_hasher();
     let start = part.get(..WEIGHED).unwrap_or(part);
     let end = part.get(part.len().saturating_sub(WEIGHED)..);
-    (key, scan.model.as_deref(), part.len(), start, end).hash(&mut hasher);
+    let told = (key, scan.model.as_deref(), part.len(), start, end);
     Some(Conversation {
-        hash: hasher.finish(),
+        hash: FixedState::default().hash_one(told),
         follows,
     })
 }
