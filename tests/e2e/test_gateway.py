@@ -18,14 +18,19 @@ from conftest import BINARY, KEY, UPSTREAM_KEY, eventually, free_port, wait_for,
 from sdk import ask, clients
 
 
+def lower(headers):
+    """Names of headers have no case."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
 def post(gateway, path, body, headers=None, raw=None):
     data = raw if raw is not None else json.dumps(body).encode()
     request = urllib.request.Request(gateway.url + path, data=data, headers={"content-type": "application/json", **(headers or {})})
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, answer.read().decode(), dict(answer.headers)
+            return answer.status, answer.read().decode(), lower(answer.headers)
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(), dict(error.headers)
+        return error.code, error.read().decode(), lower(error.headers)
 
 
 BEARER = {"authorization": f"Bearer {KEY}"}

@@ -35,7 +35,7 @@ def gateway_of(mock_server, tmp_path):
         )
         log = tmp_path / f"{name}.log"
         with open(log, "w") as sink:
-            process = subprocess.Popen([BINARY, "serve", "-c", config], stderr=sink, stdout=sink, env={**os.environ, **(env or {})})
+            process = subprocess.Popen([BINARY, "serve", "-c", config], stderr=sink, stdout=sink, env={**os.environ, **(env or {})}, cwd=tmp_path)
         started.append(process)
         wait_for(f"http://127.0.0.1:{port}/readyz")
         running = Running(process, port, metrics, config, log)

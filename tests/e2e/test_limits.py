@@ -542,3 +542,23 @@ def test_a_crash_does_not_give_a_budget_back(gateways, provider, tmp_path):
         at.wait()
     # Ten requests of 100 tokens at 100 $ per million are 0.1 $: half of them were let through, once.
     assert sum(call["output"] for call in provider.calls) * 100 <= 50_000
+
+
+def test_a_restart_does_not_give_back_what_nobody_could_count(gateways, provider, tmp_path):
+    storage = f"storage: {{ url: 'sqlite:{tmp_path}/opm.db' }}\n"
+    text = PRICES + storage + key_with(budget="{ usd: 0.05, per: day }")
+    for life in range(3):
+        at = gateways(text, name=f"g{life}")
+        for _ in range(8):
+            ask(at, "hi out=100 cut=1", model="priced", max_tokens=100)
+        at.terminate()
+        at.wait(20)
+    assert spent(provider) <= 50_000, spent(provider)
+
+
+def test_a_long_prompt_does_not_break_a_strict_limit(gateways, provider):
+    for number, (limit, words) in enumerate([(1_000, 950), (20_000, 19_500)]):
+        at = gateways(key_with(f"{{ tpm: {limit}, window: 60m }}"), name=f"g{number}")
+        before = len(provider.calls)
+        ask(at, "q z x " * (words // 3) + "out=900")
+        assert sum(call["prompt"] + call["output"] for call in provider.calls[before:]) <= limit

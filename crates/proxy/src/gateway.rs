@@ -471,6 +471,7 @@ fn task(endpoint: Option<&str>) -> Task {
     match endpoint {
         None | Some("completions") => Task::Write,
         Some(endpoint) if offer(endpoint) == Offer::Embeddings => Task::Read,
+        Some(endpoint) if offer(endpoint) == Offer::Counting => Task::Count,
         Some(_) => Task::Other,
     }
 }

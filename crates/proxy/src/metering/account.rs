@@ -42,8 +42,17 @@ pub(crate) enum Task {
     Write,
     /// It reads: embeddings.
     Read,
+    /// It counts tokens, which is free.
+    Count,
     /// Something that only the provider can count.
     Other,
+}
+
+impl Task {
+    /// We can tell from the request what it uses, where nobody else does.
+    pub(crate) fn is_counted(self) -> bool {
+        matches!(self, Task::Write | Task::Read)
+    }
 }
 
 /// Where a try goes.

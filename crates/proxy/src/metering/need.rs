@@ -137,12 +137,14 @@ impl Need {
 
     /// The output that fits into what strict token rules have granted; `None`: not even the prompt does.
     pub(crate) fn output_within(&self, tokens: u64) -> Option<u64> {
-        /// Below this the upper estimate of the prompt is not believed: the limit is small, and the prompt may still fit.
+        /// Below this the upper bound of the prompt is not believed, which holds for texts that nobody writes; what is likely and a
+        /// margin, which holds for single letters too, is. A prompt may be large beside a small limit.
         const ENOUGH: u64 = 16;
         let rest = |input: u64| tokens.checked_sub(input);
+        let cautious = self.input.likely.saturating_mul(8) / 5;
         rest(self.input.most)
             .filter(|rest| *rest >= ENOUGH)
-            .or_else(|| rest(self.input.likely).filter(|rest| *rest > 0))
+            .or_else(|| rest(cautious).filter(|rest| *rest > 0))
     }
 
     /// The output that fits into what strict budgets have granted.
@@ -320,8 +322,8 @@ mod tests {
     fn the_output_is_held_to_what_was_granted() {
         assert_eq!(need(None, 1).output_within(750), Some(500));
         // The upper bound of the prompt is not believed where the limit is small.
-        assert_eq!(need(None, 1).output_within(260), Some(160));
-        assert_eq!(need(None, 1).output_within(100), None);
+        assert_eq!(need(None, 1).output_within(260), Some(100));
+        assert_eq!(need(None, 1).output_within(160), None);
         assert_eq!(need(Some(7), 2).stated(), Some(14));
     }
 

@@ -53,12 +53,12 @@ pub fn conversation(
         Some(name) => (name, true),
         None => (body.get(scan.opening.clone()?)?, scan.continues),
     };
+    // Fast, and not safe from whoever looks for collisions: they would only share a hint.
     let start = part.get(..WEIGHED).unwrap_or(part);
     let end = part.get(part.len().saturating_sub(WEIGHED)..);
-    let weighed = (key, scan.model.as_deref(), part.len(), start, end);
+    let told = (key, scan.model.as_deref(), part.len(), start, end);
     Some(Conversation {
-        // Fast, and not safe from whoever looks for collisions: they would only share a hint.
-        hash: FixedState::default().hash_one(weighed),
+        hash: FixedState::default().hash_one(told),
         follows,
     })
 }

@@ -72,7 +72,11 @@ impl<'a> Account<'a> {
             } else {
                 Billed::No
             },
-            cost: self.cost(&usage),
+            cost: if worked {
+                self.most_cost(&usage)
+            } else {
+                self.cost(&usage)
+            },
             usage: Metered::estimated(usage),
             total_ms: millis(self.asked.started.elapsed()),
             ..Ending::default()
@@ -100,14 +104,14 @@ impl<'a> Account<'a> {
             .then(|| self.metering.learned.of(model).likely_output(given))
             .flatten();
         Usage {
-            input: (self.asked.task != Task::Other).then_some(input),
+            input: self.asked.task.is_counted().then_some(input),
             output,
             ..Usage::default()
         }
     }
 
     /// What a presumed usage costs, or what strict budgets have reserved for it.
-    fn most_cost(&self, presumed: &Usage) -> Option<PicoUsd> {
+    pub(super) fn most_cost(&self, presumed: &Usage) -> Option<PicoUsd> {
         let held = self
             .held
             .iter()

@@ -31,10 +31,14 @@ impl<'a> Account<'a> {
         }
         let (who, name) = (self.who, to.channel.name.as_str());
         let mut charged: Vec<&Ruled> = Vec::new();
+        // Counting tokens is free, and possible when nothing else is.
+        let is_free = self.asked.task == Task::Count;
+        let used = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
+        let counts = |ruled: &&Ruled| !(is_free && used(ruled));
         if !self.admitted {
             // What an earlier try may have used stays counted; but it is one request.
             let once = |ruled: &&Ruled| !self.again || ruled.rule.dimension() != Dimension::Requests;
-            charged.extend(rules.of_request(&who).filter(once));
+            charged.extend(rules.of_request(&who).filter(once).filter(counts));
         }
         let own = charged.len();
         if self
@@ -43,7 +47,7 @@ impl<'a> Account<'a> {
             .is_none_or(|(number, _)| *number != to.number)
         {
             self.channel_held = None;
-            charged.extend(rules.of_channel(&who, (to.number, name)));
+            charged.extend(rules.of_channel(&who, (to.number, name)).filter(counts));
         }
         if !charged.is_empty() {
             self.charge(&charged, own, to).await?;

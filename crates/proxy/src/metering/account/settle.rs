@@ -6,7 +6,7 @@ use ai_api_converter::Usage;
 use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket};
 use opm_limits::Reservation;
 
-use super::{Account, Bill, Seen, Task, millis};
+use super::{Account, Bill, Seen, millis};
 
 /// What the limits count of a request that is over.
 enum Counted {
@@ -46,8 +46,9 @@ impl<'a> Account<'a> {
         }
         // What the provider did not count is counted at its upper bound by the limits.
         let counted = match (seen.reported.input, seen.reported.output) {
+            _ if !self.asked.task.is_counted() => Counted::AsRecorded,
             (Some(_), Some(_)) => Counted::AsRecorded,
-            _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage()))),
+            _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage(), 0))),
         };
         if let Some(ticket) = self.close(ending, counted) {
             self.durable(ticket).await;
@@ -75,20 +76,26 @@ impl<'a> Account<'a> {
             _ if seen.complete => Counted::AsRecorded,
             // Nothing was seen, but the model may have thought, or be about to answer: it may use all that it was granted.
             0 => Counted::AsReserved,
-            _ => Counted::Most(Box::new(self.most(seen, ending.usage.usage()))),
+            _ => {
+                let on_its_way = seen.most / 4 + 64;
+                Counted::Most(Box::new(self.most(seen, ending.usage.usage(), on_its_way)))
+            }
         };
         if let Some(ticket) = self.close(ending, counted) {
             self.durable(ticket).await;
         }
     }
 
-    /// The upper bound of what was used: what was on its way when the answer broke off included.
-    fn most(&self, seen: &Seen, usage: &Usage) -> Usage {
+    /// The upper bound of what was used, with so many output tokens that were on their way; never more than the request was held to.
+    fn most(&self, seen: &Seen, usage: &Usage, on_its_way: u64) -> Usage {
         let input = self.need.map(|need| need.input.most);
-        let on_its_way = seen.most / 4 + 64;
+        let held_to = self
+            .output_most
+            .map_or(u64::MAX, |most| most.saturating_mul(self.choices()));
+        let output = seen.most.saturating_add(on_its_way).min(held_to);
         Usage {
             input: seen.reported.input.or(input).or(usage.input),
-            output: usage.output.max(Some(seen.most.saturating_add(on_its_way))),
+            output: usage.output.max(Some(output)),
             ..usage.clone()
         }
     }
@@ -148,7 +155,11 @@ impl<'a> Account<'a> {
             return None;
         }
         let usage = ending.usage.usage().clone();
-        ending.cost = self.cost(&usage);
+        ending.cost = match counted {
+            // What stays reserved of a budget is recorded as spent, or the next start would give it back.
+            Counted::AsReserved => self.most_cost(&usage),
+            Counted::AsRecorded | Counted::Most(_) => self.cost(&usage),
+        };
         ending.total_ms = millis(self.asked.started.elapsed());
         let actual = match &counted {
             Counted::Most(most) => self.actual(most, self.cost(most)),
@@ -182,7 +193,7 @@ impl<'a> Account<'a> {
         }
         let missing = reported.input.is_none() || reported.output.is_none();
         let mut metered = Metered::reported(reported);
-        if missing && self.asked.task != Task::Other && self.sent {
+        if missing && self.asked.task.is_counted() && self.sent {
             metered.complete(&Usage {
                 input: Some(self.input().likely),
                 output: (seen.likely > 0).then_some(seen.likely).or(seen.presumed),
