@@ -64,17 +64,6 @@ pub(super) fn tap(session: &ServerSession) -> Option<Arc<Tap>> {
     Some(Arc::clone(&watched.tap))
 }
 
-/// A stream that gives these bytes first.
-pub(super) fn replayed(stream: Stream, replay: Vec<u8>) -> Stream {
-    let tap = Tap::default();
-    tap.look_away();
-    Box::new(Watched {
-        stream,
-        tap: Arc::new(tap),
-        replay,
-    })
-}
-
 /// A client's connection whose reads are seen by its tap.
 struct Watched {
     stream: Stream,

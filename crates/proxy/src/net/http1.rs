@@ -1,15 +1,16 @@
 //! One HTTP/1 request on its way to an upstream: head and body in as few writes as possible, with an eye on early answers.
 
+pub(super) mod answer;
+pub(super) mod head;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::Method;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::v1::client::HttpSession;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::door::replayed;
 use super::patience::within;
 use super::peer::EndpointPeer;
 use super::upstream::UpstreamRequest;
@@ -23,29 +24,23 @@ const PIECE: usize = 256 * 1024;
 /// An upstream that takes nothing for this long is stuck.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Writes a request. The session reads what the upstream says; false if its connection must not be used again. A write that fails
-/// is no error here: the answer says more, and without one the read fails.
+/// Writes a request. Gives what was read of the answer meanwhile; and false if the connection must not be used again. A write that
+/// fails is no error here: the answer says more, and without one the read fails.
 pub(super) async fn write(
-    mut stream: Stream,
+    stream: &mut Stream,
     peer: &EndpointPeer,
     request: &UpstreamRequest,
-) -> (HttpSession, bool) {
+) -> (Vec<u8>, bool) {
     let mut wire = head(peer, request);
-    let (keep, early) = if request.body.len() <= TINY {
+    if request.body.len() <= TINY {
         wire.extend_from_slice(&request.body);
-        (small(&mut stream, &wire, &[]).await, Vec::new())
+        (Vec::new(), small(stream, &wire, &[]).await)
     } else if request.body.len() <= SMALL {
-        (small(&mut stream, &wire, &request.body).await, Vec::new())
+        (Vec::new(), small(stream, &wire, &request.body).await)
     } else {
         // Boxed: what only large bodies need does not weigh on every request.
-        Box::pin(large(&mut stream, &wire, &request.body)).await
-    };
-    let stream = if early.is_empty() {
-        stream
-    } else {
-        replayed(stream, early)
-    };
-    (HttpSession::new_with_options(stream, peer), keep)
+        Box::pin(large(stream, &wire, &request.body)).await
+    }
 }
 
 fn head(peer: &EndpointPeer, request: &UpstreamRequest) -> BytesMut {
@@ -83,7 +78,7 @@ async fn small(stream: &mut Stream, head: &[u8], body: &[u8]) -> bool {
 }
 
 /// Writes until the upstream refuses: an answer with an error status ends the writing. Gives what was read meanwhile.
-async fn large(stream: &mut Stream, head: &[u8], body: &Bytes) -> (bool, Vec<u8>) {
+async fn large(stream: &mut Stream, head: &[u8], body: &[u8]) -> (Vec<u8>, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut early = Vec::new();
     let mut write = std::pin::pin!(all(&mut writer, head, body));
@@ -96,7 +91,7 @@ async fn large(stream: &mut Stream, head: &[u8], body: &Bytes) -> (bool, Vec<u8>
             Answer::Refuses => false,
         },
     };
-    (keep, early)
+    (early, keep)
 }
 
 async fn all(writer: &mut (impl AsyncWrite + Unpin), mut head: &[u8], body: &[u8]) -> bool {

@@ -8,19 +8,80 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use pingora_core::protocols::http::client::HttpSession;
 
+use pingora_core::protocols::Stream;
+
 use super::coding::Decoder;
+use super::http1::answer::Answer;
 use super::patience::within;
 use super::peer::EndpointPeer;
-use super::upstream::{Link, UpstreamError, UpstreamErrorKind, Upstreams, read_error};
+use super::upstream::{UpstreamError, UpstreamErrorKind, Upstreams, read_error};
 
 /// Decoded bytes that one answer may have: far above any answer, far below a bomb.
 const MAX_DECODED: usize = 1 << 30;
+/// What has arrived is given together up to this size, bytes.
+const TOGETHER: usize = 64 * 1024;
+
+/// A connection with an answer on it.
+pub(super) enum Link {
+    /// HTTP/1.
+    Http1 {
+        answer: Answer<Stream>,
+        /// The request was written in full.
+        keep: bool,
+    },
+    /// HTTP/2.
+    Other {
+        session: Box<HttpSession>,
+        /// It belongs to the spare connector.
+        spare: bool,
+    },
+}
+
+impl Link {
+    async fn piece(&mut self) -> Result<Option<Bytes>, UpstreamErrorKind> {
+        match self {
+            Link::Http1 { answer, .. } => answer.piece().await.map_err(|_| UpstreamErrorKind::Reset),
+            Link::Other { session, .. } => {
+                let piece = session.read_response_body().await;
+                piece.map_err(|error| read_error(&error))
+            }
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        match self {
+            Link::Http1 { answer, .. } => answer.is_done(),
+            Link::Other { session, .. } => session.response_done(),
+        }
+    }
+
+    /// The next piece, and what else is there already: a protocol's own pieces are those of its sender.
+    async fn pieces(&mut self) -> Result<Option<Bytes>, UpstreamErrorKind> {
+        let Some(first) = self.piece().await? else {
+            return Ok(None);
+        };
+        let mut all: Option<BytesMut> = None;
+        while !self.is_done() {
+            let more = match self.piece().now_or_never() {
+                Some(more) => more?,
+                None => None,
+            };
+            let Some(more) = more else { break };
+            let all = all.get_or_insert_with(|| BytesMut::from(&*first));
+            all.extend_from_slice(&more);
+            if all.len() > TOGETHER {
+                break;
+            }
+        }
+        Ok(Some(all.map_or(first, BytesMut::freeze)))
+    }
+}
 
 /// The answer of an upstream: its head, and its body chunk by chunk, decoded.
 pub struct UpstreamResponse<'u> {
     upstreams: &'u Upstreams,
     peer: &'u EndpointPeer,
-    link: Option<Box<Link>>,
+    link: Option<Link>,
     status: u16,
     headers: HeaderMap,
     decoder: Option<Decoder>,
@@ -28,10 +89,12 @@ pub struct UpstreamResponse<'u> {
 }
 
 impl<'u> UpstreamResponse<'u> {
-    pub(super) fn new(upstreams: &'u Upstreams, peer: &'u EndpointPeer, link: Box<Link>) -> Self {
-        let head = link.session.response_header();
-        let status = head.map_or(502, |head| head.status.as_u16());
-        let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
+    pub(super) fn new(
+        upstreams: &'u Upstreams,
+        peer: &'u EndpointPeer,
+        (status, headers): (u16, HeaderMap),
+        link: Link,
+    ) -> Self {
         UpstreamResponse {
             upstreams,
             peer,
@@ -67,40 +130,18 @@ impl<'u> UpstreamResponse<'u> {
     /// The connection broke, fell silent for `idle`, or the content coding is damaged.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            let Some(Link { session, .. }) = self.link.as_deref_mut() else {
+            let Some(link) = &mut self.link else {
                 return Ok(None);
             };
-            let read = within(idle, session.read_response_body()).await;
-            let chunk = read
-                .ok_or(UpstreamErrorKind::IdleTimeout)?
-                .map_err(|error| read_error(&error))?;
-            let Some(mut chunk) = chunk else {
+            let read = within(idle, link.pieces()).await;
+            let Some(chunk) = read.ok_or(UpstreamErrorKind::IdleTimeout)?? else {
                 return self.end().await;
             };
-            if let Some(more) = Self::ready(session)? {
-                chunk = join(chunk, &more);
-            }
             let decoded = self.decode(chunk)?;
             if !decoded.is_empty() {
                 return Ok(Some(decoded));
             }
         }
-    }
-
-    /// Chunks that are there already: Pingora hands out one HTTP chunk per call (pingora.md section 1, item 5).
-    fn ready(session: &mut HttpSession) -> Result<Option<BytesMut>, UpstreamError> {
-        let mut more: Option<BytesMut> = None;
-        while !session.response_done() {
-            match session.read_response_body().now_or_never() {
-                Some(Ok(Some(chunk))) => more.get_or_insert_default().extend_from_slice(&chunk),
-                Some(Ok(None)) | None => break,
-                Some(Err(error)) => return Err(read_error(&error)),
-            }
-            if more.as_ref().is_some_and(|more| more.len() > 64 * 1024) {
-                break;
-            }
-        }
-        Ok(more)
     }
 
     fn decode(&mut self, chunk: Bytes) -> Result<Bytes, UpstreamError> {
@@ -120,9 +161,17 @@ impl<'u> UpstreamResponse<'u> {
 
     /// Behind the last chunk: the rest of the decoder, and the connection back to the pool.
     async fn end(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        if let Some(link) = self.link.take() {
-            // Boxed: it is needed once, and would be part of every read.
-            Box::pin(self.upstreams.release(self.peer, link)).await;
+        match self.link.take() {
+            Some(Link::Http1 { answer, keep }) => {
+                if let Some(stream) = answer.into_idle().filter(|_| keep) {
+                    self.upstreams.release(self.peer, stream);
+                }
+            }
+            Some(Link::Other { session, spare }) => {
+                // Boxed: it is needed once, and would be part of every read.
+                Box::pin(self.upstreams.release_other(self.peer, *session, spare)).await;
+            }
+            None => {}
         }
         let Some(mut decoder) = self.decoder.take() else {
             return Ok(None);
@@ -149,54 +198,45 @@ impl<'u> UpstreamResponse<'u> {
     /// # Errors
     /// See [`UpstreamResponse::chunk`]; an answer over the limit is a protocol error.
     pub async fn body(&mut self, limit: usize, idle: Duration) -> Result<Bytes, UpstreamError> {
+        let Some(link) = &mut self.link else {
+            return Ok(Bytes::new());
+        };
+        let read = within(idle, link.piece()).await;
+        let Some(first) = read.ok_or(UpstreamErrorKind::IdleTimeout)?? else {
+            return Ok(self.end().await?.unwrap_or_default());
+        };
+        let whole = link.is_done();
+        let first = self.decode(first)?;
+        if whole && self.decoder.is_none() && first.len() <= limit {
+            self.end().await?;
+            return Ok(first);
+        }
         let mut all = Vec::new();
-        while self.append(&mut all, limit, idle).await? {
-            if all.len() > limit {
-                return Err(UpstreamErrorKind::Protocol.into());
+        if self.decoder.is_none() {
+            all.reserve_exact(length(&self.headers).unwrap_or(first.len() * 2).min(limit));
+        }
+        all.extend_from_slice(&first);
+        while all.len() <= limit {
+            if !self.append(&mut all, idle).await? {
+                return Ok(all.into());
             }
         }
-        Ok(all.into())
+        Err(UpstreamErrorKind::Protocol.into())
     }
 
-    /// Appends the next piece; false at the end. An HTTP/1 body comes straight from the read buffer.
-    async fn append(
-        &mut self,
-        all: &mut Vec<u8>,
-        limit: usize,
-        idle: Duration,
-    ) -> Result<bool, UpstreamError> {
-        let Some(Link {
-            session: HttpSession::H1(session),
-            ..
-        }) = self.link.as_deref_mut()
-        else {
-            let piece = self.chunk(idle).await?;
-            all.extend_from_slice(piece.as_deref().unwrap_or_default());
-            return Ok(piece.is_some());
-        };
-        if session.is_body_done() {
-            let rest = self.end().await?;
-            all.extend_from_slice(rest.as_deref().unwrap_or_default());
-            return Ok(false);
+    /// Appends the next piece; false at the end. What needs no decoding comes straight from an HTTP/1 connection.
+    async fn append(&mut self, all: &mut Vec<u8>, idle: Duration) -> Result<bool, UpstreamError> {
+        if let (None, Some(Link::Http1 { answer, .. })) = (&self.decoder, &mut self.link)
+            && !answer.is_done()
+        {
+            let read = within(idle, answer.append(all)).await;
+            read.ok_or(UpstreamErrorKind::IdleTimeout)?
+                .map_err(|_| UpstreamErrorKind::Reset)?;
+            return Ok(true);
         }
-        let read = within(idle, session.read_body_ref()).await;
-        let piece = read
-            .ok_or(UpstreamErrorKind::IdleTimeout)?
-            .map_err(|error| read_error(&error))?
-            .unwrap_or_default();
-        if !piece.is_empty() && !std::mem::replace(&mut self.sniffed, true) {
-            self.decoder = decoder(&self.headers, piece)?;
-            if self.decoder.is_none() {
-                all.reserve_exact(length(&self.headers).unwrap_or(piece.len()).min(limit));
-            }
-        }
-        match &mut self.decoder {
-            Some(decoder) => decoder
-                .push(piece, all)
-                .map_err(|_| UpstreamErrorKind::Protocol)?,
-            None => all.extend_from_slice(piece),
-        }
-        Ok(true)
+        let piece = self.chunk(idle).await?;
+        all.extend_from_slice(piece.as_deref().unwrap_or_default());
+        Ok(piece.is_some())
     }
 }
 
@@ -216,19 +256,10 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 impl Drop for UpstreamResponse<'_> {
     fn drop(&mut self) {
         // An HTTP/1 connection closes by being dropped; an HTTP/2 stream must be reset.
-        if let Some(Link {
-            session: HttpSession::H2(http2),
-            ..
-        }) = self.link.as_deref_mut()
+        if let Some(Link::Other { session, .. }) = &mut self.link
+            && let HttpSession::H2(http2) = &mut **session
         {
             http2.shutdown();
         }
     }
-}
-
-fn join(first: Bytes, more: &BytesMut) -> Bytes {
-    let mut all = BytesMut::with_capacity(first.len() + more.len());
-    all.extend_from_slice(&first);
-    all.extend_from_slice(more);
-    all.freeze()
 }

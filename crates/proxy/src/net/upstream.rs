@@ -14,8 +14,10 @@ use pingora_core::{Error, ErrorType, RetryType};
 use pingora_http::RequestHeader;
 
 use super::http1;
+use super::http1::answer::{Answer, NoHead};
 use super::patience::within;
 use super::peer::EndpointPeer;
+use super::response::Link;
 pub use super::response::UpstreamResponse;
 
 /// Tries on pooled connections that turn out dead, before a fresh one must do.
@@ -108,20 +110,14 @@ struct Line {
     spare: bool,
 }
 
-/// What a connection speaks. HTTP/1 gets its session when the request is written.
+/// What a connection speaks.
 enum Speaks {
     Http1(Stream),
     Other(Box<HttpSession>),
 }
 
-/// A connection with an answer on it.
-pub(super) struct Link {
-    pub(super) session: HttpSession,
-    /// It belongs to the spare connector.
-    spare: bool,
-    /// It may serve more requests.
-    keep: bool,
-}
+/// The head of an answer, and where its body comes from.
+type Answered = ((u16, HeaderMap), Link);
 
 /// Why no head of an answer came, and whether another connection may be tried.
 struct Failed {
@@ -166,7 +162,7 @@ impl Upstreams {
             let line = self.connect(peer, fresh).await?;
             let reused = line.reused;
             match exchange(line, peer, request, first_byte).await {
-                Ok(link) => return Ok(UpstreamResponse::new(self, peer, link)),
+                Ok((head, link)) => return Ok(UpstreamResponse::new(self, peer, head, link)),
                 // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
                 Err(failed) if failed.again(reused) && tries < STALE_TRIES + REFUSED_TRIES => {
                     tries += 1;
@@ -178,10 +174,8 @@ impl Upstreams {
     }
 
     async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<Line, UpstreamError> {
-        if !peer.may_http2()
-            && !fresh
-            && let Some(stream) = self.transport.reused_stream(peer).await
-        {
+        // Every HTTP/1 connection is kept here, whichever connector has dialled it.
+        if !fresh && let Some(stream) = self.transport.reused_stream(peer).await {
             return Ok(Line {
                 to: Speaks::Http1(stream),
                 reused: true,
@@ -208,25 +202,18 @@ impl Upstreams {
         })
     }
 
-    pub(super) async fn release(&self, peer: &EndpointPeer, link: Box<Link>) {
-        let Link {
-            session, spare, keep, ..
-        } = *link;
+    /// Takes back an HTTP/1 connection that may serve another request.
+    pub(super) fn release(&self, peer: &EndpointPeer, stream: Stream) {
+        let idle = peer.idle_timeout();
+        self.transport.release_stream(stream, peer.reuse_hash(), idle);
+    }
+
+    /// Takes back any other connection.
+    pub(super) async fn release_other(&self, peer: &EndpointPeer, session: HttpSession, spare: bool) {
         let idle = peer.idle_timeout();
         match session {
-            HttpSession::H1(_) if !keep => {}
-            HttpSession::H1(mut http1) => {
-                http1.respect_keepalive();
-                if peer.may_http2() {
-                    // Boxed as above: this future is twenty times what the others need.
-                    let session = HttpSession::H1(http1);
-                    Box::pin(self.http2.release_http_session(session, peer, idle)).await;
-                } else if let Some(stream) = http1.reuse().await {
-                    self.transport.release_stream(stream, peer.reuse_hash(), idle);
-                }
-            }
             HttpSession::H2(http2) if spare => self.spare.release_http_session(http2, peer, idle),
-            other => Box::pin(self.http2.release_http_session(other, peer, idle)).await,
+            other => self.http2.release_http_session(other, peer, idle).await,
         }
     }
 }
@@ -245,58 +232,65 @@ async fn exchange(
     peer: &EndpointPeer,
     request: &UpstreamRequest,
     first_byte: Duration,
-) -> Result<Box<Link>, Failed> {
+) -> Result<Answered, Failed> {
     let spare = line.spare;
-    let mut link = match line.to {
-        Speaks::Http1(stream) => {
-            let (session, keep) = http1::write(stream, peer, request).await;
-            // Boxed: it is handed on many times.
-            Box::new(Link {
-                session: HttpSession::H1(session),
-                spare,
-                keep,
-            })
+    match line.to {
+        Speaks::Http1(mut stream) => {
+            let (early, keep) = http1::write(&mut stream, peer, request).await;
+            let begun = within(first_byte, Answer::begin(stream, &early)).await;
+            let (head, answer) = begun.ok_or(TOO_LATE)?.map_err(|error| no_head(&error))?;
+            Ok(((head.status, head.headers), Link::Http1 { answer, keep }))
         }
-        Speaks::Other(mut session) => {
-            let written = Box::pin(write_http2(&mut session, peer, request)).await;
-            if let Err(
-                failed @ Failed {
-                    again: RetryType::Decided(true),
-                    ..
-                },
-            ) = written
-            {
-                return Err(failed);
-            }
-            Box::new(Link {
-                session: *session,
-                spare,
-                keep: true,
-            })
-        }
+        Speaks::Other(session) => Box::pin(exchange_other(session, spare, peer, request, first_byte)).await,
+    }
+}
+
+/// No first byte in time.
+const TOO_LATE: Failed = Failed {
+    kind: UpstreamErrorKind::FirstByteTimeout,
+    again: RetryType::Decided(false),
+};
+
+fn no_head(error: &NoHead) -> Failed {
+    let (kind, again) = match error {
+        NoHead::Malformed => (UpstreamErrorKind::Protocol, RetryType::Decided(false)),
+        NoHead::Untouched => (UpstreamErrorKind::Reset, RetryType::ReusedOnly),
+        NoHead::Broken => (UpstreamErrorKind::Reset, RetryType::Decided(false)),
     };
+    Failed { kind, again }
+}
+
+async fn exchange_other(
+    mut session: Box<HttpSession>,
+    spare: bool,
+    peer: &EndpointPeer,
+    request: &UpstreamRequest,
+    first_byte: Duration,
+) -> Result<Answered, Failed> {
+    let written = write_http2(&mut session, peer, request).await;
+    if let Err(
+        failed @ Failed {
+            again: RetryType::Decided(true),
+            ..
+        },
+    ) = written
+    {
+        return Err(failed);
+    }
     let read = async {
         loop {
-            link.session
+            session
                 .read_response_header()
                 .await
                 .map_err(|error| failed(&error))?;
-            let informational = link
-                .session
-                .response_header()
-                .is_some_and(|head| head.status.is_informational());
-            if !informational {
-                return Ok(());
+            let head = session.response_header();
+            if let Some(head) = head.filter(|head| !head.status.is_informational()) {
+                return Ok((head.status.as_u16(), head.headers.clone()));
             }
         }
     };
-    match within(first_byte, read).await {
-        Some(done) => done.map(|()| link),
-        None => Err(Failed {
-            kind: UpstreamErrorKind::FirstByteTimeout,
-            again: RetryType::Decided(false),
-        }),
-    }
+    let head = within(first_byte, read).await.ok_or(TOO_LATE)??;
+    Ok((head, Link::Other { session, spare }))
 }
 
 async fn write_http2(
@@ -354,26 +348,17 @@ fn connect_error(error: &Error) -> UpstreamError {
     })
 }
 
-pub(super) fn read_error(error: &Error) -> UpstreamError {
-    UpstreamError::from(match error.etype() {
+pub(super) fn read_error(error: &Error) -> UpstreamErrorKind {
+    match error.etype() {
         ErrorType::InvalidHTTPHeader => UpstreamErrorKind::Protocol,
         _ => UpstreamErrorKind::Reset,
-    })
+    }
 }
 
-/// A head that did not come. Pingora knows which errors mean that the upstream did nothing, but calls an HTTP/1 answer that broke
-/// off within its head repeatable too.
+/// A head that did not come. Pingora knows which errors mean that the upstream did nothing.
 fn failed(error: &Error) -> Failed {
-    let context = error.context.as_ref().map_or("", |context| context.as_str());
-    let begun = context
-        .rsplit_once("bytes already read: ")
-        .is_some_and(|(_, bytes)| bytes != "0");
     Failed {
-        kind: read_error(error).kind,
-        again: if begun {
-            RetryType::Decided(false)
-        } else {
-            error.retry
-        },
+        kind: read_error(error),
+        again: error.retry,
     }
 }
