@@ -7,6 +7,7 @@ pub mod coding;
 pub mod door;
 pub mod drain;
 pub mod framing;
+mod held;
 mod http1;
 pub(crate) mod patience;
 pub mod peer;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout_at;
 
+use super::held::Held;
 use super::server::{Handler, HttpServer};
 use super::tap::Tap;
 
@@ -41,13 +42,14 @@ impl<H: Handler> Door<H> {
 #[async_trait]
 impl<H: Handler> ServerApp for Door<H> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let watched = Watched {
+        let mut watched = Watched {
             stream,
             tap: Arc::new(Tap::default()),
             replay: Vec::new(),
+            held: Some(Held::default()),
         };
         if matches!(watched.selected_alpn_proto(), Some(ALPN::H2)) {
-            watched.tap.look_away();
+            watched.look_away();
         }
         self.0.process_new(Box::new(watched), shutdown).await
     }
@@ -70,6 +72,8 @@ struct Watched {
     tap: Arc<Tap>,
     /// Read while looking for the preface, to be read again; already seen by the tap.
     replay: Vec<u8>,
+    /// What was written but not flushed; none for HTTP/2.
+    held: Option<Held>,
 }
 
 impl fmt::Debug for Watched {
@@ -101,14 +105,20 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let Watched { stream, held, .. } = &mut *self;
+        match held {
+            Some(held) => held.poll_write(stream, cx, buf),
+            None => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -117,11 +127,30 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        if self.held.is_none() {
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.poll_write(cx, first.map_or(&[], |buf| buf))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.held.is_none() && self.stream.is_write_vectored()
+    }
+}
+
+impl Watched {
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.held {
+            Some(held) => held.poll_empty(&mut self.stream, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The connection speaks HTTP/2, which has frames and buffers of its own.
+    fn look_away(&mut self) {
+        self.tap.look_away();
+        self.held = None;
     }
 }
 
@@ -146,7 +175,7 @@ impl Peek for Watched {
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         if seen == PREFACE {
-            self.tap.look_away();
+            self.look_away();
         }
         if let Some(room) = buf.get_mut(..seen.len()) {
             room.copy_from_slice(&seen);

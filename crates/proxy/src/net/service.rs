@@ -20,9 +20,10 @@ use super::door::Door;
 use super::drain::{Drain, Farewell, LAST_WORDS, LINGER, Signals};
 use super::server::{Handler, HttpServer};
 
-/// Read and write buffers of client connections, bytes: small reads keep idle connections small, writes take head and body of
-/// ordinary answers together (pingora.md section 1, item 9).
-const BUFFERS: (usize, usize) = (4 * 1024, 16 * 1024);
+/// Read buffer of client connections, bytes: small reads keep idle connections small.
+const READ_BUFFER: usize = 4 * 1024;
+/// Write buffer below TLS, bytes: it takes the records of a small answer together. Without TLS the door holds small writes itself.
+const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Memory for request bodies of the listeners beside the proxy, bytes.
 const SMALL_BUDGET: usize = 16 << 20;
@@ -137,8 +138,9 @@ fn small<H: Handler>(name: &str, handler: H, address: SocketAddr) -> Result<Serv
 }
 
 fn listener(address: SocketAddr, tls: Option<&(PathBuf, PathBuf)>) -> Result<ListenerConfig, String> {
-    let config =
-        ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::new(BUFFERS.0, BUFFERS.1));
+    let write = if tls.is_some() { WRITE_BUFFER } else { 0 };
+    let config = ListenerConfig::tcp(address.to_string());
+    let config = config.l4_buffer(L4BufferSettings::new(READ_BUFFER, write));
     let Some((cert, key)) = tls else { return Ok(config) };
     let (cert, key) = (cert.to_string_lossy(), key.to_string_lossy());
     let mut settings = TlsSettings::intermediate(&cert, &key)
