@@ -51,8 +51,14 @@ impl Held {
         more: &[u8],
     ) -> Poll<io::Result<usize>> {
         while !self.0.is_empty() {
-            let parts = [IoSlice::new(&self.0), IoSlice::new(more)];
-            let written = ready!(Pin::new(&mut *out).poll_write_vectored(cx, &parts))?;
+            let write = if more.is_empty() {
+                // The cheaper call, for every flush.
+                Pin::new(&mut *out).poll_write(cx, &self.0)
+            } else {
+                let parts = [IoSlice::new(&self.0), IoSlice::new(more)];
+                Pin::new(&mut *out).poll_write_vectored(cx, &parts)
+            };
+            let written = ready!(write)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
