@@ -1,6 +1,7 @@
 //! Stream decoders: one per format.
 
 mod chat;
+mod envelope;
 mod gemini;
 mod messages;
 mod responses;

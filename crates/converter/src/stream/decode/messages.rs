@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::envelope::Envelope;
 use super::{Decode, event, in_band, read};
 use crate::decode::{MessagesStopDetails as StopDetails, messages_citation, usage};
 use crate::failure::Failure;
@@ -111,11 +112,58 @@ pub(crate) struct Decoder {
     open: Vec<Open>,
     /// Searches whose result is still to come.
     searches: Vec<(String, BlockId)>,
+    /// What the last delta with nothing but text was like: the block of its text, and its type.
+    envelope: Envelope,
+    last: (u64, &'static str),
+}
+
+impl<'a> Wire<'a> {
+    /// The text of a delta that says nothing else, its block and its type.
+    fn only_text(&self) -> Option<(&Text<'a>, (u64, &'static str))> {
+        if self.kind.as_deref() != Some("content_block_delta") {
+            return None;
+        }
+        let delta = self.delta.as_ref()?;
+        let (kind, text) = match delta.kind.as_deref()? {
+            "text_delta" => ("text_delta", delta.text.as_ref()),
+            "thinking_delta" => ("thinking_delta", delta.thinking.as_ref()),
+            "input_json_delta" => ("input_json_delta", delta.partial_json.as_ref()),
+            _ => return None,
+        };
+        let text = text?;
+        (*delta == Delta::saying(kind, text.clone())).then_some((text, (self.index.unwrap_or(0), kind)))
+    }
+}
+
+impl<'a> Delta<'a> {
+    /// A delta of a type with its text alone.
+    fn saying(kind: &'static str, text: Text<'a>) -> Self {
+        let mut delta = Delta {
+            kind: Some(Cow::Borrowed(kind)),
+            ..Delta::default()
+        };
+        let place = match kind {
+            "text_delta" => &mut delta.text,
+            "thinking_delta" => &mut delta.thinking,
+            _ => &mut delta.partial_json,
+        };
+        *place = Some(text);
+        delta
+    }
 }
 
 impl Decode for Decoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut dyn Sink) -> Result<(), Failure> {
+        if let Some(text) = self.envelope.text(data) {
+            let (index, kind) = self.last;
+            self.delta(index, Delta::saying(kind, text), sink);
+            return Ok(());
+        }
         let wire: Wire<'_> = read(data)?;
+        if let Some((text, last)) = wire.only_text() {
+            self.last = last;
+            self.envelope.learn(data, text, None);
+        }
         let kind = wire.kind.as_deref().or(name).unwrap_or_default();
         match kind {
             "message_start" => {

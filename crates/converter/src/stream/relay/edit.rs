@@ -24,6 +24,8 @@ pub(super) struct Editor {
     hide_usage: bool,
     model: Option<String>,
     ids: Ids,
+    /// Finds usage; to make it costs more than a search.
+    usage_member: memmem::Finder<'static>,
     /// Events of Responses that were passed on, by their own count.
     sequence: u64,
     written: bool,
@@ -38,6 +40,7 @@ impl Editor {
             hide_usage: options.hide_usage && options.format == Format::Chat,
             model: options.rename.then(|| options.model.clone()),
             ids: Ids::default(),
+            usage_member: memmem::Finder::new(b"\"usage\""),
             sequence: 0,
             written: false,
             closed: false,
@@ -151,7 +154,7 @@ impl Editor {
 
     /// Chat: hides usage that only the gateway wanted; `None` for the chunk that carries nothing else.
     fn usage(&self, data: &str, edits: &mut Edits) -> Option<()> {
-        if memmem::find(data.as_bytes(), b"\"usage\"").is_none() {
+        if self.usage_member.find(data.as_bytes()).is_none() {
             return Some(());
         }
         let members = Members::read(data);

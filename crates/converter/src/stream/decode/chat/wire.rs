@@ -26,6 +26,8 @@ event! {
         pub(super) system_fingerprint: Text<'a> = "system_fingerprint",
         /// In-band error.
         pub(super) error: Raw<'a> = "error",
+        /// OpenAI's noise against those who measure lengths.
+        pub(super) obfuscation: Text<'a> = "obfuscation",
     }
 
     /// A choice.
@@ -124,6 +126,31 @@ event! {
         pub(super) start_index: Whole = "start_index",
         /// Range.
         pub(super) end_index: Whole = "end_index",
+    }
+}
+
+impl<'a> Chunk<'a> {
+    /// The text of a chunk that says nothing else, and the number of its answer.
+    pub(super) fn only_text(&self) -> Option<(u64, &Text<'a>)> {
+        let choices = self.choices.as_ref().filter(|choices| choices.more.is_empty())?;
+        let choice = choices.first.as_ref()?;
+        let finished = choice
+            .finish_reason
+            .as_ref()
+            .is_some_and(|reason| !reason.is_empty());
+        let counted = self.usage.is_some() || choice.usage.is_some() || choice.logprobs.is_some();
+        if finished || counted || self.error.is_some() {
+            return None;
+        }
+        let delta = choice.delta.as_ref()?;
+        let Some(Content::Text(text)) = &delta.content else {
+            return None;
+        };
+        let alone = Delta {
+            content: delta.content.clone(),
+            ..Delta::default()
+        };
+        (*delta == alone).then_some((choice.index.and_then(|index| index.0).unwrap_or(0), text))
     }
 }
 
