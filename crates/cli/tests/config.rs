@@ -54,7 +54,7 @@ fn the_ledger_reads_every_price_that_the_configuration_knows() {
         Vec::new(),
         vec![("web_search.standard".to_owned(), 10_000_000_000)],
     );
-    for rate in &rules.first().unwrap().rates {
+    for rate in rules.first().unwrap().rates() {
         let above = if rate.above > 0 {
             format!(">{}", rate.above)
         } else {

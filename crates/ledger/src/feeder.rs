@@ -210,7 +210,7 @@ fn read_batch(log: &Log, mut at: Position, mut reader: Option<SegmentReader>) ->
         } else {
             u64::MAX
         };
-        let event = open.next(limit)?;
+        let event = open.next_of(limit, |kind| matches!(kind, Kind::Attempt | Kind::End))?;
         at.offset = open.whole();
         match event {
             Some(Event::Attempt(row)) => batch.push(Settled {

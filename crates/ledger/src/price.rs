@@ -267,40 +267,81 @@ pub struct Cost {
     pub lines: Vec<Line>,
 }
 
-/// What was used, line by line; `None` for something without a price.
-fn lines<'r>(rates: &'r [Rate], tokens: &Tokens, tier: Tier) -> impl Iterator<Item = Option<Line>> + use<'r> {
-    let context = tokens.context;
-    let used = CLASSES
-        .into_iter()
-        .zip(tokens.counts)
-        .filter(|(_, count)| *count > 0);
-    used.map(move |((class, ..), count)| {
-        let price = price(rates, class, tier, context)?;
-        Some(Line {
-            class,
-            count,
-            price,
-            cost: PicoUsd(count.saturating_mul(price.0)),
+/// The prices of one rule, and which of them counts for each class, tier and size of a prompt: worked out once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rates {
+    pub(crate) list: Vec<Rate>,
+    /// By the size from which they count, smallest first; the first is 0.
+    bands: Vec<Band>,
+}
+
+/// The prices of requests with more input than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Band {
+    above: u64,
+    prices: [[Option<PicoUsd>; TIERS.len()]; CLASSES.len()],
+}
+
+impl Rates {
+    pub(crate) fn new(list: Vec<Rate>) -> Self {
+        let mut from: Vec<u64> = list.iter().map(|rate| rate.above).chain([0]).collect();
+        from.sort_unstable();
+        from.dedup();
+        let band = |above: u64| {
+            let of = |class| TIERS.map(|(tier, _)| price(&list, class, tier, above.saturating_add(1)));
+            Band {
+                above,
+                prices: CLASSES.map(|(class, ..)| of(class)),
+            }
+        };
+        Rates {
+            bands: from.into_iter().map(band).collect(),
+            list,
+        }
+    }
+
+    /// The price of one token of a class in a request of so much input; `None` if it has none.
+    pub(crate) fn price(&self, class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
+        let mut bands = self.bands.iter().rev();
+        let band = bands.find(|band| band.above == 0 || context > band.above)?;
+        *band.prices.get(class as usize)?.get(tier as usize)?
+    }
+
+    /// What was used, line by line; `None` for something without a price.
+    fn lines(&self, tokens: &Tokens, tier: Tier) -> impl Iterator<Item = Option<Line>> {
+        let context = tokens.context;
+        let used = CLASSES
+            .into_iter()
+            .zip(tokens.counts)
+            .filter(|(_, count)| *count > 0);
+        used.map(move |((class, ..), count)| {
+            let price = self.price(class, tier, context)?;
+            Some(Line {
+                class,
+                count,
+                price,
+                cost: PicoUsd(count.saturating_mul(price.0)),
+            })
         })
-    })
+    }
+
+    /// The sum of the bill alone; `None` if something was used that has no price.
+    pub(crate) fn total(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
+        self.lines(tokens, tier).try_fold(PicoUsd(0), |sum, line| {
+            Some(PicoUsd(sum.0.saturating_add(line?.cost.0)))
+        })
+    }
+
+    /// The bill; `None` if something was used that has no price.
+    pub(crate) fn bill(&self, tokens: &Tokens, tier: Tier) -> Option<Cost> {
+        Some(Cost {
+            total: self.total(tokens, tier)?,
+            lines: self.lines(tokens, tier).collect::<Option<_>>()?,
+        })
+    }
 }
 
-/// The sum of the bill alone; `None` if something was used that has no price.
-pub(crate) fn total(rates: &[Rate], tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
-    lines(rates, tokens, tier).try_fold(PicoUsd(0), |sum, line| {
-        Some(PicoUsd(sum.0.saturating_add(line?.cost.0)))
-    })
-}
-
-/// The bill; `None` if something was used that has no price.
-pub(crate) fn bill(rates: &[Rate], tokens: &Tokens, tier: Tier) -> Option<Cost> {
-    Some(Cost {
-        total: total(rates, tokens, tier)?,
-        lines: lines(rates, tokens, tier).collect::<Option<_>>()?,
-    })
-}
-
-pub(crate) fn price(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
+fn price(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
     let own = price_of_class(rates, class, tier, context);
     own.or_else(|| price(rates, class.stand_in()?, tier, context))
 }
@@ -324,6 +365,38 @@ fn price_of_class(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bands_say_what_the_list_says() {
+        let rate = |name, price| Rate::parse(name, price).unwrap();
+        let list = vec![
+            rate("input", 10),
+            rate("input>200", 20),
+            rate("input>900", 15),
+            rate("input.batch", 5),
+            rate("input.flex>300", 12),
+            rate("cache_read>200", 2),
+            rate("output", 30),
+            rate("web_search", 7),
+        ];
+        let rates = Rates::new(list.clone());
+        for context in [0, 1, 200, 201, 300, 301, 900, 901, u64::MAX] {
+            for (class, ..) in CLASSES {
+                for (tier, _) in TIERS {
+                    let listed = price(&list, class, tier, context);
+                    assert_eq!(
+                        rates.price(class, tier, context),
+                        listed,
+                        "{class:?} {tier:?} {context}"
+                    );
+                }
+            }
+        }
+        assert_eq!(
+            Rates::new(Vec::new()).price(Class::Input, Tier::Standard, 1),
+            None
+        );
+    }
 
     #[test]
     fn the_order_of_the_tables_is_the_number_of_the_class() {

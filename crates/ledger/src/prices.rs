@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::price::{Class, Cost, PicoUsd, Rate, Tier, Tokens, bill, price, total};
+use crate::price::{Class, Cost, PicoUsd, Rate, Rates, Tier, Tokens};
 
 /// Made by `tools/prices.py`; sources and licence in NOTICE.
 const BUILT_IN: &str = include_str!("../data/prices.json");
@@ -70,8 +70,7 @@ pub struct Rule {
     pub models: Vec<String>,
     /// Counts from this day on; `None`: always did.
     pub valid_from: Option<Day>,
-    /// The prices.
-    pub rates: Vec<Rate>,
+    rates: Rates,
 }
 
 #[derive(Deserialize)]
@@ -109,20 +108,26 @@ impl Rule {
             provider: raw.provider,
             models: raw.models,
             valid_from: raw.valid_from.as_deref().map(Day::from_str).transpose()?,
-            rates: rates.collect::<Result<_, _>>()?,
+            rates: Rates::new(rates.collect::<Result<_, _>>()?),
         })
+    }
+
+    /// The prices.
+    #[must_use]
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates.list
     }
 
     /// What was used costs at these prices, without the lines of a bill; `None` if something that was used has no price.
     #[must_use]
     pub fn total(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
-        total(&self.rates, tokens, tier)
+        self.rates.total(tokens, tier)
     }
 
     /// The price of one token of a class in a request of so much input; `None` if it has none.
     #[must_use]
     pub fn price(&self, class: Class, tier: Tier, input: u64) -> Option<PicoUsd> {
-        price(&self.rates, class, tier, input)
+        self.rates.price(class, tier, input)
     }
 
     fn fits(&self, provider: &str, day: Day) -> bool {
@@ -237,11 +242,8 @@ impl Prices {
     /// A dated name (`gpt-5-2025-08-07`) without rules of its own has the price of the name without the date.
     #[must_use]
     pub fn cost(&self, tokens: &Tokens, provider: &str, model: &str, tier: Tier, at_ms: u64) -> Option<Cost> {
-        bill(
-            &self.rule(provider, model, Day::of_ms(at_ms))?.rates,
-            tokens,
-            tier,
-        )
+        let rule = self.rule(provider, model, Day::of_ms(at_ms))?;
+        rule.rates.bill(tokens, tier)
     }
 
     /// The rule that counts for a model on a day.

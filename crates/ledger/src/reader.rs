@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::record::{Event, Front, MAX_RECORD, front, next_whole};
+use crate::record::{Event, Front, Kind, MAX_RECORD, front, next_whole};
 
 /// Bytes read at once.
 const CHUNK: usize = 128 << 10;
@@ -57,17 +57,24 @@ impl SegmentReader {
 
     /// The next event before `end`; `None` if there is none (yet).
     pub(crate) fn next(&mut self, end: u64) -> io::Result<Option<Event>> {
+        self.next_of(end, |_| true)
+    }
+
+    /// The next event of a kind that is wanted; the others are passed over unread.
+    pub(crate) fn next_of(&mut self, end: u64, wanted: impl Fn(Kind) -> bool) -> io::Result<Option<Event>> {
         loop {
             let pending = self.buffer.get(self.start..).unwrap_or_default();
             match front(pending) {
                 Front::Whole { payload, size } => {
-                    let event = Event::decode(payload);
+                    let unwanted = Kind::of(payload).is_some_and(|kind| !wanted(kind));
+                    let event = (!unwanted).then(|| Event::decode(payload));
                     self.damage.corrupt_bytes += self.at.saturating_sub(self.whole);
                     self.skip(size);
                     self.whole = self.at;
                     match event {
-                        Some(event) => return Ok(Some(event)),
-                        None => self.damage.unreadable += 1,
+                        Some(Some(event)) => return Ok(Some(event)),
+                        Some(None) => self.damage.unreadable += 1,
+                        None => {}
                     }
                 }
                 unfinished => {

@@ -154,22 +154,31 @@ pub fn next_whole(bytes: &[u8]) -> Option<usize> {
     (1..bytes.len()).find(|at| matches!(bytes.get(*at..).map(front), Some(Front::Whole { .. })))
 }
 
+impl Kind {
+    /// The kind that a payload says it is; `None` as for [`Event::decode`].
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Option<Kind> {
+        match payload {
+            [VERSION, 1, ..] => Some(Kind::Start),
+            [VERSION, 2, ..] => Some(Kind::Attempt),
+            [VERSION, 3, ..] => Some(Kind::Checkpoint),
+            [VERSION, 4, ..] => Some(Kind::End),
+            _ => None,
+        }
+    }
+}
+
 impl Event {
     /// The event of a payload; `None` if a later version wrote it or it is no event. Total: any bytes, no panic.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Event> {
-        let mut input = Input(payload);
-        if input.byte()? != VERSION {
-            return None;
-        }
-        let event = match input.byte()? {
-            1 => Event::Start,
-            2 => Event::Attempt,
-            3 => Event::Checkpoint,
-            4 => Event::End,
-            _ => return None,
+        let event = match Kind::of(payload)? {
+            Kind::Start => Event::Start,
+            Kind::Attempt => Event::Attempt,
+            Kind::Checkpoint => Event::Checkpoint,
+            Kind::End => Event::End,
         };
-        row(&mut input).map(event)
+        row(&mut Input(payload.get(2..)?)).map(event)
     }
 
     /// The row of any event.

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use crate::rule::{Dimension, Rule};
 use crate::subject::Subjects;
 
-/// One list entry per charge of a request; four need no allocation.
-pub(crate) type PerCharge<T> = SmallVec<[T; 4]>;
+/// One list entry per charge of a request while it is decided; eight need no allocation.
+pub(crate) type PerCharge<T> = SmallVec<[T; 8]>;
 
 /// A rule, its subject, and the amount to reserve.
 #[derive(Clone, Copy, Debug)]

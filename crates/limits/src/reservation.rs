@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::charge::{PerCharge, Standing};
+use crate::charge::Standing;
 use crate::limiter::Core;
 use crate::rule::Dimension;
 use crate::shard::Held;
@@ -23,8 +23,9 @@ pub struct Actual {
 #[must_use = "a dropped reservation is given back"]
 pub struct Reservation {
     core: Arc<Core>,
-    held: PerCharge<Held>,
-    standings: PerCharge<Standing>,
+    // Not in place: a reservation is moved along with its request.
+    held: Vec<Held>,
+    standings: Vec<Standing>,
     sent: bool,
     ended: bool,
 }
@@ -63,8 +64,8 @@ impl Reservation {
         let at = count.min(self.held.len());
         let rest = Reservation {
             core: Arc::clone(&self.core),
-            held: self.held.drain(at..).collect(),
-            standings: self.standings.drain(at.min(self.standings.len())..).collect(),
+            held: self.held.split_off(at),
+            standings: self.standings.split_off(at.min(self.standings.len())),
             sent: self.sent,
             ended: false,
         };

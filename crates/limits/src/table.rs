@@ -18,8 +18,8 @@ const SHARDS: usize = 64;
 
 /// What was admitted.
 pub(crate) struct Granted {
-    pub(crate) held: PerCharge<Held>,
-    pub(crate) standings: PerCharge<Standing>,
+    pub(crate) held: Vec<Held>,
+    pub(crate) standings: Vec<Standing>,
 }
 
 pub(crate) struct Table {
@@ -59,8 +59,8 @@ impl Table {
         }
         let free: PerCharge<u64> = sought.iter().map(Sought::free).collect();
         let mut all = Granted {
-            held: PerCharge::new(),
-            standings: PerCharge::new(),
+            held: Vec::with_capacity(asks.len()),
+            standings: Vec::with_capacity(asks.len()),
         };
         for ((ask, amount), sought) in asks.iter().zip(grant(asks, &free)).zip(&sought) {
             if let Some(shard) = locked.shard(ask.key) {

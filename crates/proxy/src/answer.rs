@@ -11,7 +11,7 @@ use opm_telemetry::Metrics;
 
 use crate::abandoned;
 use crate::attempt::{Answered, Exchange, Missed};
-use crate::headers::{JSON, answer_headers, put, put_all, stream_headers};
+use crate::headers::{JSON, answer_headers, put, put_left, stream_headers};
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::patience::until;
@@ -60,7 +60,7 @@ async fn stream(
 ) -> Result<Given, Missed> {
     let mut headers = answer_headers(exchange, &answered);
     stream_headers(exchange, &mut headers);
-    put_all(&mut headers, account.headers());
+    put_left(&mut headers, account.headers());
     let mut committed = None;
     let pump = Pump {
         client,
@@ -165,7 +165,7 @@ async fn whole(
     record.status = status;
     let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;
-    put_all(&mut headers, account.headers());
+    put_left(&mut headers, account.headers());
     if client.answer(status, headers, bytes).await.is_err() {
         record.status = 499;
     }

@@ -12,8 +12,9 @@ use opm_routing::{Candidate, Offer, Stage};
 use crate::answer::{Given, too_long};
 use crate::attempt::{Exchange, Missed, refused};
 use crate::gateway::offer;
-use crate::headers::{JSON, of_request, put, put_all};
+use crate::headers::{JSON, of_request, put, put_left};
 use crate::metering::account::{Account, Seen};
+use crate::metering::headers::Left;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
 use crate::net::upstream::Upstreams;
@@ -166,13 +167,13 @@ async fn give(
     client: &mut Client,
     exchange: &Exchange<'_>,
     (mut report, upstream): (Report, Format),
-    (answer, limits): (&Answer, Vec<(&'static str, String)>),
+    (answer, limits): (&Answer, Left),
     record: &mut Record,
 ) {
     report.dropped.extend(answer.dropped.iter().cloned());
     let mut headers = of_request(exchange);
     headers.insert(CONTENT_TYPE, JSON);
-    put_all(&mut headers, limits);
+    put_left(&mut headers, limits);
     reply::report_headers(&report, upstream, &mut headers);
     if exchange.endpoint.map(offer) == Some(Offer::Embeddings) && answer.usage.input.is_none() {
         put(&mut headers, "x-gateway-usage", "unknown".to_owned());

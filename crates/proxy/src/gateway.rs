@@ -19,6 +19,7 @@ use crate::last_used::LastUsed;
 use crate::listing::Own;
 use crate::metering::Metering;
 use crate::metering::account::{Account, Asked, Task};
+use crate::metering::headers::Left;
 use crate::metering::rules::Who;
 use crate::metering::user::user;
 use crate::net::client::Client;
@@ -77,7 +78,7 @@ impl Handler for Gateway {
             };
             let format = guess(client);
             let id = request_id(opm_ledger::unix_ms());
-            reply::failure(client, format, &id, &Failure::new(class, reason), &[]).await;
+            reply::failure(client, format, &id, &Failure::new(class, reason), &Left::new()).await;
         })
     }
 }

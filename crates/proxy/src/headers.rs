@@ -5,6 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::attempt::{Answered, Exchange};
+use crate::metering::headers::Left;
 use crate::reply;
 
 /// Headers of the upstream that may reach a client of the same format.
@@ -77,10 +78,10 @@ pub(crate) fn stream_headers(exchange: &Exchange<'_>, headers: &mut HeaderMap) {
     headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
 }
 
-/// Adds headers, see [`put`].
-pub(crate) fn put_all(headers: &mut HeaderMap, more: Vec<(&'static str, String)>) {
-    for (name, value) in more {
-        put(headers, name, value);
+/// Adds what is left of the limits.
+pub(crate) fn put_left(headers: &mut HeaderMap, left: Left) {
+    for (name, value) in left {
+        headers.append(name.clone(), value);
     }
 }
 

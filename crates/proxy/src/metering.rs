@@ -2,7 +2,7 @@
 
 pub(crate) mod account;
 mod budget;
-mod headers;
+pub(crate) mod headers;
 mod learned;
 mod need;
 pub(crate) mod refused;

@@ -8,6 +8,7 @@ use opm_telemetry::{Metrics, Outcome};
 
 use crate::history::Trail;
 use crate::metering::account::Bill;
+use crate::metering::headers::Left;
 use crate::snapshot::Snapshot;
 
 /// The record of one request.
@@ -37,7 +38,7 @@ pub(crate) struct Record {
     /// What it used.
     pub(crate) bill: Bill,
     /// What is left of the caller's limits, as headers of an error.
-    pub(crate) limits: Vec<(&'static str, String)>,
+    pub(crate) limits: Left,
 }
 
 impl Record {
@@ -58,7 +59,7 @@ impl Record {
             waited: Duration::ZERO,
             trail: Trail::default(),
             bill: Bill::default(),
-            limits: Vec::new(),
+            limits: Left::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName};
 use opm_core::RequestId;
 
 use crate::headers::put;
+use crate::metering::headers::Left;
 use crate::net::client::Client;
 use crate::stage::path::{Unrecognized, recognize};
 
@@ -17,7 +18,7 @@ pub(crate) async fn failure(
     format: Format,
     id: &RequestId,
     failure: &Failure,
-    limits: &[(&'static str, String)],
+    limits: &Left,
 ) -> u16 {
     let status = failure.status(format);
     let body = failure.body(format, id.as_str());
@@ -32,7 +33,11 @@ pub(crate) async fn failure(
         ("x-gateway-request-id", id.as_str()),
     ];
     headers.push((id_header(format).as_str(), id.as_str()));
-    headers.extend(limits.iter().map(|(name, value)| (*name, value.as_str())));
+    headers.extend(
+        limits
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))),
+    );
     headers.push((
         "x-should-retry",
         if failure.should_retry() { "true" } else { "false" },

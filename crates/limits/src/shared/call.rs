@@ -152,8 +152,8 @@ fn granted(
 ) -> Answer {
     let now = shared.now();
     let mut all = Granted {
-        held: PerCharge::new(),
-        standings: PerCharge::new(),
+        held: Vec::with_capacity(asks.len()),
+        standings: Vec::with_capacity(asks.len()),
     };
     let mut backlog = shared.backlog.lock();
     // Charged in data that was lost since: the store has to be told again.

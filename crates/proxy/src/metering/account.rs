@@ -18,6 +18,7 @@ use opm_limits::{Actual, Reservation, Standing};
 use opm_telemetry::{ChannelMetrics, Metrics};
 
 use super::Metering;
+use super::headers::Left;
 use super::need::{Need, Price};
 use super::rules::Who;
 use crate::snapshot::Snapshot;
@@ -169,10 +170,10 @@ impl<'a> Account<'a> {
     }
 
     /// What is left of the limits, as headers.
-    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn headers(&self) -> Left {
         let standings = &self.standings.0;
         if standings.is_empty() {
-            return Vec::new();
+            return Left::new();
         }
         super::headers::headers(standings, self.asked.format, unix_ms())
     }

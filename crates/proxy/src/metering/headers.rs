@@ -3,52 +3,59 @@
 use std::time::Duration;
 
 use ai_api_converter::Format;
+use http::{HeaderName, HeaderValue};
 use opm_limits::{Dimension, Standing};
 
+/// Names of a dimension's headers: its limit, what is left, when it is whole again.
+type Names = [HeaderName; 3];
+
 /// What OpenAI calls a dimension: `x-ratelimit-limit-…`, `x-ratelimit-remaining-…`, `x-ratelimit-reset-…`.
-const OPENAI: [(Dimension, [&str; 3]); 2] = [
+static OPENAI: [(Dimension, Names); 2] = [
     (
         Dimension::Requests,
         [
-            "x-ratelimit-limit-requests",
-            "x-ratelimit-remaining-requests",
-            "x-ratelimit-reset-requests",
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
         ],
     ),
     (
         Dimension::Tokens,
         [
-            "x-ratelimit-limit-tokens",
-            "x-ratelimit-remaining-tokens",
-            "x-ratelimit-reset-tokens",
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
         ],
     ),
 ];
 
 /// What Anthropic calls it.
-const ANTHROPIC: [(Dimension, [&str; 3]); 2] = [
+static ANTHROPIC: [(Dimension, Names); 2] = [
     (
         Dimension::Requests,
         [
-            "anthropic-ratelimit-requests-limit",
-            "anthropic-ratelimit-requests-remaining",
-            "anthropic-ratelimit-requests-reset",
+            HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+            HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+            HeaderName::from_static("anthropic-ratelimit-requests-reset"),
         ],
     ),
     (
         Dimension::Tokens,
         [
-            "anthropic-ratelimit-tokens-limit",
-            "anthropic-ratelimit-tokens-remaining",
-            "anthropic-ratelimit-tokens-reset",
+            HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+            HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+            HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
         ],
     ),
 ];
 
+/// Headers that say what is left.
+pub(crate) type Left = Vec<(&'static HeaderName, HeaderValue)>;
+
 /// The headers for what a request stands at: per dimension the rule that has least left. Clients of Messages get both spellings,
 /// all others OpenAI's. `now_ms`: milliseconds since 1970.
-pub(crate) fn headers(standings: &[Standing], format: Format, now_ms: u64) -> Vec<(&'static str, String)> {
-    let mut headers = Vec::new();
+pub(crate) fn headers(standings: &[Standing], format: Format, now_ms: u64) -> Left {
+    let mut headers = Left::with_capacity(12);
     add(&mut headers, &OPENAI, standings, span);
     if format == Format::Messages {
         add(&mut headers, &ANTHROPIC, standings, |reset| moment(now_ms, reset));
@@ -57,8 +64,8 @@ pub(crate) fn headers(standings: &[Standing], format: Format, now_ms: u64) -> Ve
 }
 
 fn add(
-    headers: &mut Vec<(&'static str, String)>,
-    names: &[(Dimension, [&'static str; 3])],
+    headers: &mut Left,
+    names: &'static [(Dimension, Names)],
     standings: &[Standing],
     reset: impl Fn(Duration) -> String,
 ) {
@@ -67,9 +74,11 @@ fn add(
             .iter()
             .filter(|standing| standing.dimension == *dimension);
         if let Some(standing) = of.min_by_key(|standing| standing.remaining) {
-            headers.push((limit, standing.limit.to_string()));
-            headers.push((remaining, standing.remaining.to_string()));
-            headers.push((free, reset(standing.reset)));
+            headers.push((limit, HeaderValue::from(standing.limit)));
+            headers.push((remaining, HeaderValue::from(standing.remaining)));
+            // Digits and letters: always header text.
+            let reset = HeaderValue::try_from(reset(standing.reset));
+            headers.extend(reset.ok().map(|reset| (free, reset)));
         }
     }
 }
@@ -117,7 +126,7 @@ mod tests {
         ];
         let text: Vec<String> = headers(&standings, Format::Chat, 0)
             .into_iter()
-            .map(|(name, value)| format!("{name}: {value}"))
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         assert_eq!(
             text,

@@ -174,7 +174,8 @@ impl<'a> Account<'a> {
                 .ok_or_else(|| too_small(need.input.likely))?;
         }
         if let Some(money) = allowance(Dimension::Money) {
-            let within = need.output_for(money, &self.price_at(to));
+            let price = self.price.unwrap_or_else(|| self.price_at(to));
+            let within = need.output_for(money, &price);
             most = most.min(within.ok_or_else(|| too_small(need.input.likely))?);
         }
         if most < u64::MAX {
