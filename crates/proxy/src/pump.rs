@@ -1,19 +1,21 @@
 //! A stream on its way to the client: one loop, no task, no channel, no lock (architecture.md section 4).
 
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use ai_api_converter::stream::{Progress, Stream};
-use ai_api_converter::{Failure, Format};
+use ai_api_converter::{Failure, FailureClass, Format};
 use bytes::Bytes;
 use http::HeaderMap;
 use opm_ledger::Outcome;
-use tokio::time::sleep_until;
+use tokio::time::{Instant as Deadline, Sleep, sleep_until};
 
 use crate::abandoned::rest_of_stream;
 use crate::attempt::transport;
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
-use crate::net::upstream::UpstreamResponse;
+use crate::net::patience::rings;
+use crate::net::upstream::{UpstreamErrorKind, UpstreamResponse};
 
 /// Silence after which the client gets a sign of life (wire.md 2.5).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -45,7 +47,7 @@ pub(crate) struct Pump<'p, 'a> {
     pub(crate) headers: HeaderMap,
     pub(crate) idle: Duration,
     /// When the whole request must be over.
-    pub(crate) end: tokio::time::Instant,
+    pub(crate) end: Deadline,
     /// When the client's head left.
     pub(crate) committed: &'p mut Option<Instant>,
     /// Time spent waiting for the upstream.
@@ -57,6 +59,15 @@ pub(crate) struct Pump<'p, 'a> {
 
 /// The upstream's last bytes are waited for so long, to keep its connection (wire.md 4.2).
 const DRAIN_FOR: Duration = Duration::from_millis(50);
+
+/// What a silent upstream is waited for.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Until something must be done about it.
+    deadline: Deadline,
+    /// Until it counts as broken.
+    silence: Deadline,
+}
 
 enum Event {
     Chunk(Result<Option<Bytes>, Failure>),
@@ -72,39 +83,48 @@ impl Pump<'_, '_> {
         let mut out: Vec<u8> = Vec::with_capacity(4 * 1024);
         let mut committed = false;
         let mut held = false;
-        let mut deadline = tokio::time::Instant::now() + COMMIT_AFTER;
-        let mut silent_since = Instant::now();
+        let drain = self.client.drain();
+        // Both are kept for the whole stream: to begin such a wait with every event would cost more than the event.
+        let mut expired = pin!(drain.expired());
+        let mut timer = pin!(sleep_until(self.sent.into()));
+        let mut started = Deadline::now();
+        let mut deadline = started + COMMIT_AFTER;
+        let mut silent_since = started;
         loop {
             // Our own keep-alives must not make a silent upstream look alive.
-            let patience = self.idle.saturating_sub(silent_since.elapsed());
-            let event = self.next(&mut response, deadline, patience).await;
+            let times = Times {
+                deadline,
+                silence: silent_since + self.idle,
+            };
+            let event = tokio::select! {
+                biased;
+                event = self.next(&mut response, timer.as_mut(), times) => event,
+                () = &mut expired => Event::Gone,
+            };
+            let now = Deadline::now();
+            *self.waited += now.duration_since(started);
+            started = now;
             if matches!(event, Event::Chunk(_)) {
-                silent_since = Instant::now();
+                silent_since = now;
             }
             let progress = match event {
-                Event::Gone if committed && self.client.is_expired() => Progress {
-                    failure: Some(Failure::new(
-                        ai_api_converter::FailureClass::Overloaded,
-                        "The gateway is shutting down; try again.",
-                    )),
-                    content: committed,
-                    ..Progress::default()
-                },
+                Event::Gone if committed && self.client.is_expired() => broken(
+                    FailureClass::Overloaded,
+                    "The gateway is shutting down; try again.",
+                ),
                 Event::Gone => return self.gone(&mut response).await,
-                Event::End => Progress {
-                    failure: Some(Failure::new(
-                        ai_api_converter::FailureClass::Timeout,
-                        "The request took longer than the gateway waits in all.",
-                    )),
-                    ..Progress::default()
-                },
+                Event::End => broken(
+                    FailureClass::Timeout,
+                    "The request took longer than the gateway waits in all.",
+                ),
                 Event::Timer if held => self.stream.release(&mut out),
                 Event::Timer if committed => {
                     self.stream.keep_alive(&mut out);
-                    deadline = tokio::time::Instant::now() + self.keep_alive_after();
+                    deadline = started + self.keep_alive_after();
                     if self.flush(&mut out).await.is_err() {
                         return self.gone(&mut response).await;
                     }
+                    started = Deadline::now();
                     continue;
                 }
                 Event::Timer => Progress {
@@ -150,9 +170,10 @@ impl Pump<'_, '_> {
             let stream = &self.stream;
             self.account.progress(likely, || seen(stream));
             held = progress.held;
+            started = Deadline::now();
             if committed {
                 let wait = if held { HELD_END } else { self.keep_alive_after() };
-                deadline = tokio::time::Instant::now() + wait;
+                deadline = started + wait;
             }
         }
     }
@@ -161,20 +182,20 @@ impl Pump<'_, '_> {
     async fn next(
         &mut self,
         response: &mut UpstreamResponse<'_>,
-        deadline: tokio::time::Instant,
-        patience: Duration,
+        timer: Pin<&mut Sleep>,
+        times: Times,
     ) -> Event {
-        let started = Instant::now();
-        let event = tokio::select! {
+        let first = times.deadline.min(times.silence).min(self.end);
+        tokio::select! {
             biased;
-            chunk = response.chunk(patience) => Event::Chunk(chunk.map_err(transport)),
-            _ = self.client.gone() => Event::Gone,
-            () = sleep_until(deadline.min(self.end)) => {
-                if deadline <= self.end { Event::Timer } else { Event::End }
-            }
-        };
-        *self.waited += started.elapsed();
-        event
+            chunk = response.next_chunk() => Event::Chunk(chunk.map_err(transport)),
+            _ = self.client.left() => Event::Gone,
+            () = rings(timer, first) => match first {
+                _ if first == times.silence => Event::Chunk(Err(transport(UpstreamErrorKind::IdleTimeout.into()))),
+                _ if first == self.end => Event::End,
+                _ => Event::Timer,
+            },
+        }
     }
 
     fn keep_alive_after(&self) -> Duration {
@@ -241,6 +262,14 @@ impl Pump<'_, '_> {
     /// From sending the request to the first content.
     fn first_content(&self) -> Option<Duration> {
         self.committed.map(|at| at.duration_since(self.sent))
+    }
+}
+
+/// A stream that we end.
+fn broken(class: FailureClass, text: &'static str) -> Progress {
+    Progress {
+        failure: Some(Failure::new(class, text)),
+        ..Progress::default()
     }
 }
 

@@ -337,14 +337,21 @@ impl Client {
     /// Resolves when the client has left, or when the process must (see [`Client::is_expired`]); never otherwise. Only after the
     /// request body was read.
     pub async fn gone(&mut self) -> Gone {
-        let left = async {
-            // HTTP/2 says `None` when the stream was closed by the client.
-            while let Ok(Some(_)) = self.session.read_body_or_idle(true).await {}
-        };
         tokio::select! {
-            () = left => Gone,
+            gone = left(&mut self.session) => gone,
             () = self.drain.expired() => Gone,
         }
+    }
+
+    /// Resolves when the client has left. Only after the request body was read.
+    pub async fn left(&mut self) -> Gone {
+        left(&mut self.session).await
+    }
+
+    /// What says when the process must leave, to be waited for apart from the client.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
     }
 
     /// The process stops and its deadline has passed: the client is told so instead of being left with half an answer.
@@ -357,6 +364,13 @@ impl Client {
     pub fn close_after(&mut self) {
         self.session.set_keepalive(None);
     }
+}
+
+/// Resolves when the peer of a session has left.
+async fn left(session: &mut ServerSession) -> Gone {
+    // HTTP/2 says `None` when the stream was closed by the client.
+    while let Ok(Some(_)) = session.read_body_or_idle(true).await {}
+    Gone
 }
 
 /// A body must come at [`BODY_RATE`].

@@ -26,6 +26,20 @@ pub(crate) fn until<F: Future>(deadline: Instant, future: F) -> Bounded<F> {
     }
 }
 
+/// Waits for `at` with a timer that is kept: what is put off with every event costs nothing until it rings too early.
+pub(crate) async fn rings(mut timer: Pin<&mut Sleep>, at: Instant) {
+    if at < timer.deadline() || timer.is_elapsed() {
+        timer.as_mut().reset(at);
+    }
+    loop {
+        timer.as_mut().await;
+        if timer.deadline() >= at {
+            return;
+        }
+        timer.as_mut().reset(at);
+    }
+}
+
 #[derive(Clone, Copy)]
 enum End {
     Within(Duration),
@@ -65,6 +79,24 @@ impl<F: Future> Future for Bounded<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_timer_rings_when_it_was_set_to_last() {
+        let start = Instant::now();
+        let seconds = |count| start + Duration::from_secs(count);
+        let mut timer = std::pin::pin!(sleep_until(seconds(5)));
+        let heard = within(Duration::from_secs(2), rings(timer.as_mut(), seconds(5))).await;
+        assert_eq!((heard, start.elapsed().as_secs()), (None, 2));
+        // Put off, brought forward, and set again after it has rung.
+        for at in [9, 10, 11, 11, 20] {
+            rings(timer.as_mut(), seconds(at)).await;
+            assert_eq!(Instant::now(), seconds(at));
+        }
+        let heard = within(Duration::from_secs(1), rings(timer.as_mut(), seconds(99))).await;
+        assert_eq!(heard, None);
+        rings(timer.as_mut(), seconds(30)).await;
+        assert_eq!(Instant::now(), seconds(30));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_in_time_is_given_and_what_does_not_is_given_up() {

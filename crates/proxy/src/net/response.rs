@@ -129,12 +129,20 @@ impl<'u> UpstreamResponse<'u> {
     /// # Errors
     /// The connection broke, fell silent for `idle`, or the content coding is damaged.
     pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, UpstreamError> {
+        let read = within(idle, self.next_chunk()).await;
+        read.ok_or(UpstreamErrorKind::IdleTimeout)?
+    }
+
+    /// As [`UpstreamResponse::chunk`], however long it takes. What was read when it is interrupted is not lost.
+    ///
+    /// # Errors
+    /// The connection broke, or the content coding is damaged.
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
             let Some(link) = &mut self.link else {
                 return Ok(None);
             };
-            let read = within(idle, link.pieces()).await;
-            let Some(chunk) = read.ok_or(UpstreamErrorKind::IdleTimeout)?? else {
+            let Some(chunk) = link.pieces().await? else {
                 return self.end().await;
             };
             let decoded = self.decode(chunk)?;
