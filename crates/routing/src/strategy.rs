@@ -76,11 +76,11 @@ fn ranks(
             .and_then(|candidate| world.channels.get(candidate.channel));
         live.map_or(0.0, |live| live.latency(world.now))
     };
+    // Exponential clocks: the smallest of -ln(u)/w wins with probability w / sum, and so does each next one.
+    let mut clock = || -chance().max(f64::MIN_POSITIVE).ln();
+    let per_weight = |at: usize, load: f64| load / f64::from(weight(at).max(1));
     let mut ranks: Vec<f64> = match strategy {
-        // Exponential clocks: the smallest of -ln(u)/w wins with probability w / sum, and so does each next one.
-        Strategy::Weighted => (0..group.len())
-            .map(|at| -chance().max(f64::MIN_POSITIVE).ln() / f64::from(weight(at).max(1)))
-            .collect(),
+        Strategy::Weighted => (0..group.len()).map(|at| per_weight(at, clock())).collect(),
         Strategy::RoundRobin => turns(&channels, world, takes_turn),
         Strategy::Failover => {
             let place = |candidate: &Candidate| {
@@ -90,9 +90,9 @@ fn ranks(
             };
             group.iter().map(place).collect()
         }
-        // The fraction breaks ties at random; it is smaller than any difference between two loads.
+        // The fraction breaks ties, by weight again; it is smaller than any difference between two loads.
         Strategy::LeastConnections => (0..group.len())
-            .map(|at| (number(in_flight(at)) + chance() * 1e-6) / f64::from(weight(at).max(1)))
+            .map(|at| per_weight(at, number(in_flight(at)) + clock() * 1e-6))
             .collect(),
         Strategy::Latency => {
             let costs: Vec<f64> = (0..group.len())

@@ -162,6 +162,12 @@ fn least_connections_follows_the_requests_under_way_for_each_weight() {
 }
 
 #[test]
+fn least_connections_draws_by_weight_among_idle_channels() {
+    let firsts = Scene::equals("least_connections", &[3, 1]).firsts(10_000);
+    assert!((7_300..7_700).contains(&firsts[&0]), "{firsts:?}");
+}
+
+#[test]
 fn requests_are_counted_exactly_while_they_end_concurrently() {
     let scene = Scene::equals("least_connections", &[1]);
     let live = &scene.channels[0];
