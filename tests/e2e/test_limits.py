@@ -127,6 +127,21 @@ def test_a_refused_request_says_so_in_its_own_format(gateways, path):
     assert metric(at, 'rate_limit_exceeded_total{limit="key.requests"}') == 1
 
 
+def test_a_refusal_of_tokens_says_tokens_and_a_prompt_that_never_fits_names_the_limit(gateways):
+    at = gateways(key_with("{ tpm: 600, window: 60m }"))
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+
+    def ask(words, most):
+        body = {"model": "m", "max_tokens": most, "messages": [{"role": "user", "content": "word " * words}]}
+        return post(at, "/v1/chat/completions", body, **headers)
+
+    status, _, body = ask(2_000, 5)
+    assert status == 413 and "the limit `key.tokens` of 600 tokens" in body["error"]["message"], body
+    answers = [ask(20, 300) for _ in range(20)]
+    status, _, body = next(answer for answer in answers if answer[0] != 200)
+    assert status == 429 and body["error"]["type"] == "tokens" and body["error"]["code"] == "rate_limit_exceeded", body
+
+
 def test_waiting_exactly_as_long_as_told_is_enough(gateways, provider):
     at = gateways(key_with("{ tpm: 100, window: 4s, mode: estimate }"))
 

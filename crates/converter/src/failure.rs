@@ -124,6 +124,8 @@ pub struct Failure {
     pub code: Option<&'static str>,
     /// How long to wait before trying again.
     pub retry_after: Option<Duration>,
+    /// A rate limit counts tokens: OpenAI's `type` then says `tokens` instead of `requests`.
+    pub of_tokens: bool,
     /// HTTP status that the upstream sent, for the log.
     pub upstream_status: Option<u16>,
 }
@@ -137,6 +139,7 @@ impl Failure {
             param: None,
             code: None,
             retry_after: None,
+            of_tokens: false,
             upstream_status: None,
         }
     }

@@ -702,3 +702,16 @@ fn another_channel_is_tried_for_what_the_channel_did() {
         assert_eq!(Failure::new(class, "m").is_channels_fault(), other, "{class:?}");
     }
 }
+
+#[test]
+fn a_limit_of_tokens_keeps_its_type() {
+    let body = |kind: &str| {
+        let upstream =
+            json!({"error": {"type": kind, "code": "rate_limit_exceeded", "message": "m"}}).to_string();
+        let failure = from_upstream(Some(429), &|_| None, upstream.as_bytes(), true);
+        serde_json::from_slice::<Value>(&failure.body(Format::Chat, "id")).unwrap()
+    };
+    assert_eq!(body("tokens")["error"]["type"], "tokens");
+    assert_eq!(body("requests")["error"]["type"], "requests");
+    assert_eq!(body("")["error"]["type"], "requests");
+}

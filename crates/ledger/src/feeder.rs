@@ -139,7 +139,7 @@ impl Feeder {
             let result = if whole {
                 sink.feed(batch).await
             } else {
-                self.one_by_one(sink, batch).await
+                self.around_refused(sink, batch).await
             };
             match result {
                 Ok(()) => {
@@ -156,17 +156,22 @@ impl Feeder {
         }
     }
 
-    /// One bad row must not hold up the others: it goes to the file `refused`, and on.
-    async fn one_by_one(&self, sink: &impl Sink, batch: &[Settled]) -> Result<(), SinkError> {
-        for settled in batch {
-            match sink.feed(std::slice::from_ref(settled)).await {
-                Err(SinkError::Refused(reason)) => {
+    /// A bad row must not hold up the others: the batch is halved until it stands alone, goes to the file `refused`, and on.
+    async fn around_refused(&self, sink: &impl Sink, batch: &[Settled]) -> Result<(), SinkError> {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match (sink.feed(part).await, part) {
+                (Err(SinkError::Refused(reason)), [settled]) => {
                     let request = &settled.row.request_id;
                     tracing::error!(%reason, %request, "the store refuses a row; it is kept in the file `refused`");
                     let kept = keep_refused(&self.log, settled);
                     kept.map_err(|error| SinkError::Unavailable(error.to_string()))?;
                 }
-                other => other?,
+                (Err(SinkError::Refused(_)), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                (other, _) => other?,
             }
         }
         Ok(())

@@ -41,11 +41,13 @@ pub fn from_upstream(
     } else {
         None
     };
+    let of_tokens = error.kind == "tokens";
     let message = message(class, &error);
     let param = error.param.filter(|_| speaks_of_the_request(class));
     Failure {
         param,
         retry_after,
+        of_tokens,
         upstream_status: Some(status),
         ..Failure::new(class, message)
     }

@@ -39,6 +39,10 @@ impl Failure {
 
     fn openai(&self, w: &mut Writer<'_>, format: Format) {
         let (_, kind, code) = row(self.class).openai;
+        let kind = match self.class {
+            FailureClass::RateLimited if self.of_tokens => "tokens",
+            _ => kind,
+        };
         w.key("message").str(&sentence(self, format));
         w.key("type").str(kind);
         match &self.param {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ai_api_converter::{Failure, FailureClass};
-use opm_limits::{Cause, Dimension, Refused};
+use opm_limits::{Cause, Dimension, Refused, Rule};
 
 /// Who is refused.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(crate) fn reached(refused: &Refused) -> Failure {
     };
     Failure {
         retry_after: Some(refused.retry_after),
+        of_tokens: standing.dimension == Dimension::Tokens,
         ..Failure::new(class, text)
     }
 }
@@ -64,9 +65,20 @@ pub(crate) fn unpriced(rule: &Arc<str>, model: &str) -> Failure {
     Failure::new(FailureClass::Permission, text)
 }
 
-/// The prompt alone is more than the limit ever allows.
-pub(crate) fn too_small(input: u64) -> Denied {
-    let text = format!("The prompt of about {input} tokens is larger than the caller's limit ever allows.");
+/// The prompt alone is more than the tightest of these limits ever allows.
+pub(crate) fn too_small(input: u64, limit: Option<&Rule>) -> Denied {
+    let limit = match limit {
+        Some(rule) if rule.dimension() == Dimension::Money => {
+            format!(
+                "the budget `{}` of {}",
+                rule.name(),
+                opm_ledger::PicoUsd(rule.limit())
+            )
+        }
+        Some(rule) => format!("the limit `{}` of {} tokens", rule.name(), rule.limit()),
+        None => "the caller's limit".to_owned(),
+    };
+    let text = format!("The prompt of about {input} tokens is larger than {limit} ever allows.");
     Denied::Request(Failure::new(FailureClass::TooLarge, text))
 }
 

@@ -3,7 +3,7 @@
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Standing, Subjects};
+use opm_limits::{Charge, Dimension, Mode, Standing, Subjects};
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
@@ -171,17 +171,29 @@ impl<'a> Account<'a> {
         if let Some(tokens) = allowance(Dimension::Tokens) {
             most = need
                 .output_within(tokens)
-                .ok_or_else(|| too_small(need.input.likely))?;
+                .ok_or_else(|| self.too_small(to, Dimension::Tokens, need.input.likely))?;
         }
         if let Some(money) = allowance(Dimension::Money) {
             let price = self.price.unwrap_or_else(|| self.price_at(to));
             let within = need.output_for(money, &price);
-            most = most.min(within.ok_or_else(|| too_small(need.input.likely))?);
+            let too_small = || self.too_small(to, Dimension::Money, need.input.likely);
+            most = most.min(within.ok_or_else(too_small)?);
         }
         if most < u64::MAX {
             let most = need.stated().map_or(most, |stated| stated.min(most));
             self.output_most = Some((most / self.choices()).max(1));
         }
         Ok(())
+    }
+
+    /// Names the tightest rule of a dimension: it is the one that can never admit the prompt.
+    fn too_small(&self, to: Destination<'a>, dimension: Dimension, input: u64) -> Denied {
+        let rules = &self.snapshot.rules;
+        let all = rules.of_request(&self.who);
+        let all = all.chain(rules.of_channel(&self.who, (to.number, &to.channel.name)));
+        let strict = all
+            .map(|ruled| &*ruled.rule)
+            .filter(|rule| rule.dimension() == dimension && rule.reserves() == Mode::Strict && rule.blocks());
+        too_small(input, strict.min_by_key(|rule| rule.limit()))
     }
 }
