@@ -1,11 +1,14 @@
 """Limits and budgets with the real binary, a real Redis, and a provider that counts for itself."""
 
 import asyncio
+import functools
+import glob
 import json
 import os
 import random
 import signal
 import socket
+import string
 import subprocess
 import time
 import urllib.request
@@ -268,10 +271,30 @@ def redis_limits(redis, tpm, window, more=""):
     return f"shared: {{ redis_url: '{redis.url}' }}\n" + key_with(f"{{ tpm: {tpm}, window: {window}{more} }}")
 
 
+def clock_off_by(seconds):
+    """The environment of a process whose wall clock is wrong."""
+    (library,) = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    return {"LD_PRELOAD": library, "FAKETIME": f"{seconds:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def clock_of(at):
+    """What a gateway takes for the time: its request ids begin with it, in milliseconds, to the base of 62."""
+    _, headers, _ = post(at, "/v1/chat/completions", {}, authorization=f"Bearer {KEY}")
+    digits = string.digits + string.ascii_uppercase + string.ascii_lowercase
+    return functools.reduce(lambda sum, digit: sum * 62 + digits.index(digit), headers["x-gateway-request-id"][4:11], 0) / 1000
+
+
 @pytest.mark.parametrize("shape", ["steady", "bursty", "edge"])
-def test_no_trailing_window_is_ever_over_the_limit_with_three_instances(gateways, redis, provider, shape):
+def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_skewed_clock(gateways, redis, provider, shape):
     limit, window = 12_000, 6
-    ports = [gateways(redis_limits(redis, limit, f"{window}s"), name=f"g{number}").port for number in range(3)]
+    skews = {"steady": [0, 0, 41], "bursty": [0, 0, -41], "edge": [0, 3, -4]}[shape]
+    started = [
+        gateways(redis_limits(redis, limit, f"{window}s"), name=f"g{number}", env=clock_off_by(skew) if skew else None)
+        for number, skew in enumerate(skews)
+    ]
+    for at, skew in zip(started, skews, strict=True):
+        assert abs(clock_of(at) - time.time() - skew) < 1.5, "the clock is not as wrong as it should be"
+    ports = [at.port for at in started]
     rng = random.Random(5)
     began = time.monotonic()
 
