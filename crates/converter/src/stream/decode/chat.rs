@@ -55,9 +55,10 @@ impl Decode for Decoder {
             return Ok(());
         }
         let chunk: Chunk<'_> = read(data)?;
-        if let Some((number, text)) = chunk.only_text() {
+        if let Some((number, text)) = chunk.only_text()
+            && self.envelope.learn(data, text, chunk.obfuscation.as_ref())
+        {
             self.author = u32::try_from(number).unwrap_or(0);
-            self.envelope.learn(data, text, chunk.obfuscation.as_ref());
         }
         if chunk.error.is_some() || (chunk.choices.is_none() && crate::failure::document(data).is_some()) {
             return Err(in_band(data));

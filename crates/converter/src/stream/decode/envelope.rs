@@ -37,14 +37,15 @@ impl Envelope {
         Some(found)
     }
 
-    /// Remembers an event that says nothing but `text`. Both strings are slices of `data`, as they stand between their quotes.
-    pub(super) fn learn(&mut self, data: &str, text: &Text<'_>, idle: Option<&Text<'_>>) {
-        if self.misses >= PATIENCE {
-            return;
-        }
+    /// Remembers an event that says nothing but `text`; false if it is not worth it, and what was remembered before still counts. Both
+    /// strings are slices of `data`, as they stand between their quotes.
+    #[must_use]
+    pub(super) fn learn(&mut self, data: &str, text: &Text<'_>, idle: Option<&Text<'_>>) -> bool {
+        let Some(text) = place_of(data, text).filter(|_| self.misses < PATIENCE) else {
+            return false;
+        };
         self.misses += 1;
         self.around.clear();
-        let Some(text) = place_of(data, text) else { return };
         let idle = idle.and_then(|idle| place_of(data, idle));
         let mut places = vec![text];
         match idle {
@@ -60,6 +61,7 @@ impl Envelope {
             from = end;
         }
         self.around.push(data.get(from..).unwrap_or_default().to_owned());
+        true
     }
 }
 
@@ -74,7 +76,117 @@ fn place_of(data: &str, text: &Text<'_>) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Decode, chat, messages};
     use super::*;
+    use crate::stream::event::{Event, Sink};
+
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Sink for Told {
+        fn event(&mut self, event: Event<'_>) {
+            self.0.push(format!("{event:?}"));
+        }
+    }
+
+    /// What a decoder makes of a stream; with `blanks`, of one whose events all differ in their spelling.
+    fn told(mut decoder: impl Decode, datas: &[String], blanks: bool) -> Vec<String> {
+        let mut told = Told::default();
+        for (number, data) in datas.iter().enumerate() {
+            let blank = " ".repeat(if blanks { number + 1 } else { 0 });
+            let data = format!("{{{blank}{}", &data[1..]);
+            if decoder.event(None, &data, &mut told).is_err() {
+                told.0.push("failed".into());
+            }
+        }
+        told.0
+    }
+
+    fn texts() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "",
+            "a",
+            " word",
+            r#"\"q\\"#,
+            r"\u00e9\n",
+            "你好",
+            "}",
+            ",",
+            r#"x\"}"#,
+        ])
+    }
+
+    fn chunk() -> impl Strategy<Value = String> {
+        let delta = prop_oneof![
+            6 => texts().prop_map(|text| format!(r#""content":"{text}""#)),
+            1 => texts().prop_map(|text| format!(r#""role":"assistant","content":"{text}""#)),
+            1 => texts().prop_map(|text| format!(r#""reasoning_content":"{text}""#)),
+            1 => texts().prop_map(|text| format!(r#""content":"{text}","refusal":"no""#)),
+            1 => texts().prop_map(|text| format!(r#""content":"{text}","content":"b""#)),
+            1 => Just(r#""content":[{"type":"text","text":"p"}]"#.to_owned()),
+            1 => texts().prop_map(|text| {
+                format!(r#""tool_calls":[{{"index":0,"id":"c","function":{{"name":"f","arguments":"{text}"}}}}]"#)
+            }),
+            1 => Just(String::new()),
+        ];
+        let finish = prop::sample::select(vec!["null", "null", "null", "null", r#""""#, r#""stop""#]);
+        let rest = prop::sample::select(vec![
+            "",
+            "",
+            "",
+            r#","obfuscation":"xy""#,
+            r#","obfuscation":"z""#,
+            r#","usage":{"prompt_tokens":1,"completion_tokens":2}"#,
+            r#","usage":null"#,
+            r#","service_tier":"flex""#,
+        ]);
+        let index = prop::sample::select(vec![0, 0, 0, 1]);
+        (delta, finish, rest, index).prop_map(|(delta, finish, rest, index)| {
+            format!(
+                r#"{{"id":"x","model":"m","choices":[{{"index":{index},"delta":{{{delta}}},"finish_reason":{finish}}}]{rest}}}"#
+            )
+        })
+    }
+
+    fn message_event() -> impl Strategy<Value = String> {
+        let index = || prop::sample::select(vec![0, 0, 1]);
+        let start = prop::sample::select(vec![
+            r#"{"type":"text","text":""}"#,
+            r#"{"type":"thinking","thinking":""}"#,
+            r#"{"type":"tool_use","id":"t","name":"f","input":{}}"#,
+        ]);
+        let kind = prop::sample::select(vec![
+            ("text_delta", "text"),
+            ("text_delta", "text"),
+            ("thinking_delta", "thinking"),
+            ("input_json_delta", "partial_json"),
+            ("text_delta", "thinking"),
+        ]);
+        prop_oneof![
+            1 => (start, index()).prop_map(|(block, index)| {
+                format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
+            }),
+            6 => (kind, index(), texts()).prop_map(|((kind, member), index, text)| {
+                format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{member}":"{text}"}}}}"#)
+            }),
+            1 => index().prop_map(|index| format!(r#"{{"type":"content_block_stop","index":{index}}}"#)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_means_the_same_whether_its_events_are_alike_or_not(
+            chunks in prop::collection::vec(chunk(), 0..30),
+            events in prop::collection::vec(message_event(), 0..30),
+        ) {
+            let chat = |blanks| told(chat::Decoder::default(), &chunks, blanks);
+            prop_assert_eq!(chat(false), chat(true));
+            let messages = |blanks| told(messages::Decoder::default(), &events, blanks);
+            prop_assert_eq!(messages(false), messages(true));
+        }
+    }
 
     /// The value of a member of an object.
     fn member<'d>(data: &'d str, wanted: &str) -> Option<Text<'d>> {
@@ -93,7 +205,7 @@ mod tests {
 
     fn learned(data: &str) -> Envelope {
         let mut envelope = Envelope::default();
-        envelope.learn(data, &member(data, "t").unwrap(), member(data, "o").as_ref());
+        assert!(envelope.learn(data, &member(data, "t").unwrap(), member(data, "o").as_ref()));
         envelope
     }
 
@@ -134,11 +246,12 @@ mod tests {
         for number in 0..20 {
             let data = format!(r#"{{"n":{number},"t":"x"}}"#);
             assert_eq!(envelope.text(&data), None);
-            envelope.learn(&data, &member(&data, "t").unwrap(), None);
+            let learned = envelope.learn(&data, &member(&data, "t").unwrap(), None);
+            assert_eq!(learned, number < 8);
         }
         assert_eq!(envelope.misses, PATIENCE);
         let mut other = Envelope::default();
-        other.learn(r#"{"t":"x"}"#, &Text::from("x"), None);
+        assert!(!other.learn(r#"{"t":"x"}"#, &Text::from("x"), None));
         assert_eq!(
             other.text(r#"{"t":"x"}"#),
             None,

@@ -160,9 +160,10 @@ impl Decode for Decoder {
             return Ok(());
         }
         let wire: Wire<'_> = read(data)?;
-        if let Some((text, last)) = wire.only_text() {
+        if let Some((text, last)) = wire.only_text()
+            && self.envelope.learn(data, text, None)
+        {
             self.last = last;
-            self.envelope.learn(data, text, None);
         }
         let kind = wire.kind.as_deref().or(name).unwrap_or_default();
         match kind {
