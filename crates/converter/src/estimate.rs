@@ -24,7 +24,7 @@ const UNIT: u64 = 100;
 const PER_MESSAGE: u64 = 4;
 /// Tokens of an image or document whose size is unknown.
 const PER_MEDIA: u64 = 800;
-/// Longest run that is summed up in 32 bits, bytes.
+/// Longest run whose sums fit 32 bits each, bytes.
 const RUN: usize = 1 << 20;
 
 /// How far a learned factor may go from 1 (wire.md 9.1).
@@ -106,16 +106,15 @@ impl Estimator {
 
     fn bytes(&mut self, bytes: &[u8]) {
         for run in bytes.chunks(RUN) {
-            let (mut likely, mut most, mut before) = (0u32, 0u32, self.before);
+            let (mut both, mut before) = (0u64, self.before);
             for byte in run {
                 let class = CLASSES.get(usize::from(*byte)).copied().unwrap_or(BEFORE);
                 let weight = WEIGHTS.get(pair(before, class)).copied().unwrap_or(0);
-                likely += weight & 0xffff;
-                most += weight >> 16;
+                both += weight;
                 before = class;
             }
-            self.likely += u64::from(likely);
-            self.most += u64::from(most);
+            self.likely += both & u64::from(u32::MAX);
+            self.most += both >> 32;
             self.before = before;
         }
     }

@@ -69,8 +69,8 @@ pub(super) const PAIRS: usize = ROW * ROW;
 
 /// The class of every byte.
 pub(super) static CLASSES: [u8; 256] = classes();
-/// Hundredths of a token for a class behind another: `likely` in the lower half, `most` in the upper.
-pub(super) static WEIGHTS: [u32; PAIRS] = weights();
+/// Hundredths of a token for a class behind another: `likely` in the lower half, `most` in the upper, so that one addition sums both.
+pub(super) static WEIGHTS: [u64; PAIRS] = weights();
 
 /// Where a pair stands in the table.
 #[inline]
@@ -246,14 +246,14 @@ const fn classes() -> [u8; 256] {
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks it"
 )]
-const fn weights() -> [u32; PAIRS] {
+const fn weights() -> [u64; PAIRS] {
     let mut table = [0; PAIRS];
     let mut before = START;
     while before <= FOUR {
         let mut class = LOWER;
         while class <= FOUR {
             let at = before as usize * ROW + class as usize;
-            table[at] = likely(before, class) | (most(before, class) << 16);
+            table[at] = likely(before, class) as u64 | ((most(before, class) as u64) << 32);
             class += 1;
         }
         before += 1;
