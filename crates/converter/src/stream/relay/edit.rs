@@ -4,8 +4,9 @@
 mod ids;
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::RelayOptions;
 use crate::format::Format;
@@ -16,6 +17,10 @@ use ids::Ids;
 /// Replacements in one event's data, in order of their places.
 type Edits = Vec<(Range<usize>, String)>;
 
+/// What is looked for in every event: to make a finder costs more than its search.
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static SEQUENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"sequence_number\":"));
+
 /// Edits the events of one stream.
 #[derive(Debug)]
 pub(super) struct Editor {
@@ -24,8 +29,6 @@ pub(super) struct Editor {
     hide_usage: bool,
     model: Option<String>,
     ids: Ids,
-    /// Finds usage; to make it costs more than a search.
-    usage_member: memmem::Finder<'static>,
     /// Events of Responses that were passed on, by their own count.
     sequence: u64,
     written: bool,
@@ -40,7 +43,6 @@ impl Editor {
             hide_usage: options.hide_usage && options.format == Format::Chat,
             model: options.rename.then(|| options.model.clone()),
             ids: Ids::default(),
-            usage_member: memmem::Finder::new(b"\"usage\""),
             sequence: 0,
             written: false,
             closed: false,
@@ -154,7 +156,7 @@ impl Editor {
 
     /// Chat: hides usage that only the gateway wanted; `None` for the chunk that carries nothing else.
     fn usage(&self, data: &str, edits: &mut Edits) -> Option<()> {
-        if self.usage_member.find(data.as_bytes()).is_none() {
+        if USAGE.find(data.as_bytes()).is_none() {
             return Some(());
         }
         let members = Members::read(data);
@@ -255,8 +257,7 @@ fn find(reader: &mut Reader<'_>, path: &[&str]) -> Option<Range<usize>> {
 
 /// The number behind `"sequence_number":`. Inside a JSON string its quotes would be escaped.
 fn sequence_number(data: &str) -> Option<u64> {
-    const KEY: &str = "\"sequence_number\":";
-    let at = memmem::find(data.as_bytes(), KEY.as_bytes())? + KEY.len();
+    let at = SEQUENCE.find(data.as_bytes())? + SEQUENCE.needle().len();
     let digits = data.get(at..)?.trim_start();
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits.get(..end)?.parse().ok()

@@ -1,10 +1,14 @@
 //! One id per item of a Responses stream: some servers make a new one for every event or leave it out at the end
 //! (wire.md 2.7), and SDKs refuse both.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::{Edits, string};
 use crate::json::{Kind, Reader};
+
+static ITEM_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"item_id\":\""));
 
 /// The ids of the items so far.
 #[derive(Debug, Default)]
@@ -26,10 +30,9 @@ struct Place {
 impl Ids {
     /// Adds the edits that give an event's items the ids they had first.
     pub(super) fn repair(&mut self, data: &str, edits: &mut Edits) {
-        const KEY: &[u8] = b"\"item_id\":\"";
-        let named = memmem::find(data.as_bytes(), KEY);
+        let named = ITEM_ID.find(data.as_bytes());
         let same = named.is_some_and(|at| {
-            let rest = data.get(at + KEY.len()..).unwrap_or_default();
+            let rest = data.get(at + ITEM_ID.needle().len()..).unwrap_or_default();
             let behind = rest.strip_prefix(self.last.as_str());
             !self.last.is_empty() && behind.is_some_and(|rest| rest.starts_with('"'))
         });
