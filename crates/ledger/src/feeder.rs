@@ -134,30 +134,17 @@ impl Feeder {
 
     /// Tries until the sink has the rows or has refused them for good.
     async fn deliver(&mut self, sink: &impl Sink, batch: &[Settled]) {
-        let mut whole = true;
-        loop {
-            let result = if whole {
-                sink.feed(batch).await
-            } else {
-                self.around_refused(sink, batch).await
-            };
-            match result {
-                Ok(()) => {
-                    self.backoff = INTERVAL;
-                    return;
-                }
-                Err(SinkError::Refused(_)) if whole => whole = false,
-                Err(error) => {
-                    tracing::warn!(%error, rows = batch.len(), wait = ?self.backoff, "usage is not stored yet");
-                    sleep(self.backoff).await;
-                    self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
-                }
-            }
+        while let Err(error) = self.feed(sink, batch).await {
+            tracing::warn!(%error, rows = batch.len(), wait = ?self.backoff, "usage is not stored yet");
+            sleep(self.backoff).await;
+            self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
         }
+        self.backoff = INTERVAL;
     }
 
-    /// A bad row must not hold up the others: the batch is halved until it stands alone, goes to the file `refused`, and on.
-    async fn around_refused(&self, sink: &impl Sink, batch: &[Settled]) -> Result<(), SinkError> {
+    /// Gives the sink a batch. A bad row must not hold up the others: what is refused is halved until the row stands alone, goes to the
+    /// file `refused`, and on.
+    async fn feed(&self, sink: &impl Sink, batch: &[Settled]) -> Result<(), SinkError> {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
             match (sink.feed(part).await, part) {

@@ -86,9 +86,9 @@ impl Pump<'_, '_> {
         let drain = self.client.drain();
         // Both are kept for the whole stream: to begin such a wait with every event would cost more than the event.
         let mut expired = pin!(drain.expired());
-        let mut timer = pin!(sleep_until(self.sent.into()));
         let mut started = Deadline::now();
         let mut deadline = started + COMMIT_AFTER;
+        let mut timer = pin!(sleep_until(deadline));
         let mut silent_since = started;
         loop {
             // Our own keep-alives must not make a silent upstream look alive.
@@ -96,11 +96,8 @@ impl Pump<'_, '_> {
                 deadline,
                 silence: silent_since + self.idle,
             };
-            let event = tokio::select! {
-                biased;
-                event = self.next(&mut response, timer.as_mut(), times) => event,
-                () = &mut expired => Event::Gone,
-            };
+            let next = self.next(&mut response, timer.as_mut(), expired.as_mut(), times);
+            let event = next.await;
             let now = Deadline::now();
             *self.waited += now.duration_since(started);
             started = now;
@@ -183,6 +180,7 @@ impl Pump<'_, '_> {
         &mut self,
         response: &mut UpstreamResponse<'_>,
         timer: Pin<&mut Sleep>,
+        expired: Pin<&mut impl Future<Output = ()>>,
         times: Times,
     ) -> Event {
         let first = times.deadline.min(times.silence).min(self.end);
@@ -190,6 +188,7 @@ impl Pump<'_, '_> {
             biased;
             chunk = response.next_chunk() => Event::Chunk(chunk.map_err(transport)),
             _ = self.client.left() => Event::Gone,
+            () = expired => Event::Gone,
             () = rings(timer, first) => match first {
                 _ if first == times.silence => Event::Chunk(Err(transport(UpstreamErrorKind::IdleTimeout.into()))),
                 _ if first == self.end => Event::End,

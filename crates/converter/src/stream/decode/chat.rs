@@ -43,22 +43,22 @@ pub(crate) struct Decoder {
     started: bool,
     choices: Vec<ChoiceState>,
     tier: Option<ServiceTier>,
-    /// What the last chunk with nothing but text was like, and whose text it was.
-    envelope: Envelope,
-    author: u32,
+    /// What the last chunk with nothing but text was like, and the number of its answer.
+    envelope: Envelope<u32>,
 }
 
 impl Decode for Decoder {
     fn event(&mut self, _name: Option<&str>, data: &str, sink: &mut dyn Sink) -> Result<(), Failure> {
-        if let Some(text) = self.envelope.text(data) {
-            self.again(text, sink);
+        if let Some((text, number)) = self.envelope.text(data) {
+            self.again(number, text, sink);
             return Ok(());
         }
         let chunk: Chunk<'_> = read(data)?;
-        if let Some((number, text)) = chunk.only_text()
-            && self.envelope.learn(data, text, chunk.obfuscation.as_ref())
+        if self.envelope.learns()
+            && let Some((number, text)) = chunk.only_text()
         {
-            self.author = u32::try_from(number).unwrap_or(0);
+            let idle = chunk.obfuscation.as_ref();
+            self.envelope.learn(data, text, idle, number);
         }
         if chunk.error.is_some() || (chunk.choices.is_none() && crate::failure::document(data).is_some()) {
             return Err(in_band(data));
@@ -104,21 +104,15 @@ impl Decode for Decoder {
 
 impl Decoder {
     /// A chunk like the last one, but for its text.
-    fn again(&mut self, text: Text<'_>, sink: &mut dyn Sink) {
-        let Decoder {
-            next,
-            choices,
-            author,
-            ..
-        } = self;
-        if let Some(choice) = choices.iter_mut().find(|choice| choice.number == *author) {
-            choice.text(text, Vec::new(), next, sink);
+    fn again(&mut self, number: u32, text: Text<'_>, sink: &mut dyn Sink) {
+        let known = self.choices.iter_mut().find(|choice| choice.number == number);
+        if let Some(choice) = known {
+            choice.text(text, Vec::new(), &mut self.next, sink);
         }
     }
 
     fn choice(&mut self, wire: Choice<'_>, sink: &mut dyn Sink) {
-        let index = wire.index.and_then(|index| index.0).unwrap_or(0);
-        let number = u32::try_from(index).unwrap_or(0);
+        let number = wire.number();
         let at = self
             .choices
             .iter()

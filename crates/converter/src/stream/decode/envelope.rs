@@ -7,19 +7,21 @@ use crate::json::{Reader, Text};
 /// count their events.
 const PATIENCE: u32 = 8;
 
-/// What stands around the text of an event, and around one more string that changes and means nothing (OpenAI's `obfuscation`).
+/// What stands around the text of an event, and around one more string that changes and means nothing (OpenAI's `obfuscation`); and
+/// what that says of the text.
 #[derive(Debug, Default)]
-pub(super) struct Envelope {
+pub(super) struct Envelope<M> {
     /// Up to and including the quote before each string, and what follows the last one.
     around: Vec<String>,
     /// Which of the strings is the text.
     place: usize,
+    meaning: M,
     misses: u32,
 }
 
-impl Envelope {
-    /// The text of an event that is like the one remembered in all else.
-    pub(super) fn text<'d>(&mut self, data: &'d str) -> Option<Text<'d>> {
+impl<M: Copy> Envelope<M> {
+    /// The text of an event that is like the one remembered in all else, and what was remembered of that one.
+    pub(super) fn text<'d>(&mut self, data: &'d str) -> Option<(Text<'d>, M)> {
         let (last, before) = self.around.split_last()?;
         let (mut rest, mut found) = (data, None);
         for (number, before) in before.iter().enumerate() {
@@ -34,17 +36,19 @@ impl Envelope {
         }
         let found = found.filter(|text| rest == last && !text.is_empty())?;
         self.misses = 0;
-        Some(found)
+        Some((found, self.meaning))
     }
 
-    /// Remembers an event that says nothing but `text`; false if it is not worth it, and what was remembered before still counts. Both
-    /// strings are slices of `data`, as they stand between their quotes.
-    #[must_use]
-    pub(super) fn learn(&mut self, data: &str, text: &Text<'_>, idle: Option<&Text<'_>>) -> bool {
-        let Some(text) = place_of(data, text).filter(|_| self.misses < PATIENCE) else {
-            return false;
-        };
+    /// False once it is not worth it to remember more events of this stream.
+    pub(super) fn learns(&self) -> bool {
+        self.misses < PATIENCE
+    }
+
+    /// Remembers an event that says nothing but `text`. Both strings are slices of `data`, as they stand between their quotes.
+    pub(super) fn learn(&mut self, data: &str, text: &Text<'_>, idle: Option<&Text<'_>>, meaning: M) {
+        let Some(text) = place_of(data, text) else { return };
         self.misses += 1;
+        self.meaning = meaning;
         self.around.clear();
         let idle = idle.and_then(|idle| place_of(data, idle));
         let mut places = vec![text];
@@ -61,7 +65,6 @@ impl Envelope {
             from = end;
         }
         self.around.push(data.get(from..).unwrap_or_default().to_owned());
-        true
     }
 }
 
@@ -203,9 +206,9 @@ mod tests {
         found
     }
 
-    fn learned(data: &str) -> Envelope {
+    fn learned(data: &str) -> Envelope<u8> {
         let mut envelope = Envelope::default();
-        assert!(envelope.learn(data, &member(data, "t").unwrap(), member(data, "o").as_ref()));
+        envelope.learn(data, &member(data, "t").unwrap(), member(data, "o").as_ref(), 7);
         envelope
     }
 
@@ -225,7 +228,10 @@ mod tests {
             (r#"{"a":1,"t":7,"b":null}"#, None),
             ("", None),
         ] {
-            let found = envelope.text(data).map(|text| text.decode().into_owned());
+            let found = envelope.text(data).map(|(text, meaning)| {
+                assert_eq!(meaning, 7);
+                text.decode().into_owned()
+            });
             assert_eq!(found.as_deref(), text, "{data}");
         }
     }
@@ -235,7 +241,7 @@ mod tests {
         for data in [r#"{"t":"x","o":"zz"}"#, r#"{"o":"zz","t":"x"}"#] {
             let mut envelope = learned(data);
             let next = data.replace("\"x\"", "\"more\"").replace("zz", "u");
-            assert_eq!(envelope.text(&next), Some(Text::from("more")), "{next}");
+            assert_eq!(envelope.text(&next), Some((Text::from("more"), 7)), "{next}");
             assert_eq!(envelope.text(&data.replace("\"zz\"", "null")), None);
         }
     }
@@ -246,12 +252,14 @@ mod tests {
         for number in 0..20 {
             let data = format!(r#"{{"n":{number},"t":"x"}}"#);
             assert_eq!(envelope.text(&data), None);
-            let learned = envelope.learn(&data, &member(&data, "t").unwrap(), None);
-            assert_eq!(learned, number < 8);
+            assert_eq!(envelope.learns(), number < 8);
+            if envelope.learns() {
+                envelope.learn(&data, &member(&data, "t").unwrap(), None, ());
+            }
         }
         assert_eq!(envelope.misses, PATIENCE);
         let mut other = Envelope::default();
-        assert!(!other.learn(r#"{"t":"x"}"#, &Text::from("x"), None));
+        other.learn(r#"{"t":"x"}"#, &Text::from("x"), None, ());
         assert_eq!(
             other.text(r#"{"t":"x"}"#),
             None,

@@ -113,8 +113,7 @@ pub(crate) struct Decoder {
     /// Searches whose result is still to come.
     searches: Vec<(String, BlockId)>,
     /// What the last delta with nothing but text was like: the block of its text, and its type.
-    envelope: Envelope,
-    last: (u64, &'static str),
+    envelope: Envelope<(u64, &'static str)>,
 }
 
 impl<'a> Wire<'a> {
@@ -154,16 +153,15 @@ impl<'a> Delta<'a> {
 
 impl Decode for Decoder {
     fn event(&mut self, name: Option<&str>, data: &str, sink: &mut dyn Sink) -> Result<(), Failure> {
-        if let Some(text) = self.envelope.text(data) {
-            let (index, kind) = self.last;
+        if let Some((text, (index, kind))) = self.envelope.text(data) {
             self.delta(index, Delta::saying(kind, text), sink);
             return Ok(());
         }
         let wire: Wire<'_> = read(data)?;
-        if let Some((text, last)) = wire.only_text()
-            && self.envelope.learn(data, text, None)
+        if self.envelope.learns()
+            && let Some((text, of)) = wire.only_text()
         {
-            self.last = last;
+            self.envelope.learn(data, text, None, of);
         }
         let kind = wire.kind.as_deref().or(name).unwrap_or_default();
         match kind {

@@ -24,7 +24,8 @@ impl<'a> Account<'a> {
             return Err(Denied::Request(unrecorded()));
         }
         self.destination = Some(to);
-        self.price = Some(self.price_at(to));
+        let price = self.price_at(to);
+        self.price = Some(price);
         let rules = &self.snapshot.rules;
         if self.admitted && rules.is_empty() {
             return Ok(());
@@ -50,13 +51,18 @@ impl<'a> Account<'a> {
             charged.extend(rules.of_channel(&who, (to.number, name)).filter(counts));
         }
         if !charged.is_empty() {
-            self.charge(&charged, own, to).await?;
+            self.charge(&charged, own, (to, price)).await?;
         }
         self.admitted = true;
-        self.bound()
+        self.bound(to, &price)
     }
 
-    async fn charge(&mut self, charged: &[&Ruled], own: usize, to: Destination<'a>) -> Result<(), Denied> {
+    async fn charge(
+        &mut self,
+        charged: &[&Ruled],
+        own: usize,
+        (to, price): (Destination<'a>, Price<'a>),
+    ) -> Result<(), Denied> {
         let subjects = Subjects {
             key: Some(self.who.key),
             user: Some(self.who.user),
@@ -67,7 +73,6 @@ impl<'a> Account<'a> {
         if charged.iter().any(counts) {
             self.expect(to);
         }
-        let price = self.price.unwrap_or_else(|| self.price_at(to));
         let mut charges = Vec::with_capacity(charged.len());
         for (at, ruled) in charged.iter().enumerate() {
             let rule = &ruled.rule;
@@ -154,9 +159,9 @@ impl<'a> Account<'a> {
     }
 
     /// Finds out to how much output strict rules hold the request.
-    fn bound(&mut self) -> Result<(), Denied> {
+    fn bound(&mut self, to: Destination<'a>, price: &Price<'a>) -> Result<(), Denied> {
         self.output_most = None;
-        let (Some(need), Some(to)) = (&self.need, self.destination) else {
+        let Some(need) = &self.need else {
             return Ok(());
         };
         if need.output == Output::None {
@@ -174,8 +179,7 @@ impl<'a> Account<'a> {
                 .ok_or_else(|| self.too_small(to, Dimension::Tokens, need.input.likely))?;
         }
         if let Some(money) = allowance(Dimension::Money) {
-            let price = self.price.unwrap_or_else(|| self.price_at(to));
-            let within = need.output_for(money, &price);
+            let within = need.output_for(money, price);
             let too_small = || self.too_small(to, Dimension::Money, need.input.likely);
             most = most.min(within.ok_or_else(too_small)?);
         }
@@ -193,7 +197,7 @@ impl<'a> Account<'a> {
         let all = all.chain(rules.of_channel(&self.who, (to.number, &to.channel.name)));
         let strict = all
             .map(|ruled| &*ruled.rule)
-            .filter(|rule| rule.dimension() == dimension && rule.reserves() == Mode::Strict && rule.blocks());
+            .filter(|rule| rule.dimension() == dimension && rule.reserves() == Mode::Strict);
         too_small(input, strict.min_by_key(|rule| rule.limit()))
     }
 }

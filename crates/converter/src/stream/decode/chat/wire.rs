@@ -129,9 +129,17 @@ event! {
     }
 }
 
+impl Choice<'_> {
+    /// The number of its answer.
+    pub(super) fn number(&self) -> u32 {
+        let index = self.index.and_then(|index| index.0).unwrap_or(0);
+        u32::try_from(index).unwrap_or(0)
+    }
+}
+
 impl<'a> Chunk<'a> {
     /// The text of a chunk that says nothing else, and the number of its answer.
-    pub(super) fn only_text(&self) -> Option<(u64, &Text<'a>)> {
+    pub(super) fn only_text(&self) -> Option<(u32, &Text<'a>)> {
         let choices = self.choices.as_ref().filter(|choices| choices.more.is_empty())?;
         let choice = choices.first.as_ref()?;
         let finished = choice
@@ -150,7 +158,7 @@ impl<'a> Chunk<'a> {
             content: delta.content.clone(),
             ..Delta::default()
         };
-        (*delta == alone).then_some((choice.index.and_then(|index| index.0).unwrap_or(0), text))
+        (*delta == alone).then_some((choice.number(), text))
     }
 }
 
