@@ -2,7 +2,7 @@
 """CPU time per request of opm, beside a bare Pingora `ProxyHttp` or beside itself without limits, ledger and store.
 
     compare.py bare  target/release/opm [--rounds 9] [--cases relay,convert,large,stream,paced]
-    compare.py onoff target/release/opm [--rounds 9] [--cases relay,convert]
+    compare.py onoff target/release/opm [--rounds 9] [--cases relay,convert] [--on limits,store]
 
 Every gateway has the last core for itself, upstream and callers share the first. Rounds are interleaved; the figure is the CPU time of all
 threads of the gateway from /proc, so that what else runs on the machine hardly counts. Several binaries may be given: each is compared.
@@ -30,10 +30,8 @@ channels:
   - {{ name: upstream, format: openai, base_url: "http://127.0.0.1:{upstream}", keys: ["sk-upstream-000000000000"], models: ["gpt-*"]{limits} }}
 keys: [{{ name: team, key: "sk-bench-0123456789abcdef0123456789"{key} }}]
 """
-ON = OFF + """
-storage: {{ url: "sqlite:{directory}/opm.db" }}
-users: {{ limits: {{ tpm: 900M }} }}
-"""
+STORE = 'storage: {{ url: "sqlite:{directory}/opm.db" }}\n'
+USERS = "users: {{ limits: {{ tpm: 900M }} }}\n"
 KEY = ', limits: { tpm: 900M, rpm: 90M, concurrent: 2000 }, budget: { usd: 9000000, per: month }'
 CHANNEL = ", limits: { rpm: 90M, tpm: 900M }"
 
@@ -72,9 +70,10 @@ def cpu_us(pid: int) -> dict[str, float]:
 class Driver:
     """The upstream and its callers."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, running: list[subprocess.Popen]) -> None:
+        self.port, self.running = free_port(), running
         self.process = pinned(CORES[0], BENCH, "drive", f"127.0.0.1:{self.port}", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        running.append(self.process)
         wait_for(self.port)
 
     def load(self, port: int, case: str, connections: int, requests: int) -> float:
@@ -88,6 +87,7 @@ class Gateway:
     def __init__(self, driver: Driver, name: str, command: list[object], port: int):
         self.driver, self.name, self.port = driver, name, port
         self.process = pinned(CORES[-1], *command)
+        driver.running.append(self.process)
         wait_for(port)
 
     def measure(self, case: str) -> tuple[float, dict[str, float]]:
@@ -105,12 +105,16 @@ class Gateway:
         return sum(spent.values()), spent
 
 
-def opm(driver: Driver, name: str, binary: str, directory: pathlib.Path, on: bool) -> Gateway:
+def opm(driver: Driver, name: str, binary: str, directory: pathlib.Path, on: list[str]) -> Gateway:
     port = free_port()
     values = {"port": port, "metrics": free_port(), "upstream": driver.port, "directory": directory, "key": "", "limits": ""}
-    if on and os.environ.get("LIMITS") != "0":
+    text = OFF
+    if "limits" in on:
+        text += USERS
         values.update(key=KEY, limits=CHANNEL)
-    text = (ON if on and os.environ.get("STORE") != "0" else OFF).format(**values)
+    if "store" in on:
+        text += STORE
+    text = text.format(**values)
     directory.mkdir()
     config = directory / "opm.yaml"
     config.write_text(text)
@@ -123,6 +127,7 @@ def main() -> None:
     arguments.add_argument("binary", nargs="+")
     arguments.add_argument("--rounds", type=int, default=9)
     arguments.add_argument("--cases")
+    arguments.add_argument("--on", default="limits,store", help="what is on: limits, store")
     arguments.add_argument("--threads", action="store_true", help="show each thread's part")
     given = arguments.parse_args()
     cases = (given.cases or ("relay,convert,large,stream,paced" if given.what == "bare" else "relay,convert")).split(",")
@@ -131,7 +136,21 @@ def main() -> None:
 
 
 def compare(given: argparse.Namespace, cases: list[str], directory: pathlib.Path) -> None:
-    driver = Driver()
+    running: list[subprocess.Popen] = []
+    try:
+        base, gateways = start(given, directory, running)
+        for case in cases:
+            rounds(case, given, base, gateways)
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+
+
+def start(given: argparse.Namespace, directory: pathlib.Path, running: list[subprocess.Popen]) -> tuple[list[Gateway], list[Gateway]]:
+    """What is compared with, and what is compared. Each process stands in `running` as soon as it exists."""
+    driver = Driver(running)
     base: list[Gateway] = []
     gateways: list[Gateway] = []
     if given.what == "bare":
@@ -139,17 +158,11 @@ def compare(given: argparse.Namespace, cases: list[str], directory: pathlib.Path
         base.append(Gateway(driver, "bare", [BENCH, "bare", f"127.0.0.1:{port}", f"127.0.0.1:{driver.port}"], port))
     for number, binary in enumerate(given.binary):
         if given.what == "onoff":
-            base.append(opm(driver, "off", binary, directory / f"off{number}", False))
+            base.append(opm(driver, "off", binary, directory / f"off{number}", []))
         name = "on" if given.what == "onoff" else "opm"
-        gateways.append(opm(driver, name, binary, directory / f"on{number}", name == "on"))
-    try:
-        for case in cases:
-            rounds(case, given, base, gateways)
-    finally:
-        for process in [driver.process, *(gateway.process for gateway in base + gateways)]:
-            process.kill()
-        for process in [driver.process, *(gateway.process for gateway in base + gateways)]:
-            process.wait()
+        on = given.on.split(",") if name == "on" else []
+        gateways.append(opm(driver, name, binary, directory / f"on{number}", on))
+    return base, gateways
 
 
 def rounds(case: str, given: argparse.Namespace, base: list[Gateway], gateways: list[Gateway]) -> None:

@@ -8,7 +8,10 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use crate::Result;
-use crate::upstream::content_length;
+use crate::upstream::{content_length, end_of_head};
+
+const CHAT: &str = "/v1/chat/completions";
+const MESSAGES: &str = "/v1/messages";
 
 /// What is asked, by how many, how often.
 pub(crate) struct Plan {
@@ -24,40 +27,18 @@ impl Plan {
         let &[address, case, connections, requests] = words else {
             return Err("a line is ADDRESS CASE CONNECTIONS REQUESTS".into());
         };
-        let prompt = "The road goes ever on and on, down from the door where it began. ";
-        let messages = |times: usize| {
-            let content = prompt.repeat(times);
-            format!(r#"[{{"role":"user","content":"{content}"}}]"#)
+        let body = |settings: &str, times: usize| {
+            let prompt = "The road goes ever on and on, down from the door where it began. ".repeat(times);
+            format!(
+                r#"{{"model":"gpt-5",{settings}"max_tokens":300,"messages":[{{"role":"user","content":"{prompt}"}}]}}"#
+            )
         };
+        let stream = format!(r#""stream":true,"stream_options":{{"include_usage":true}},"user":"{case}","#);
         let (path, body) = match case {
-            "relay" => (
-                CHAT,
-                format!(
-                    r#"{{"model":"gpt-5","max_tokens":300,"messages":{}}}"#,
-                    messages(16)
-                ),
-            ),
-            "large" => (
-                CHAT,
-                format!(
-                    r#"{{"model":"gpt-5","max_tokens":300,"messages":{}}}"#,
-                    messages(1_575)
-                ),
-            ),
-            "convert" => (
-                MESSAGES,
-                format!(
-                    r#"{{"model":"gpt-5","max_tokens":300,"messages":{}}}"#,
-                    messages(16)
-                ),
-            ),
-            "stream" | "paced" => (
-                CHAT,
-                format!(
-                    r#"{{"model":"gpt-5","stream":true,"stream_options":{{"include_usage":true}},"user":"{case}","max_tokens":300,"messages":{}}}"#,
-                    messages(16)
-                ),
-            ),
+            "relay" => (CHAT, body("", 16)),
+            "large" => (CHAT, body("", 1_575)),
+            "convert" => (MESSAGES, body("", 16)),
+            "stream" | "paced" => (CHAT, body(&stream, 16)),
             _ => return Err(format!("no case is named {case}").into()),
         };
         let length = body.len();
@@ -72,9 +53,6 @@ impl Plan {
         })
     }
 }
-
-const CHAT: &str = "/v1/chat/completions";
-const MESSAGES: &str = "/v1/messages";
 
 /// Runs the plan on the current `LocalSet`: requests per second.
 pub(crate) async fn run(plan: Plan) -> Result<f64> {
@@ -107,7 +85,7 @@ async fn call(plan: &Plan, times: usize) -> Result<()> {
                 return Err("the connection ended within an answer".into());
             }
             if whole.is_none()
-                && let Some(end) = got.windows(4).position(|four| four == b"\r\n\r\n")
+                && let Some(end) = end_of_head(&got)
             {
                 let head = &got[..end];
                 if !head.starts_with(b"HTTP/1.1 200") {

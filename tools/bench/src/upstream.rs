@@ -59,7 +59,7 @@ async fn read_request(stream: &mut TcpStream, got: &mut Vec<u8>) -> Result<Optio
     let mut known = 0;
     loop {
         if known == 0
-            && let Some(end) = got.windows(4).position(|four| four == b"\r\n\r\n")
+            && let Some(end) = end_of_head(got)
         {
             known = end + 4 + content_length(&got[..end]);
         }
@@ -73,6 +73,11 @@ async fn read_request(stream: &mut TcpStream, got: &mut Vec<u8>) -> Result<Optio
     }
 }
 
+/// Where the blank line behind a head begins.
+pub(crate) fn end_of_head(got: &[u8]) -> Option<usize> {
+    got.windows(4).position(|four| four == b"\r\n\r\n")
+}
+
 /// What a head says of the length of its body; 0 if nothing.
 pub(crate) fn content_length(head: &[u8]) -> usize {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
@@ -80,7 +85,7 @@ pub(crate) fn content_length(head: &[u8]) -> usize {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-pub(crate) fn holds(text: &[u8], wanted: &[u8]) -> bool {
+fn holds(text: &[u8], wanted: &[u8]) -> bool {
     // The flags stand at the beginning of a body: a large one need not be searched.
     let text = &text[..text.len().min(2_000)];
     text.windows(wanted.len()).any(|window| window == wanted)
