@@ -1,7 +1,9 @@
 //! From the ledger to the store: settled rows as the store keeps them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use opm_core::Format;
@@ -32,7 +34,11 @@ impl Sink for UsageSink {
     async fn feed(&self, batch: &[Settled]) -> Result<(), SinkError> {
         let rows: Vec<UsageRow> = {
             let snapshot = self.snapshot.load();
-            batch.iter().map(|settled| stored(settled, &snapshot)).collect()
+            let mut budgets = Budgets::new(&snapshot);
+            batch
+                .iter()
+                .map(|settled| stored(settled, &mut budgets))
+                .collect()
         };
         match self.store.record_usage(&rows).await {
             Ok(()) => {
@@ -46,11 +52,10 @@ impl Sink for UsageSink {
     }
 }
 
-fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
+fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
     let row = &settled.row;
     let usage = row.usage.usage();
     let count = |counter: Option<u64>| signed(counter.unwrap_or(0));
-    let format = |format: Option<Format>| format.map_or("", Format::as_str).to_owned();
     UsageRow {
         request_id: row.request_id.clone(),
         attempt: row.attempt.into(),
@@ -61,8 +66,8 @@ fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
         model: row.model.clone(),
         upstream_model: row.upstream_model.clone(),
         channel: row.channel.clone(),
-        format: format(row.format),
-        upstream_format: format(row.upstream_format),
+        format: name(row.format),
+        upstream_format: name(row.upstream_format),
         status: row.status.into(),
         input: count(usage.input),
         output: count(usage.output),
@@ -79,7 +84,7 @@ fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
         outcome: outcome(settled),
         ttft_ms: row.ttft_ms.map(i64::from),
         total_ms: row.total_ms.into(),
-        budgets: budgets(settled, snapshot),
+        budgets: budgets.of(settled),
     }
 }
 
@@ -103,16 +108,52 @@ fn billed(row: &Row) -> Billed {
     }
 }
 
-fn budgets(settled: &Settled, snapshot: &Snapshot) -> Vec<BudgetPeriod> {
-    if !settled.is_request {
-        return Vec::new();
+/// The name of a format, in memory once.
+fn name(format: Option<Format>) -> Arc<str> {
+    static NAMES: LazyLock<[Arc<str>; Format::ALL.len()]> =
+        LazyLock::new(|| Format::ALL.map(|format| format.as_str().into()));
+    let known = format.and_then(|format| NAMES.iter().find(|name| ***name == *format.as_str()));
+    known.cloned().unwrap_or_default()
+}
+
+/// Key, user, model, channel.
+type By = [Arc<str>; 4];
+
+/// What the rows of a batch count against: many of them against the same.
+struct Budgets<'s> {
+    snapshot: &'s Snapshot,
+    /// And when a row must have begun.
+    known: HashMap<By, (Range<u64>, Arc<[BudgetPeriod]>)>,
+}
+
+impl<'s> Budgets<'s> {
+    fn new(snapshot: &'s Snapshot) -> Self {
+        Budgets {
+            snapshot,
+            known: HashMap::new(),
+        }
     }
-    let of = budgets_of(&snapshot.rules, &snapshot.config, &settled.row);
-    let periods = of.into_iter().map(|of| BudgetPeriod {
-        subject: of.subject,
-        start: of.start,
-    });
-    periods.collect()
+
+    fn of(&mut self, settled: &Settled) -> Arc<[BudgetPeriod]> {
+        let row = &settled.row;
+        if !settled.is_request || !self.snapshot.rules.has_budgets() {
+            return Arc::default();
+        }
+        let by = [&row.key, &row.user, &row.model, &row.channel].map(Arc::clone);
+        if let Some((during, periods)) = self.known.get(&by)
+            && during.contains(&row.started_ms)
+        {
+            return Arc::clone(periods);
+        }
+        let (of, during) = budgets_of(&self.snapshot.rules, &self.snapshot.config, row);
+        let periods = of.into_iter().map(|of| BudgetPeriod {
+            subject: of.subject,
+            start: of.start,
+        });
+        let periods: Arc<[BudgetPeriod]> = periods.collect();
+        self.known.insert(by, (during, Arc::clone(&periods)));
+        periods
+    }
 }
 
 fn signed(count: u64) -> i64 {

@@ -31,17 +31,17 @@ fn now_ms() -> i64 {
 fn row(request: &str, age_ms: i64) -> UsageRow {
     let at_ms = now_ms() - age_ms;
     UsageRow {
-        request_id: request.to_owned(),
+        request_id: request.into(),
         attempt: 1,
         started_ms: at_ms - 3_210,
         at_ms,
-        key_id: "key00001".to_owned(),
-        user: "ann".to_owned(),
-        model: "gpt-4o".to_owned(),
-        upstream_model: "opus-5".to_owned(),
-        channel: "one".to_owned(),
-        format: "chat".to_owned(),
-        upstream_format: "messages".to_owned(),
+        key_id: "key00001".into(),
+        user: "ann".into(),
+        model: "gpt-4o".into(),
+        upstream_model: "opus-5".into(),
+        channel: "one".into(),
+        format: "chat".into(),
+        upstream_format: "messages".into(),
         status: 200,
         input: 1_200,
         output: 340,
@@ -54,7 +54,7 @@ fn row(request: &str, age_ms: i64) -> UsageRow {
         outcome: AttemptOutcome::Answered,
         ttft_ms: Some(410),
         total_ms: 3_210,
-        budgets: Vec::new(),
+        budgets: [].into(),
     }
 }
 
@@ -62,12 +62,12 @@ fn failed(request: &str, age_ms: i64) -> UsageRow {
     UsageRow {
         outcome: AttemptOutcome::Failed,
         status: 502,
-        key_id: "static:file".to_owned(),
-        user: String::new(),
-        model: "claude".to_owned(),
-        upstream_model: "claude".to_owned(),
-        upstream_format: "chat".to_owned(),
-        channel: "two".to_owned(),
+        key_id: "static:file".into(),
+        user: "".into(),
+        model: "claude".into(),
+        upstream_model: "claude".into(),
+        upstream_format: "chat".into(),
+        channel: "two".into(),
         source: UsageSource::Estimated,
         billed: Billed::Estimated,
         cost_pico_usd: None,
@@ -326,7 +326,7 @@ fn the_newest_requests_come_oldest_first_and_filtered() {
 fn a_request_is_shown_with_every_attempt() {
     let place = Place::sqlite();
     let mut first = retried("req_1", 2_000);
-    (first.attempt, first.channel) = (1, "zero".to_owned());
+    (first.attempt, first.channel) = (1, "zero".into());
     let mut second = row("req_1", 1_000);
     second.attempt = 2;
     place.fill(&[first, second]);
@@ -384,9 +384,9 @@ fn a_request_is_shown_with_every_attempt() {
 fn what_clients_send_cannot_reach_the_terminal() {
     let place = Place::sqlite();
     let mut odd = row("a", 1_000);
-    odd.model = "\u{1b}[2J\u{9b}1m\u{202e}evil\n".to_owned();
-    odd.user = "=cmd()".to_owned();
-    odd.channel = "\u{7}".to_owned();
+    odd.model = "\u{1b}[2J\u{9b}1m\u{202e}evil\n".into();
+    odd.user = "=cmd()".into();
+    odd.channel = "\u{7}".into();
     place.fill(&[odd]);
     for args in [
         &["usage"] as &[_],

@@ -22,7 +22,7 @@ fn cpu() -> Duration {
 
 fn start(number: usize) -> Start {
     Start {
-        request_id: format!("req_{number:024}"),
+        request_id: format!("req_{number:024}").into(),
         key: "key_4f9a2c11".into(),
         user: "someone@example.com".into(),
         model: "claude-sonnet-5-5".into(),

@@ -20,13 +20,13 @@ const CHECKPOINT_TOKENS: u64 = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Start {
     /// The gateway's request id.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Id of the client key; empty without one. Never the key.
-    pub key: String,
+    pub key: Arc<str>,
     /// The person behind the key; empty if unknown.
-    pub user: String,
+    pub user: Arc<str>,
     /// The model that the client asked for.
-    pub model: String,
+    pub model: Arc<str>,
     /// The client's format.
     pub format: Option<Format>,
     /// Where it goes first; `None` if it goes nowhere.
@@ -41,9 +41,9 @@ pub struct Start {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Name of the channel.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// The model that it is asked for.
-    pub upstream_model: String,
+    pub upstream_model: Arc<str>,
     /// Its format.
     pub format: Option<Format>,
 }

@@ -32,6 +32,7 @@ pub mod record;
 mod recovery;
 mod row;
 mod slot;
+mod texts;
 mod ticket;
 mod varint;
 mod writer;

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::record::{Event, Front, Kind, MAX_RECORD, front, next_whole};
+use crate::texts::Texts;
 
 /// Bytes read at once.
 const CHUNK: usize = 128 << 10;
@@ -30,6 +31,7 @@ pub(crate) struct SegmentReader {
     /// Offset in the file behind the last whole record.
     whole: u64,
     damage: Damage,
+    texts: Texts,
 }
 
 impl SegmentReader {
@@ -43,6 +45,7 @@ impl SegmentReader {
             at: offset,
             whole: offset,
             damage: Damage::default(),
+            texts: Texts::default(),
         })
     }
 
@@ -67,7 +70,7 @@ impl SegmentReader {
             match front(pending) {
                 Front::Whole { payload, size } => {
                     let unwanted = Kind::of(payload).is_some_and(|kind| !wanted(kind));
-                    let event = (!unwanted).then(|| Event::decode(payload));
+                    let event = (!unwanted).then(|| Event::decode_sharing(payload, &mut self.texts));
                     self.damage.corrupt_bytes += self.at.saturating_sub(self.whole);
                     self.skip(size);
                     self.whole = self.at;

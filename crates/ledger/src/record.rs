@@ -8,6 +8,7 @@ use opm_core::Format;
 use crate::metered::{COUNTERS, Metered, counters, present};
 use crate::price::PicoUsd;
 use crate::row::{Billed, Outcome, Row};
+use crate::texts::{Place, Texts};
 use crate::varint::{Input, put_number, put_text};
 
 /// Version of the payload.
@@ -172,13 +173,18 @@ impl Event {
     /// The event of a payload; `None` if a later version wrote it or it is no event. Total: any bytes, no panic.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Event> {
+        Event::decode_sharing(payload, &mut Texts::default())
+    }
+
+    /// The same; what rows before have said is not kept twice.
+    pub(crate) fn decode_sharing(payload: &[u8], texts: &mut Texts) -> Option<Event> {
         let event = match Kind::of(payload)? {
             Kind::Start => Event::Start,
             Kind::Attempt => Event::Attempt,
             Kind::Checkpoint => Event::Checkpoint,
             Kind::End => Event::End,
         };
-        row(&mut Input(payload.get(2..)?)).map(event)
+        row(&mut Input(payload.get(2..)?), texts).map(event)
     }
 
     /// The row of any event.
@@ -190,17 +196,17 @@ impl Event {
     }
 }
 
-fn row(input: &mut Input<'_>) -> Option<Row> {
+fn row(input: &mut Input<'_>, texts: &mut Texts) -> Option<Row> {
     Some(Row {
-        request_id: input.text()?,
+        request_id: input.text()?.into(),
         attempt: input.small()?,
         started_ms: input.number()?,
         at_ms: input.number()?,
-        key: input.text()?,
-        user: input.text()?,
-        model: input.text()?,
-        upstream_model: input.text()?,
-        channel: input.text()?,
+        key: texts.share(Place::Key, input.text()?),
+        user: texts.share(Place::User, input.text()?),
+        model: texts.share(Place::Model, input.text()?),
+        upstream_model: texts.share(Place::UpstreamModel, input.text()?),
+        channel: texts.share(Place::Channel, input.text()?),
         format: format(input.byte()?)?,
         upstream_format: format(input.byte()?)?,
         outcome: *Outcome::ALL.get(usize::from(input.byte()?))?,

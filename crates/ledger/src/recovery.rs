@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
+use std::sync::Arc;
 
 use crate::directory::{Directory, Position};
 use crate::reader::SegmentReader;
@@ -38,7 +39,7 @@ impl Recovered {
 /// Reads all segments; `crashed` is yet to be written. Returns also their size.
 pub(crate) fn read_all(directory: &Directory) -> io::Result<(Recovered, u64)> {
     let mut recovered = Recovered::default();
-    let mut running: HashMap<String, Row> = HashMap::new();
+    let mut running: HashMap<Arc<str>, Row> = HashMap::new();
     let cursor = directory.cursor();
     let segments = directory.segments()?;
     let mut bytes = 0;
@@ -71,7 +72,7 @@ pub(crate) fn read_all(directory: &Directory) -> io::Result<(Recovered, u64)> {
     Ok((recovered, bytes))
 }
 
-fn follow(running: &mut HashMap<String, Row>, event: Event) {
+fn follow(running: &mut HashMap<Arc<str>, Row>, event: Event) {
     match event {
         Event::Start(row) | Event::Checkpoint(row) => _ = running.insert(row.request_id.clone(), row),
         // Its number is taken: the end of the request needs the next one.

@@ -1,5 +1,7 @@
 //! What the ledger knows about a request or about one attempt of it.
 
+use std::sync::Arc;
+
 use opm_core::Format;
 
 use crate::metered::Metered;
@@ -85,7 +87,7 @@ impl Billed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The gateway's request id.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Which try this is, from 1; 0 if no channel was tried.
     pub attempt: u32,
     /// When the request was accepted, milliseconds since 1970.
@@ -93,15 +95,15 @@ pub struct Row {
     /// When this was recorded, milliseconds since 1970.
     pub at_ms: u64,
     /// Id of the client key; empty without one. Never the key.
-    pub key: String,
+    pub key: Arc<str>,
     /// The person behind the key; empty if unknown.
-    pub user: String,
+    pub user: Arc<str>,
     /// The model that the client asked for.
-    pub model: String,
+    pub model: Arc<str>,
     /// The model that the channel was asked for.
-    pub upstream_model: String,
+    pub upstream_model: Arc<str>,
     /// Name of the channel; empty if none was tried.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// The client's format.
     pub format: Option<Format>,
     /// The channel's format.

@@ -58,11 +58,11 @@ impl<'i> Input<'i> {
         T::try_from(self.number()?).ok()
     }
 
-    pub(crate) fn text(&mut self) -> Option<String> {
+    pub(crate) fn text(&mut self) -> Option<&'i str> {
         let length = usize::try_from(self.number()?).ok()?;
         let (text, rest): (&'i [u8], _) = self.0.split_at_checked(length)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok().map(str::to_owned)
+        std::str::from_utf8(text).ok()
     }
 }
 

@@ -1,5 +1,7 @@
 //! One attempt of a request, as it is stored.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::budget::BudgetPeriod;
 
 /// One name per variant: the one in the store, the API and on the command line.
@@ -15,6 +17,13 @@ macro_rules! named {
                 match self {
                     $($type::$variant => $name),*
                 }
+            }
+
+            /// The same, to be bound to many rows without a copy for each.
+            pub(crate) fn text(self) -> &'static Arc<str> {
+                static TEXTS: [LazyLock<Arc<str>>; $type::ALL.len()] = [$(LazyLock::new(|| $name.into())),*];
+                let [first, ..] = &TEXTS;
+                TEXTS.get(self as usize).unwrap_or(first)
             }
 
             /// The one of this name.
@@ -114,7 +123,7 @@ named!(UsageSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRow {
     /// Id of the request.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Number of the attempt in its request; 0 if no channel was tried. With `request_id` it makes the row unique.
     pub attempt: i64,
     /// Unix milliseconds at which its request was accepted.
@@ -122,19 +131,19 @@ pub struct UsageRow {
     /// Unix milliseconds of its end.
     pub at_ms: i64,
     /// Id of the client key; empty without one.
-    pub key_id: String,
+    pub key_id: Arc<str>,
     /// The user behind the client key; empty without one.
-    pub user: String,
+    pub user: Arc<str>,
     /// The model as the client named it.
-    pub model: String,
+    pub model: Arc<str>,
     /// The model as the channel was asked for it.
-    pub upstream_model: String,
+    pub upstream_model: Arc<str>,
     /// Name of the channel; empty if none was tried.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// Format of the client.
-    pub format: String,
+    pub format: Arc<str>,
     /// Format of the channel; empty if none was tried.
-    pub upstream_format: String,
+    pub upstream_format: Arc<str>,
     /// HTTP status that the client got, for an attempt that was retried the channel's; 0 without one.
     pub status: i64,
     /// Tokens read, cached ones included.
@@ -160,7 +169,7 @@ pub struct UsageRow {
     /// Milliseconds to the end.
     pub total_ms: i64,
     /// The budgets that its cost counts against; not read back.
-    pub budgets: Vec<BudgetPeriod>,
+    pub budgets: Arc<[BudgetPeriod]>,
 }
 
 impl UsageRow {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -12,20 +13,23 @@ use crate::usage::{UsageSums, Width};
 /// Longest text of a row in bytes. An entry of a Postgres index holds 2,700, and the sums have four texts in one.
 const LONGEST: usize = 256;
 
+/// A text that is shared with the row it comes from, unless it had to be changed.
+type Text<'r> = Cow<'r, Arc<str>>;
+
 /// A row as it is stored.
 #[derive(Serialize)]
 pub(crate) struct Line<'r> {
-    pub(crate) request_id: Cow<'r, str>,
+    pub(crate) request_id: Text<'r>,
     pub(crate) attempt: i64,
     started_ms: i64,
     at_ms: i64,
-    key_id: Cow<'r, str>,
-    user_name: Cow<'r, str>,
-    model: Cow<'r, str>,
-    upstream_model: Cow<'r, str>,
-    channel: Cow<'r, str>,
-    format: Cow<'r, str>,
-    upstream_format: Cow<'r, str>,
+    key_id: Text<'r>,
+    user_name: Text<'r>,
+    model: Text<'r>,
+    upstream_model: Text<'r>,
+    channel: Text<'r>,
+    format: Text<'r>,
+    upstream_format: Text<'r>,
     status: i64,
     input: i64,
     output: i64,
@@ -33,10 +37,10 @@ pub(crate) struct Line<'r> {
     cache_write: i64,
     reasoning: i64,
     cost_pico_usd: Option<i64>,
-    billed: &'static str,
-    source: &'static str,
+    billed: &'static Arc<str>,
+    source: &'static Arc<str>,
     estimated: i64,
-    outcome: &'static str,
+    outcome: &'static Arc<str>,
     ttft_ms: Option<i64>,
     total_ms: i64,
 }
@@ -44,17 +48,17 @@ pub(crate) struct Line<'r> {
 impl<'r> Line<'r> {
     pub(crate) fn new(row: &'r UsageRow) -> Self {
         Line {
-            request_id: stored(&row.request_id),
+            request_id: shared(&row.request_id),
             attempt: row.attempt,
             started_ms: row.started_ms,
             at_ms: row.at_ms,
-            key_id: stored(&row.key_id),
-            user_name: stored(&row.user),
-            model: stored(&row.model),
-            upstream_model: stored(&row.upstream_model),
-            channel: stored(&row.channel),
-            format: stored(&row.format),
-            upstream_format: stored(&row.upstream_format),
+            key_id: shared(&row.key_id),
+            user_name: shared(&row.user),
+            model: shared(&row.model),
+            upstream_model: shared(&row.upstream_model),
+            channel: shared(&row.channel),
+            format: shared(&row.format),
+            upstream_format: shared(&row.upstream_format),
             status: row.status,
             input: row.input,
             output: row.output,
@@ -62,10 +66,10 @@ impl<'r> Line<'r> {
             cache_write: row.cache_write,
             reasoning: row.reasoning,
             cost_pico_usd: row.cost_pico_usd,
-            billed: row.billed.as_str(),
-            source: row.source.as_str(),
+            billed: row.billed.text(),
+            source: row.source.text(),
             estimated: i64::from(row.is_estimated()),
-            outcome: row.outcome.as_str(),
+            outcome: row.outcome.text(),
             ttft_ms: row.ttft_ms,
             total_ms: row.total_ms,
         }
@@ -94,10 +98,10 @@ impl Line<'_> {
             self.cache_write.into(),
             self.reasoning.into(),
             self.cost_pico_usd.into(),
-            self.billed.into(),
-            self.source.into(),
+            Value::Shared(self.billed),
+            Value::Shared(self.source),
             self.estimated.into(),
-            self.outcome.into(),
+            Value::Shared(self.outcome),
             self.ttft_ms.into(),
             self.total_ms.into(),
         ]);
@@ -114,6 +118,14 @@ pub(crate) fn stored(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The same, without a copy of what can stay as it is.
+fn shared(text: &Arc<str>) -> Text<'_> {
+    match stored(text) {
+        Cow::Borrowed(kept) if kept.len() == text.len() => Cow::Borrowed(text),
+        changed => Cow::Owned(changed.into()),
+    }
+}
+
 /// A text that is looked for, as it would be stored.
 pub(crate) fn wanted(text: &Option<String>) -> Option<Cow<'_, str>> {
     text.as_deref().map(stored)
@@ -124,19 +136,74 @@ pub(crate) fn wanted(text: &Option<String>) -> Option<Cow<'_, str>> {
 struct Cell<'r> {
     width: i64,
     start: i64,
-    key_id: Cow<'r, str>,
-    user_name: Cow<'r, str>,
-    model: Cow<'r, str>,
-    channel: Cow<'r, str>,
+    key_id: Text<'r>,
+    user_name: Text<'r>,
+    model: Text<'r>,
+    channel: Text<'r>,
+}
+
+impl<'r> Cell<'r> {
+    /// The cell of a second (Unix) and of what it is counted by.
+    fn new(width: Width, second: i64, [key_id, user_name, model, channel]: [Text<'r>; 4]) -> Self {
+        Cell {
+            width: width.seconds(),
+            start: second - second.rem_euclid(width.seconds()),
+            key_id,
+            user_name,
+            model,
+            channel,
+        }
+    }
+
+    /// The hour around a minute.
+    fn hour(&self) -> Self {
+        let Cell {
+            key_id,
+            user_name,
+            model,
+            channel,
+            ..
+        } = self.clone();
+        Cell::new(Width::Hour, self.start, [key_id, user_name, model, channel])
+    }
 }
 
 /// What is to be added to one sum.
 #[derive(Serialize)]
-struct Addition<'r> {
+pub(crate) struct Addition<'r> {
     #[serde(flatten)]
     cell: Cell<'r>,
     #[serde(flatten)]
     sums: UsageSums,
+}
+
+impl Addition<'_> {
+    /// Its values, in the order of the columns.
+    pub(crate) fn bind<'v>(&'v self, values: &mut Vec<Value<'v>>) {
+        let (cell, sums) = (&self.cell, &self.sums);
+        values.extend::<[Value<'v>; 20]>([
+            cell.width.into(),
+            cell.start.into(),
+            (&cell.key_id).into(),
+            (&cell.user_name).into(),
+            (&cell.model).into(),
+            (&cell.channel).into(),
+            sums.attempts.into(),
+            sums.requests.into(),
+            sums.failures.into(),
+            sums.estimated.into(),
+            sums.unpriced.into(),
+            sums.input.into(),
+            sums.output.into(),
+            sums.cached_input.into(),
+            sums.cache_write.into(),
+            sums.reasoning.into(),
+            sums.cost_pico_usd.into(),
+            sums.ttft_ms.into(),
+            sums.ttft_count.into(),
+            sums.total_ms.into(),
+        ]);
+    }
 }
 
 /// What is to be added to one budget.
@@ -150,29 +217,21 @@ struct Spending<'r> {
 /// All that a batch adds. In one order everywhere, so that two gateways cannot wait for each other's rows.
 #[derive(Default)]
 pub(crate) struct Ledger<'r> {
-    sums: BTreeMap<Cell<'r>, UsageSums>,
+    /// By the minute.
+    minutes: BTreeMap<Cell<'r>, UsageSums>,
     budgets: BTreeMap<(Cow<'r, str>, i64), i64>,
 }
 
 impl<'r> Ledger<'r> {
     /// Counts an attempt.
     pub(crate) fn add(&mut self, row: &'r UsageRow) {
-        for width in [Width::Minute, Width::Hour] {
-            let second = row.at_ms.div_euclid(1000);
-            let cell = Cell {
-                width: width.seconds(),
-                start: second - second.rem_euclid(width.seconds()),
-                key_id: stored(&row.key_id),
-                user_name: stored(&row.user),
-                model: stored(&row.model),
-                channel: stored(&row.channel),
-            };
-            count(self.sums.entry(cell).or_default(), row);
-        }
+        let by = [&row.key_id, &row.user, &row.model, &row.channel].map(shared);
+        let cell = Cell::new(Width::Minute, row.at_ms.div_euclid(1000), by);
+        self.minutes.entry(cell).or_default().add(&sums_of(row));
         let Some(cost) = row.cost_pico_usd else {
             return;
         };
-        for period in &row.budgets {
+        for period in &*row.budgets {
             let spent = self
                 .budgets
                 .entry((stored(&period.subject), period.start))
@@ -181,48 +240,24 @@ impl<'r> Ledger<'r> {
         }
     }
 
-    /// Additions to the sums, as a JSON list.
-    pub(crate) fn sums(&self) -> Result<String, serde_json::Error> {
-        let additions = self.sums.iter().map(|(cell, sums)| Addition {
-            cell: cell.clone(),
-            sums: sums.clone(),
-        });
-        serde_json::to_string(&additions.collect::<Vec<_>>())
+    /// The sums of the hours.
+    fn hours(&self) -> BTreeMap<Cell<'r>, UsageSums> {
+        let mut hours = BTreeMap::<Cell<'r>, UsageSums>::new();
+        for (minute, sums) in &self.minutes {
+            hours.entry(minute.hour()).or_default().add(sums);
+        }
+        hours
     }
 
-    /// Additions to the sums, as values in the order of the columns.
-    pub(crate) fn sum_values(&self) -> Vec<Value<'_>> {
-        let mut values = Vec::new();
-        for (cell, sums) in &self.sums {
-            values.extend::<[Value<'_>; 6]>([
-                cell.width.into(),
-                cell.start.into(),
-                (&cell.key_id).into(),
-                (&cell.user_name).into(),
-                (&cell.model).into(),
-                (&cell.channel).into(),
-            ]);
-            values.extend(
-                [
-                    sums.attempts,
-                    sums.requests,
-                    sums.failures,
-                    sums.estimated,
-                    sums.unpriced,
-                    sums.input,
-                    sums.output,
-                    sums.cached_input,
-                    sums.cache_write,
-                    sums.reasoning,
-                    sums.cost_pico_usd,
-                    sums.ttft_ms,
-                    sums.ttft_count,
-                    sums.total_ms,
-                ]
-                .map(Value::from),
-            );
-        }
-        values
+    /// Additions to the sums.
+    pub(crate) fn sums(&self) -> Vec<Addition<'r>> {
+        let hours = self.hours();
+        let all = self.minutes.iter().chain(&hours);
+        all.map(|(cell, sums)| Addition {
+            cell: cell.clone(),
+            sums: sums.clone(),
+        })
+        .collect()
     }
 
     /// Additions to budgets, as values in the order of the columns.
@@ -248,27 +283,25 @@ impl<'r> Ledger<'r> {
     }
 }
 
-fn count(sums: &mut UsageSums, row: &UsageRow) {
+/// What one attempt adds.
+fn sums_of(row: &UsageRow) -> UsageSums {
     let settled = row.outcome.is_settled();
     let unpriced = row.billed != Billed::No && row.cost_pico_usd.is_none();
-    let additions = [
-        (&mut sums.attempts, 1),
-        (&mut sums.requests, i64::from(settled)),
-        (&mut sums.failures, i64::from(row.outcome.is_failure())),
-        (&mut sums.estimated, i64::from(row.is_estimated())),
-        (&mut sums.unpriced, i64::from(unpriced)),
-        (&mut sums.input, row.input),
-        (&mut sums.output, row.output),
-        (&mut sums.cached_input, row.cached_input),
-        (&mut sums.cache_write, row.cache_write),
-        (&mut sums.reasoning, row.reasoning),
-        (&mut sums.cost_pico_usd, row.cost_pico_usd.unwrap_or(0)),
-        (&mut sums.ttft_ms, row.ttft_ms.unwrap_or(0)),
-        (&mut sums.ttft_count, i64::from(row.ttft_ms.is_some())),
-        (&mut sums.total_ms, if settled { row.total_ms } else { 0 }),
-    ];
-    for (sum, addition) in additions {
-        *sum = sum.saturating_add(addition);
+    UsageSums {
+        attempts: 1,
+        requests: settled.into(),
+        failures: row.outcome.is_failure().into(),
+        estimated: row.is_estimated().into(),
+        unpriced: unpriced.into(),
+        input: row.input,
+        output: row.output,
+        cached_input: row.cached_input,
+        cache_write: row.cache_write,
+        reasoning: row.reasoning,
+        cost_pico_usd: row.cost_pico_usd.unwrap_or(0),
+        ttft_ms: row.ttft_ms.unwrap_or(0),
+        ttft_count: row.ttft_ms.is_some().into(),
+        total_ms: if settled { row.total_ms } else { 0 },
     }
 }
 

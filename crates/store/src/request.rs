@@ -23,7 +23,7 @@ impl RowCursor {
         RowCursor {
             at_ms: row.at_ms,
             attempt: row.attempt,
-            request_id: row.request_id.clone(),
+            request_id: row.request_id.to_string(),
         }
     }
 

@@ -42,6 +42,31 @@ pub struct UsageSums {
     pub total_ms: i64,
 }
 
+impl UsageSums {
+    /// Adds other sums; no sum grows beyond what an `i64` holds.
+    pub(crate) fn add(&mut self, other: &UsageSums) {
+        let additions = [
+            (&mut self.attempts, other.attempts),
+            (&mut self.requests, other.requests),
+            (&mut self.failures, other.failures),
+            (&mut self.estimated, other.estimated),
+            (&mut self.unpriced, other.unpriced),
+            (&mut self.input, other.input),
+            (&mut self.output, other.output),
+            (&mut self.cached_input, other.cached_input),
+            (&mut self.cache_write, other.cache_write),
+            (&mut self.reasoning, other.reasoning),
+            (&mut self.cost_pico_usd, other.cost_pico_usd),
+            (&mut self.ttft_ms, other.ttft_ms),
+            (&mut self.ttft_count, other.ttft_count),
+            (&mut self.total_ms, other.total_ms),
+        ];
+        for (sum, addition) in additions {
+            *sum = sum.saturating_add(addition);
+        }
+    }
+}
+
 /// What usage is summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageBy {

@@ -144,7 +144,7 @@ pub async fn request(store: &dyn Store, request_id: &str) -> Result<Option<Reque
     };
     let costs = rows.iter().filter_map(|row| row.cost_pico_usd);
     let cost = costs.fold(0_i64, i64::saturating_add);
-    let (request_id, settled) = (last.request_id.clone(), last.outcome.is_settled());
+    let (request_id, settled) = (last.request_id.to_string(), last.outcome.is_settled());
     let names = KeyNames::of(store).await?;
     Ok(Some(RequestDetail {
         request_id,

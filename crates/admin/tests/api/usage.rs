@@ -8,17 +8,17 @@ use crate::fake::{NOW, World};
 /// A request of the key `static:file` that ended `age` seconds ago.
 fn row(request: &str, age: i64) -> UsageRow {
     UsageRow {
-        request_id: request.to_owned(),
+        request_id: request.into(),
         attempt: 1,
         started_ms: (NOW - age) * 1_000 - 900,
         at_ms: (NOW - age) * 1_000,
-        key_id: "static:file".to_owned(),
-        user: "ann".to_owned(),
-        model: "gpt".to_owned(),
-        upstream_model: "gpt-1".to_owned(),
-        channel: "one".to_owned(),
-        format: "messages".to_owned(),
-        upstream_format: "chat".to_owned(),
+        key_id: "static:file".into(),
+        user: "ann".into(),
+        model: "gpt".into(),
+        upstream_model: "gpt-1".into(),
+        channel: "one".into(),
+        format: "messages".into(),
+        upstream_format: "chat".into(),
         status: 200,
         input: 1_000,
         output: 100,
@@ -31,7 +31,7 @@ fn row(request: &str, age: i64) -> UsageRow {
         outcome: AttemptOutcome::Answered,
         ttft_ms: Some(301),
         total_ms: 900,
-        budgets: Vec::new(),
+        budgets: [].into(),
     }
 }
 
@@ -73,9 +73,9 @@ async fn usage_is_summed_by_each_dimension_with_exact_cost_and_means() {
         cost_pico_usd: None,
         ttft_ms: None,
         total_ms: 100,
-        model: "claude".to_owned(),
-        channel: "two".to_owned(),
-        user: String::new(),
+        model: "claude".into(),
+        channel: "two".into(),
+        user: "".into(),
         ..row("b", 60)
     };
     let retried = UsageRow {
@@ -133,7 +133,7 @@ async fn usage_of_client_keys_comes_with_their_names_and_is_asked_for_by_them() 
     world.call(&format!("DELETE keys/{revoked}"), "").await;
     let live = make().await.as_str().unwrap().to_owned();
     let of = |request: &str, key: &str, cost| UsageRow {
-        key_id: key.to_owned(),
+        key_id: key.into(),
         cost_pico_usd: Some(cost),
         ..row(request, 60)
     };
@@ -253,14 +253,14 @@ async fn requests_are_filtered() {
     let failed = UsageRow {
         outcome: AttemptOutcome::Failed,
         status: 502,
-        channel: "two".to_owned(),
+        channel: "two".into(),
         ..row("b", 7_200)
     };
     let retried = UsageRow {
         outcome: AttemptOutcome::Retried,
         status: 429,
-        user: "bob".to_owned(),
-        model: "claude".to_owned(),
+        user: "bob".into(),
+        model: "claude".into(),
         ..row("c", 30)
     };
     let world = filled(&[row("a", 60), failed, retried]).await;

@@ -33,7 +33,7 @@ impl Follower {
     /// True for a row that was not shown yet; now it was.
     pub(super) fn is_new(&mut self, row: &UsageRow) -> bool {
         self.shown
-            .insert((row.at_ms, row.request_id.clone(), row.attempt))
+            .insert((row.at_ms, row.request_id.to_string(), row.attempt))
     }
 }
 
@@ -45,17 +45,17 @@ mod tests {
 
     fn row(request: &str, at_ms: i64) -> UsageRow {
         UsageRow {
-            request_id: request.to_owned(),
+            request_id: request.into(),
             attempt: 1,
             started_ms: 0,
             at_ms,
-            key_id: String::new(),
-            user: String::new(),
-            model: String::new(),
-            upstream_model: String::new(),
-            channel: String::new(),
-            format: String::new(),
-            upstream_format: String::new(),
+            key_id: "".into(),
+            user: "".into(),
+            model: "".into(),
+            upstream_model: "".into(),
+            channel: "".into(),
+            format: "".into(),
+            upstream_format: "".into(),
             status: 200,
             input: 0,
             output: 0,
@@ -68,7 +68,7 @@ mod tests {
             outcome: AttemptOutcome::Answered,
             ttft_ms: None,
             total_ms: 0,
-            budgets: Vec::new(),
+            budgets: [].into(),
         }
     }
 

@@ -72,7 +72,7 @@ impl Store {
     }
 
     pub(crate) fn put(&self, settled: &Settled) {
-        let key = (settled.row.request_id.clone(), settled.row.attempt);
+        let key = (settled.row.request_id.to_string(), settled.row.attempt);
         let before = self.rows.lock().unwrap().insert(key, settled.clone());
         assert!(
             before.as_ref().is_none_or(|before| before == settled),
@@ -85,7 +85,7 @@ impl Store {
         let rows = self.rows.lock().unwrap();
         let mut found = rows
             .values()
-            .filter(|settled| settled.is_request && settled.row.request_id == id);
+            .filter(|settled| settled.is_request && *settled.row.request_id == *id);
         let row = found.next().map(|settled| settled.row.clone());
         assert!(found.next().is_none(), "{id} is settled twice");
         row
@@ -98,7 +98,7 @@ impl Sink for &Store {
         if let Some(failure) = self.failures.lock().unwrap().pop() {
             return Err(failure);
         }
-        let is_poison = |settled: &Settled| Some(&settled.row.request_id) == self.poison.as_ref();
+        let is_poison = |settled: &Settled| Some(&*settled.row.request_id) == self.poison.as_deref();
         if batch.iter().any(is_poison) {
             return Err(SinkError::Refused("the row violates a constraint".into()));
         }

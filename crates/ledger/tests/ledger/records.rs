@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use opm_core::{Format, Usage};
 use opm_ledger::record::{Event, Front, Kind, encode, front, next_whole};
 use opm_ledger::{Billed, Metered, Outcome, PicoUsd, Row};
@@ -58,8 +60,8 @@ prop_compose! {
         usage in metered(),
     ) -> Row {
         Row {
-            request_id, attempt, started_ms, at_ms, key, user, model, upstream_model, channel, format,
-            upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), ttft_ms, total_ms,
+            request_id: request_id.into(), attempt, started_ms, at_ms, key: key.into(), user: user.into(), model: model.into(),
+            upstream_model: upstream_model.into(), channel: channel.into(), format, upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), ttft_ms, total_ms,
         }
     }
 }
@@ -139,8 +141,12 @@ proptest! {
 fn a_client_cannot_write_a_record_into_a_record() {
     let forged = encode(Kind::End, &Row::default());
     let hostile = Row {
-        user: forged.iter().map(|byte| char::from(*byte)).collect(),
-        model: String::from_utf8_lossy(&forged).into_owned(),
+        user: forged
+            .iter()
+            .map(|byte| char::from(*byte))
+            .collect::<String>()
+            .into(),
+        model: String::from_utf8_lossy(&forged).into(),
         ..Row::default()
     };
     assert_eq!(next_whole(&encode(Kind::Start, &hostile)), None);
@@ -169,7 +175,7 @@ fn the_numbers_of_formats_in_records_never_change() {
 
 #[test]
 fn the_longest_row_is_a_record() {
-    let long = "x".repeat(10_000);
+    let long: Arc<str> = "x".repeat(10_000).into();
     let usage = Usage {
         input: Some(u64::MAX),
         prediction: Some((u64::MAX, u64::MAX)),

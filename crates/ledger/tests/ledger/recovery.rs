@@ -81,9 +81,9 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
     let store = fed(&ledger);
     assert_eq!(store.len(), 4);
     let a = store.request("a").unwrap();
-    assert_eq!((a.attempt, a.channel.as_str()), (2, ""));
+    assert_eq!((a.attempt, &*a.channel), (2, ""));
     let b = store.request("b").unwrap();
-    assert_eq!((b.attempt, b.channel.as_str()), (2, "second"));
+    assert_eq!((b.attempt, &*b.channel), (2, "second"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Budgets in the store: what a settled row is counted against, and what was spent before this process started.
 
+use std::ops::Range;
+
 use opm_config::Config;
 use opm_ledger::Row;
 use opm_limits::{Charge, Limiter, SubjectKind, Subjects};
@@ -18,10 +20,12 @@ pub struct BudgetOf {
     pub start: i64,
 }
 
-/// The budgets that a settled row is counted against, under the rules in force.
+/// The budgets that a settled row is counted against, under the rules in force. What they are hangs on its key, user, model and channel,
+/// and on when it began: they are the same for all rows that began in the same `during`.
 #[must_use]
-pub fn budgets_of(book: &RuleBook, config: &Config, row: &Row) -> Vec<BudgetOf> {
-    let name = config.keys.iter().find(|key| key.id == row.key);
+pub fn budgets_of(book: &RuleBook, config: &Config, row: &Row) -> (Vec<BudgetOf>, Range<u64>) {
+    let mut during = 0..u64::MAX;
+    let name = config.keys.iter().find(|key| *key.id == *row.key);
     let who = Who {
         key: &row.key,
         key_name: name.map_or("", |key| &key.name),
@@ -31,18 +35,19 @@ pub fn budgets_of(book: &RuleBook, config: &Config, row: &Row) -> Vec<BudgetOf> 
     let number = config
         .channels
         .iter()
-        .position(|channel| channel.name == row.channel);
+        .position(|channel| *channel.name == *row.channel);
     let of_channel = number.map(|number| book.of_channel(&who, (number, &row.channel)));
     let rules = book.of_request(&who).chain(of_channel.into_iter().flatten());
     let found = rules.filter_map(|ruled| {
         let calendar = ruled.budget.as_ref()?;
-        let start = calendar.period.bounds(row.started_ms).start / 1000;
+        let bounds = calendar.period.bounds(row.started_ms);
+        during = during.start.max(bounds.start)..during.end.min(bounds.end);
         Some(BudgetOf {
             subject: subject(ruled, &calendar.name, &who, &row.channel),
-            start: i64::try_from(start).unwrap_or(i64::MAX),
+            start: i64::try_from(bounds.start / 1000).unwrap_or(i64::MAX),
         })
     });
-    found.collect()
+    (found.collect(), during)
 }
 
 fn subject(ruled: &Ruled, calendar: &str, who: &Who<'_>, channel: &str) -> String {
@@ -124,7 +129,7 @@ limits:
     }
 
     fn subjects(book: &RuleBook, config: &Config, row: &Row) -> Vec<(String, i64)> {
-        let of = budgets_of(book, config, row).into_iter();
+        let of = budgets_of(book, config, row).0.into_iter();
         of.map(|of| (of.subject.replace(PART, "|"), of.start)).collect()
     }
 
@@ -169,7 +174,7 @@ limits:
         let book = RuleBook::new(&config);
         let row = row("static:team", "ada", "gpt-5", "2026-11-30T17:00:00Z");
         let limiter = Limiter::memory(100);
-        for of in budgets_of(&book, &config, &row) {
+        for of in budgets_of(&book, &config, &row).0 {
             book.raise(&config, &limiter, &of, 900_000_000_000, row.started_ms);
             let old = BudgetOf {
                 start: of.start - 86_400,

@@ -49,6 +49,8 @@ pub struct RuleBook {
     channels: Vec<Vec<Ruled>>,
     /// Those of `limits:` and `users:`.
     general: Vec<General>,
+    /// One of them is a budget.
+    budgets: bool,
     pub(crate) prices: Prices,
 }
 
@@ -70,17 +72,22 @@ impl RuleBook {
         let keys = config.keys.iter().filter(|key| !key.limits.is_empty());
         let by_key = keys.map(|key| (key.id.clone(), rules("key", &key.limits, &[SubjectKind::Key])));
         let by_channel = config.channels.iter();
-        RuleBook {
+        let mut book = RuleBook {
             keys: by_key.collect(),
             channels: by_channel
                 .map(|channel| rules("channel", &channel.limits, &[SubjectKind::Channel]))
                 .collect(),
             general: config.limits.iter().map(General::new).collect(),
+            budgets: false,
             prices: prices.unwrap_or_else(|error| {
                 tracing::error!(%error, "the operator's price list is left out");
                 Prices::new(Vec::new()).unwrap_or_default()
             }),
-        }
+        };
+        let general = book.general.iter().map(|general| &general.rules);
+        let all = book.keys.values().chain(&book.channels).chain(general);
+        book.budgets = all.flatten().any(|ruled| ruled.budget.is_some());
+        book
     }
 
     /// The rules for a request that do not depend on its channel.
@@ -125,6 +132,12 @@ impl RuleBook {
                     .is_some_and(|budget| budget.name == calendar);
                 same && **ruled.rule.name() == *name
             })
+    }
+
+    /// True if money is counted for anybody.
+    #[must_use]
+    pub fn has_budgets(&self) -> bool {
+        self.budgets
     }
 
     /// True if nothing is limited.

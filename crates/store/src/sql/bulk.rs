@@ -20,6 +20,9 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
+    /// Rows of the largest statement.
+    pub(super) const MOST: usize = GROUPS[0];
+
     pub(super) const fn new(head: &'static str, columns: usize, rest: &'static str) -> Self {
         Bulk {
             head,
@@ -27,6 +30,11 @@ impl Bulk {
             rest,
             texts: [const { OnceLock::new() }; GROUPS.len()],
         }
+    }
+
+    /// How many values so many rows have.
+    pub(super) fn values_of(&self, rows: usize) -> usize {
+        rows * self.columns
     }
 
     /// Inserts rows, their values one after the other; tells how many were touched.

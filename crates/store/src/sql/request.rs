@@ -4,6 +4,8 @@
 //! cannot be left to the planner: it does not know what is bound. So there is a text for each filter that has an index, the most
 //! selective first, and all of them hold the whole question.
 
+use std::sync::Arc;
+
 use super::SqlStore;
 use super::session::{Row, Value};
 use crate::attempt::{AttemptOutcome, Billed, UsageRow, UsageSource};
@@ -117,17 +119,17 @@ fn pages(query: &RequestQuery) -> Pages {
 
 fn read(row: &Row) -> Result<UsageRow, StoreError> {
     Ok(UsageRow {
-        request_id: row.get("request_id")?,
+        request_id: row.get::<String>("request_id")?.into(),
         attempt: row.get("attempt")?,
         started_ms: row.get("started_ms")?,
         at_ms: row.get("at_ms")?,
-        key_id: row.get("key_id")?,
-        user: row.get("user_name")?,
-        model: row.get("model")?,
-        upstream_model: row.get("upstream_model")?,
-        channel: row.get("channel")?,
-        format: row.get("format")?,
-        upstream_format: row.get("upstream_format")?,
+        key_id: row.get::<String>("key_id")?.into(),
+        user: row.get::<String>("user_name")?.into(),
+        model: row.get::<String>("model")?.into(),
+        upstream_model: row.get::<String>("upstream_model")?.into(),
+        channel: row.get::<String>("channel")?.into(),
+        format: row.get::<String>("format")?.into(),
+        upstream_format: row.get::<String>("upstream_format")?.into(),
         status: row.get("status")?,
         input: row.get("input")?,
         output: row.get("output")?,
@@ -140,7 +142,7 @@ fn read(row: &Row) -> Result<UsageRow, StoreError> {
         outcome: word(row, "outcome", AttemptOutcome::from_name)?,
         ttft_ms: row.get("ttft_ms")?,
         total_ms: row.get("total_ms")?,
-        budgets: Vec::new(),
+        budgets: Arc::default(),
     })
 }
 

@@ -2,12 +2,13 @@
 //! query can be put together from what a client sent.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Decode, Postgres, Row as _, Sqlite, Transaction, Type};
+use sqlx::{Arguments as _, Decode, Postgres, Row as _, Sqlite, Transaction, Type};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Pool, SqlStore};
@@ -47,6 +48,8 @@ impl From<&'static str> for Sql {
 pub(crate) enum Value<'v> {
     Int(Option<i64>),
     Text(Option<&'v str>),
+    /// A text that many rows have in common.
+    Shared(&'v Arc<str>),
     Bytes(&'v [u8]),
 }
 
@@ -83,6 +86,12 @@ impl<'v> From<&'v String> for Value<'v> {
 impl<'v> From<&'v Cow<'_, str>> for Value<'v> {
     fn from(value: &'v Cow<'_, str>) -> Self {
         Value::Text(Some(value))
+    }
+}
+
+impl<'v> From<&'v Cow<'_, Arc<str>>> for Value<'v> {
+    fn from(value: &'v Cow<'_, Arc<str>>) -> Self {
+        Value::Shared(value)
     }
 }
 
@@ -127,17 +136,23 @@ impl Row {
 }
 
 fn sqlite(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
-    values.iter().fold(sqlx::query(sql), |query, value| match *value {
-        Value::Int(value) => query.bind(value),
-        Value::Text(value) => query.bind(value),
-        Value::Bytes(value) => query.bind(value),
-    })
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(values.len(), 0);
+    values
+        .iter()
+        .fold(sqlx::query_with(sql, arguments), |query, value| match *value {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Shared(value) => query.bind(Arc::clone(value)),
+            Value::Bytes(value) => query.bind(value),
+        })
 }
 
 fn postgres(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Postgres, PgArguments> {
     values.iter().fold(sqlx::query(sql), |query, value| match *value {
         Value::Int(value) => query.bind(value),
         Value::Text(value) => query.bind(value),
+        Value::Shared(value) => query.bind(&**value),
         Value::Bytes(value) => query.bind(value),
     })
 }

@@ -193,17 +193,23 @@ impl UsageStore for SqlStore {
 
 /// Records attempts that are all new; false, and nothing is recorded, if one of them is known.
 async fn record_new(store: &SqlStore, rows: &[UsageRow]) -> Result<bool, StoreError> {
-    let lines: Vec<_> = rows.iter().map(Line::new).collect();
-    let mut values = Vec::new();
-    lines.iter().for_each(|line| line.bind(&mut values));
     let mut change = store.record("recording usage").await?;
-    let touched = RECORD_ALL.insert(&mut change, &values).await?;
-    if usize::try_from(touched) != Ok(rows.len()) {
-        return Ok(false);
+    // Statement by statement, so that what is made for one is still in the processor's cache when it is bound.
+    for group in rows.chunks(Bulk::MOST) {
+        let lines: Vec<_> = group.iter().map(Line::new).collect();
+        let mut values = Vec::with_capacity(RECORD_ALL.values_of(group.len()));
+        lines.iter().for_each(|line| line.bind(&mut values));
+        let touched = RECORD_ALL.insert(&mut change, &values).await?;
+        if usize::try_from(touched) != Ok(group.len()) {
+            return Ok(false);
+        }
     }
     let mut ledger = Ledger::default();
     rows.iter().for_each(|row| ledger.add(row));
-    ADD_ALL.insert(&mut change, &ledger.sum_values()).await?;
+    let sums = ledger.sums();
+    let mut values = Vec::new();
+    sums.iter().for_each(|sum| sum.bind(&mut values));
+    ADD_ALL.insert(&mut change, &values).await?;
     SPEND_ALL.insert(&mut change, &ledger.budget_values()).await?;
     change.commit().await?;
     Ok(true)
@@ -226,7 +232,8 @@ async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError
             ledger.add(row);
         }
     }
-    change.execute(ADD, &[(&json(ledger.sums())?).into()]).await?;
+    let sums = json(serde_json::to_string(&ledger.sums()))?;
+    change.execute(ADD, &[(&sums).into()]).await?;
     if let Some(spendings) = json(ledger.budgets())? {
         change.execute(SPEND, &[(&spendings).into()]).await?;
     }

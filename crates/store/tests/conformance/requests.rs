@@ -34,7 +34,7 @@ pub(crate) async fn requests_come_newest_first_and_their_attempts_when_asked_for
         .record_usage(&[retried, settled.clone(), row("b", 1, 11)])
         .await
         .unwrap();
-    settled.budgets.clear();
+    settled.budgets = [].into();
     let found = store.requests(&all(10)).await.unwrap();
     assert_eq!(found[0], settled);
     assert_eq!(names(&found), ["a/2", "b/1"]);
@@ -90,7 +90,7 @@ type Filter = (fn(&mut RequestQuery), fn(&UsageRow) -> bool);
 const FILTERS: [Filter; 9] = [
     (
         |query| query.key_id = Some("key1".to_owned()),
-        |row| row.key_id == "key1",
+        |row| row.key_id == "key1".into(),
     ),
     (
         |query| query.user = Some(String::new()),
@@ -98,11 +98,11 @@ const FILTERS: [Filter; 9] = [
     ),
     (
         |query| query.model = Some("gpt".to_owned()),
-        |row| row.model == "gpt",
+        |row| row.model == "gpt".into(),
     ),
     (
         |query| query.channel = Some("one".to_owned()),
-        |row| row.channel == "one",
+        |row| row.channel == "one".into(),
     ),
     (
         |query| query.outcome = Some(AttemptOutcome::Failed),
@@ -125,8 +125,7 @@ pub(crate) async fn every_filter_selects_and_all_hold_together(place: Place) {
     let batch: Vec<_> = (0..128_i64)
         .map(|number| {
             let mut one = row(&format!("r{number:03}"), 1, number);
-            let pick =
-                |bit: i64, set: &str, clear: &str| if number & bit == 0 { clear } else { set }.to_owned();
+            let pick = |bit: i64, set: &str, clear: &str| if number & bit == 0 { clear } else { set }.into();
             (one.key_id, one.user) = (pick(1, "key1", "key2"), pick(2, "", "ann"));
             (one.model, one.channel) = (pick(4, "gpt", "claude"), pick(8, "one", "two"));
             (one.outcome, one.status) = match number & 48 {
@@ -135,7 +134,7 @@ pub(crate) async fn every_filter_selects_and_all_hold_together(place: Place) {
                 32 => (AttemptOutcome::Retried, 429),
                 _ => (AttemptOutcome::Answered, 200),
             };
-            one.budgets.clear();
+            one.budgets = [].into();
             one
         })
         .collect();
@@ -208,12 +207,12 @@ pub(crate) async fn a_page_is_bounded(place: Place) {
 pub(crate) async fn hostile_filters_are_only_text(place: Place) {
     let store = place.open().await;
     let mut odd = row("a", 1, 10);
-    odd.user = "\0' OR 1=1 --".to_owned();
-    odd.model = "m".repeat(300);
+    odd.user = "\0' OR 1=1 --".into();
+    odd.model = "m".repeat(300).into();
     store.record_usage(&[odd.clone(), row("b", 1, 11)]).await.unwrap();
     let query = RequestQuery {
-        user: Some(odd.user),
-        model: Some(odd.model),
+        user: Some(odd.user.to_string()),
+        model: Some(odd.model.to_string()),
         ..all(10)
     };
     assert_eq!(ask(&*store, &query).await, ["a/1"]);

@@ -63,7 +63,7 @@ pub(crate) async fn tables_of_every_older_version_are_brought_up_to_date(place: 
         if let [attempt] = &attempts[..] {
             let found = (attempt.started_ms, attempt.billed, attempt.source);
             assert_eq!(found, (995, Billed::Yes, UsageSource::Reported));
-            assert_eq!(attempt.upstream_format, "");
+            assert_eq!(attempt.upstream_format, "".into());
         }
         assert_eq!(
             store.attempts("req_3").await.unwrap().len(),

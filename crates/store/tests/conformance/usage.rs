@@ -12,17 +12,17 @@ pub(crate) const DAY: i64 = 1_795_478_400;
 
 pub(crate) fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
     UsageRow {
-        request_id: request.to_owned(),
+        request_id: request.into(),
         attempt,
         started_ms: (DAY + second) * 1000 + 99,
         at_ms: (DAY + second) * 1000 + 999,
-        key_id: "key1".to_owned(),
-        user: "ann".to_owned(),
-        model: "gpt-5".to_owned(),
-        upstream_model: "gpt-5-2026".to_owned(),
-        channel: "openai".to_owned(),
-        format: "chat".to_owned(),
-        upstream_format: "responses".to_owned(),
+        key_id: "key1".into(),
+        user: "ann".into(),
+        model: "gpt-5".into(),
+        upstream_model: "gpt-5-2026".into(),
+        channel: "openai".into(),
+        format: "chat".into(),
+        upstream_format: "responses".into(),
         status: 200,
         input: 100,
         output: 20,
@@ -35,7 +35,7 @@ pub(crate) fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
         outcome: AttemptOutcome::Answered,
         ttft_ms: Some(250),
         total_ms: 900,
-        budgets: vec![period("key:key1", DAY)],
+        budgets: [period("key:key1", DAY)].into(),
     }
 }
 
@@ -86,13 +86,13 @@ pub(crate) async fn an_attempt_reads_back_and_is_summed(place: Place) {
     failed.ttft_ms = None;
     failed.billed = Billed::Estimated;
     failed.source = UsageSource::Partial;
-    failed.budgets.clear();
+    failed.budgets = [].into();
     let mut answered = row("r1", 1, 11);
     store
         .record_usage(&[failed.clone(), answered.clone()])
         .await
         .unwrap();
-    answered.budgets.clear();
+    answered.budgets = [].into();
     assert_eq!(store.attempts("r1").await.unwrap(), [failed, answered]);
     let expected = UsageSums {
         attempts: 2,
@@ -126,7 +126,7 @@ pub(crate) async fn every_outcome_reads_back_and_counts_once(place: Place) {
         .map(|(outcome, number)| UsageRow {
             outcome: *outcome,
             source: UsageSource::Estimated,
-            budgets: Vec::new(),
+            budgets: [].into(),
             ..row(&format!("r{number}"), 0, number)
         })
         .collect();
@@ -148,7 +148,7 @@ pub(crate) async fn only_what_the_provider_bills_can_lack_a_price(place: Place) 
         .map(|(billed, number)| UsageRow {
             billed: *billed,
             cost_pico_usd: None,
-            budgets: Vec::new(),
+            budgets: [].into(),
             ..row(&format!("r{number}"), 0, number)
         })
         .collect();
@@ -199,8 +199,7 @@ pub(crate) async fn usage_is_summed_by_each_dimension_and_filtered_by_all(place:
     let mut batch = Vec::new();
     for number in 0..8 {
         let mut one = row(&format!("r{number}"), 0, 10);
-        let pick =
-            |bit: i64, zero: &str, other: &str| if number & bit == 0 { zero } else { other }.to_owned();
+        let pick = |bit: i64, zero: &str, other: &str| if number & bit == 0 { zero } else { other }.into();
         (one.key_id, one.user) = (pick(1, "key1", "key2"), pick(2, "ann", "bob"));
         (one.model, one.channel) = (pick(4, "gpt", "claude"), pick(1, "openai", "anthropic"));
         one.cost_pico_usd = Some(1_000 + number);
@@ -281,11 +280,11 @@ pub(crate) async fn usage_by_time_has_spans_that_begin_where_the_question_does(p
 pub(crate) async fn budgets_take_the_cost_of_their_periods(place: Place) {
     let store = place.open().await;
     let mut first = row("r1", 0, 10);
-    first.budgets = vec![period("key:key1", DAY), period("user:ann", DAY)];
+    first.budgets = [period("key:key1", DAY), period("user:ann", DAY)].into();
     let mut unpriced = row("r2", 0, 10);
     unpriced.cost_pico_usd = None;
     let mut later = row("r3", 0, 90_000);
-    later.budgets = vec![period("key:key1", DAY + 86_400)];
+    later.budgets = [period("key:key1", DAY + 86_400)].into();
     later.cost_pico_usd = Some(5_000_000_000_000);
     store.record_usage(&[first, unpriced, later]).await.unwrap();
     let spent = |subject: &str, start, pico_usd| BudgetSpent {
@@ -305,26 +304,29 @@ pub(crate) async fn budgets_take_the_cost_of_their_periods(place: Place) {
 pub(crate) async fn text_from_clients_never_fails_a_batch(place: Place) {
     let store = place.open().await;
     let mut odd = row("r1", 0, 10);
-    odd.user = "a\0b'; DROP TABLE opm_usage; -- \u{1F980}".to_owned();
-    odd.model = "渠".repeat(100_000);
-    odd.upstream_model = "\u{7}\"\\\n".to_owned();
-    odd.key_id = String::new();
-    odd.channel = "x".repeat(5_000);
-    odd.budgets = vec![period(&"\0".repeat(5_000), DAY)];
+    odd.user = "a\0b'; DROP TABLE opm_usage; -- \u{1F980}".into();
+    odd.model = "渠".repeat(100_000).into();
+    odd.upstream_model = "\u{7}\"\\\n".into();
+    odd.key_id = "".into();
+    odd.channel = "x".repeat(5_000).into();
+    odd.budgets = [period(&"\0".repeat(5_000), DAY)].into();
     store
         .record_usage(&[odd.clone(), row("r2", 0, 10)])
         .await
         .unwrap();
     store.record_usage(std::slice::from_ref(&odd)).await.unwrap();
     let read = store.attempts("r1").await.unwrap();
-    assert_eq!(read[0].user, "a\u{fffd}b'; DROP TABLE opm_usage; -- \u{1F980}");
-    assert_eq!(read[0].model, "渠".repeat(85));
-    assert_eq!(read[0].upstream_model, "\u{7}\"\\\n");
+    assert_eq!(
+        read[0].user,
+        "a\u{fffd}b'; DROP TABLE opm_usage; -- \u{1F980}".into()
+    );
+    assert_eq!(read[0].model, "渠".repeat(85).into());
+    assert_eq!(read[0].upstream_model, "\u{7}\"\\\n".into());
     assert_eq!(store.usage(&day(UsageBy::Key)).await.unwrap().len(), 2);
     // It is found by the text that the client sent.
     let mut asked = day(UsageBy::Key);
-    asked.user = Some(odd.user.clone());
-    asked.model = Some(odd.model.clone());
+    asked.user = Some(odd.user.to_string());
+    asked.model = Some(odd.model.to_string());
     assert_eq!(total(&*store, asked).await.requests, 1);
     assert!(store.attempts("r1\0").await.unwrap().is_empty());
     assert_eq!(store.budgets(DAY).await.unwrap().len(), 2);
@@ -381,8 +383,13 @@ pub(crate) async fn two_handles_record_the_same_sums_at_once(place: Place) {
             let mut batch: Vec<_> = (0..50)
                 .map(|number| {
                     let mut one = row(&format!("r{}-{number}", task / 2), 0, 10);
-                    one.model = format!("model{}", number % 7);
-                    one.budgets.push(period(&format!("model{}", number % 5), DAY));
+                    one.model = format!("model{}", number % 7).into();
+                    one.budgets = one
+                        .budgets
+                        .iter()
+                        .cloned()
+                        .chain([period(&format!("model{}", number % 5), DAY)])
+                        .collect();
                     one
                 })
                 .collect();

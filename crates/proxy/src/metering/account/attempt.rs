@@ -28,8 +28,8 @@ impl<'a> Account<'a> {
             return;
         };
         let target = Target {
-            channel: to.channel.name.clone(),
-            upstream_model: to.model.to_owned(),
+            channel: to.channel.name.as_str().into(),
+            upstream_model: to.model.into(),
             format: Some(to.format),
         };
         let presumed = self.presumed();
@@ -43,10 +43,10 @@ impl<'a> Account<'a> {
                 entry
             }
             None => self.entry.insert(ledger.start(Start {
-                request_id: self.asked.id.as_str().to_owned(),
-                key: self.who.key.to_owned(),
-                user: self.who.user.to_owned(),
-                model: self.who.model.to_owned(),
+                request_id: self.asked.id.as_str().into(),
+                key: self.who.key.into(),
+                user: self.who.user.into(),
+                model: self.who.model.into(),
                 format: Some(self.asked.format),
                 target: Some(target),
                 usage: Metered::estimated(presumed),
