@@ -253,7 +253,7 @@ async fn waiting_as_told_is_enough_and_less_is_not(stand: Stand) {
     for (needed, least) in [(50, 600), (70, 700)] {
         let refused = stand.take(&rule, needed).await.unwrap_err();
         assert!(refused.retry_after >= Duration::from_millis(least), "{refused:?}");
-        assert!(refused.retry_after <= Duration::from_millis(1_020), "{refused:?}");
+        assert!(refused.retry_after <= Duration::from_millis(1_030), "{refused:?}");
         // On the real clock the request itself takes a moment.
         let early = Duration::from_millis(if stand.clock.is_some() { 1 } else { 40 });
         stand.pass(refused.retry_after - early).await;
@@ -320,7 +320,7 @@ async fn the_numbers_for_the_headers_are_right(stand: Stand) {
         (window.dimension, window.limit, window.remaining),
         (Dimension::Tokens, 1_000, 750)
     );
-    assert!(window.reset > Duration::from_millis(60_000) && window.reset <= Duration::from_millis(61_000));
+    assert!(window.reset > Duration::from_millis(60_000) && window.reset <= Duration::from_millis(61_500));
     assert_eq!(
         (money.dimension, money.limit, money.remaining),
         (Dimension::Money, 7_000_000, 6_000_000)
