@@ -16,6 +16,8 @@ use crate::rule::{Dimension, Mode, OnFailure, Over, Rule};
 use crate::share::{Alone, Sight, first_cap};
 use crate::subject::Key;
 
+/// Fewer subjects than this are kept, idle or not.
+const FIRST_SWEEP: usize = 64;
 /// A full shard looks for idle subjects at most this often, in milliseconds.
 const SWEEP_EVERY_MS: u64 = 1_000;
 
@@ -127,8 +129,8 @@ impl Shard {
     /// The meter to charge, stored if there is room, else the overflow of the rule.
     fn enter(&mut self, ask: &Ask, now: u64, capacity: usize) -> (&mut Meter, Option<u64>) {
         let tag = ask.rule.tag();
-        if !self.subjects.contains_key(&ask.key) {
-            self.make_room(now, capacity);
+        if self.subjects.len() >= self.crowded_at(capacity) && !self.subjects.contains_key(&ask.key) {
+            self.make_room(now);
             if self.subjects.len() >= capacity {
                 let meter = self
                     .overflow
@@ -146,11 +148,14 @@ impl Shard {
         (&mut subject.meter, None)
     }
 
-    /// Forgets idle subjects when the shard has doubled or is full.
-    fn make_room(&mut self, now: u64, capacity: usize) {
-        const FIRST_SWEEP: usize = 64;
-        let due = self.subjects.len() >= self.sweep_at_len.max(FIRST_SWEEP).min(capacity);
-        if !due || now < self.swept_at.saturating_add(SWEEP_EVERY_MS) {
+    /// So many subjects are a reason to look for idle ones: the shard has doubled, or is full.
+    fn crowded_at(&self, capacity: usize) -> usize {
+        self.sweep_at_len.max(FIRST_SWEEP).min(capacity)
+    }
+
+    /// Forgets idle subjects, not too often.
+    fn make_room(&mut self, now: u64) {
+        if now < self.swept_at.saturating_add(SWEEP_EVERY_MS) {
             return;
         }
         self.swept_at = now;

@@ -1,5 +1,7 @@
 //! The limits of a request as headers, in the spelling of OpenAI and of Anthropic.
 
+use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
 use ai_api_converter::Format;
@@ -67,7 +69,7 @@ fn add(
     headers: &mut Left,
     names: &'static [(Dimension, Names)],
     standings: &[Standing],
-    reset: impl Fn(Duration) -> String,
+    reset: impl Fn(Duration) -> Option<HeaderValue>,
 ) {
     for (dimension, [limit, remaining, free]) in names {
         let of = standings
@@ -76,30 +78,38 @@ fn add(
         if let Some(standing) = of.min_by_key(|standing| standing.remaining) {
             headers.push((limit, HeaderValue::from(standing.limit)));
             headers.push((remaining, HeaderValue::from(standing.remaining)));
-            // Digits and letters: always header text.
-            let reset = HeaderValue::try_from(reset(standing.reset));
-            headers.extend(reset.ok().map(|reset| (free, reset)));
+            headers.extend(reset(standing.reset).map(|reset| (free, reset)));
         }
     }
 }
 
 /// As OpenAI writes it: `6m0s`, `1.5s`, `20ms`.
-fn span(wait: Duration) -> String {
+fn span(wait: Duration) -> Option<HeaderValue> {
     let (seconds, millis) = (wait.as_secs(), wait.subsec_millis());
     match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, 0) => format!("{millis}ms"),
-        (0, 0, rest) if millis > 0 => format!("{rest}.{millis:03}s"),
-        (0, 0, rest) => format!("{rest}s"),
-        (0, minutes, rest) => format!("{minutes}m{rest}s"),
-        (hours, minutes, rest) => format!("{hours}h{minutes}m{rest}s"),
+        (0, 0, 0) => short(format_args!("{millis}ms")),
+        (0, 0, rest) if millis > 0 => short(format_args!("{rest}.{millis:03}s")),
+        (0, 0, rest) => short(format_args!("{rest}s")),
+        (0, minutes, rest) => short(format_args!("{minutes}m{rest}s")),
+        (hours, minutes, rest) => short(format_args!("{hours}h{minutes}m{rest}s")),
     }
 }
 
 /// As Anthropic writes it: RFC 3339, in whole seconds, rounded up.
-fn moment(now_ms: u64, wait: Duration) -> String {
+fn moment(now_ms: u64, wait: Duration) -> Option<HeaderValue> {
     let at = now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     let seconds = i64::try_from(at.div_ceil(1000)).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |at| at.to_string())
+    let at = jiff::Timestamp::from_second(seconds).ok()?;
+    short(format_args!("{at}"))
+}
+
+/// A text of a few digits and letters, put together without an allocation of its own.
+fn short(text: fmt::Arguments<'_>) -> Option<HeaderValue> {
+    let mut buffer = [0; 40];
+    let mut rest = buffer.as_mut_slice();
+    rest.write_fmt(text).ok()?;
+    let left = rest.len();
+    HeaderValue::from_bytes(buffer.get(..buffer.len() - left)?).ok()
 }
 
 #[cfg(test)]
@@ -144,8 +154,14 @@ mod tests {
             .iter()
             .find(|(name, _)| *name == "anthropic-ratelimit-requests-reset");
         assert_eq!(reset.unwrap().1, "2027-01-15T08:00:02Z");
-        assert_eq!(span(Duration::from_secs(3_725)), "1h2m5s");
-        assert_eq!(span(Duration::from_secs(360)), "6m0s");
-        assert_eq!(span(Duration::from_millis(20)), "20ms");
+        for (wait, text) in [
+            (3_725_000, "1h2m5s"),
+            (360_000, "6m0s"),
+            (1_500, "1.500s"),
+            (20, "20ms"),
+        ] {
+            assert_eq!(span(Duration::from_millis(wait)).unwrap(), text);
+        }
+        assert!(span(Duration::MAX).is_some() && moment(0, Duration::from_secs(1 << 31)).is_some());
     }
 }
