@@ -5,7 +5,13 @@
 //! | Messages | `POST /v1/messages/count_tokens` | [`request`] and [`answer`] |
 //! | Responses | `POST /v1/responses/input_tokens` | [`request`] and [`answer`] |
 //! | Gemini | `POST …/{model}:countTokens` | [`request`] and [`answer`] |
-//! | Chat | none | [`request`] gives `None`: [`estimate`] |
+//! | Chat | none | [`request`] gives `None`: `exact` (feature `tokenizer`) or [`estimate`] |
+
+#[cfg(feature = "tokenizer")]
+mod exact;
+
+#[cfg(feature = "tokenizer")]
+pub use exact::{exact, has_vocabulary};
 
 use crate::convert::in_band;
 use crate::decode;
@@ -204,13 +210,21 @@ pub fn answer(body: &[u8], client: Format) -> Result<Answer, Failure> {
     })
 }
 
-/// The answer to `messages/count_tokens`, `responses/input_tokens` or `:countTokens`, estimated.
+/// The answer to `messages/count_tokens`, `responses/input_tokens` or `:countTokens`, estimated. `factor`: what the model has been
+/// found to count for each estimated token.
 ///
 /// # Errors
 /// Not a request of this format.
-pub fn estimate(body: &[u8], format: Format) -> Result<Vec<u8>, Error> {
-    let tokens = Estimator::of_request(&decoded(text(body)?, format)?).max(1);
-    Ok(write(tokens, None, format))
+pub fn estimate(body: &[u8], format: Format, factor: f64) -> Result<Vec<u8>, Error> {
+    let tokens = Estimator::of_request(&decoded(text(body)?, format)?);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number of tokens, far below 2^52"
+    )]
+    let tokens = (tokens as f64 * factor).ceil() as u64;
+    Ok(write(tokens.max(1), None, format))
 }
 
 fn write(tokens: u64, cached: Option<u64>, client: Format) -> Vec<u8> {

@@ -8,22 +8,20 @@
 mod classes;
 mod media;
 mod request;
+mod whole;
 
 pub use request::input_of;
+pub(crate) use whole::{Counter, walk};
 
 use classes::{BEFORE, CLASSES, WEIGHTS, pair};
 
 use memchr::memchr;
 
-use crate::ir::{Arguments, Block, Request, Source, ToolKind};
+use crate::ir::Request;
 use crate::json::{Text, first_escape};
 
 /// Hundredths in a token.
 const UNIT: u64 = 100;
-/// Tokens of a message's frame.
-const PER_MESSAGE: u64 = 4;
-/// Tokens of an image or document whose size is unknown.
-const PER_MEDIA: u64 = 800;
 /// Longest run whose sums fit 32 bits each, bytes.
 const RUN: usize = 1 << 20;
 
@@ -186,51 +184,18 @@ impl Estimator {
     #[must_use]
     pub fn of_request(request: &Request<'_>) -> u64 {
         let mut estimator = Estimator::default();
-        for block in &request.system {
-            estimator.flat(PER_MESSAGE, PER_MESSAGE);
-            estimator.add_text(&block.text.text);
-        }
-        for turn in &request.turns {
-            estimator.flat(PER_MESSAGE, PER_MESSAGE);
-            turn.blocks.iter().for_each(|block| estimator.block(block));
-        }
-        for tool in &request.tools {
-            estimator.add(&tool.name);
-            tool.description.iter().for_each(|text| estimator.add_text(text));
-            match &tool.kind {
-                ToolKind::Function { parameters, .. } => {
-                    parameters.iter().for_each(|schema| estimator.add(schema.get()))
-                }
-                ToolKind::Custom { format } => format.iter().for_each(|format| estimator.add(format.get())),
-                ToolKind::Hosted { json, .. } => estimator.add(json.get()),
-            }
-        }
+        walk(request, &mut estimator);
         estimator.tokens()
     }
+}
 
-    fn block(&mut self, block: &Block<'_>) {
-        match block {
-            Block::Text(text) => self.add_text(&text.text),
-            Block::Refusal(text) => self.add_text(text),
-            Block::Thought(thought) => thought.text.iter().for_each(|text| self.add_text(text)),
-            Block::ToolCall(call) => {
-                self.add(&call.name);
-                match &call.arguments {
-                    Arguments::Object(raw) => self.add(raw.get()),
-                    Arguments::Encoded(text) | Arguments::Freeform(text) => self.add_text(text),
-                }
-            }
-            Block::ToolResult(result) => {
-                result.parts.iter().for_each(|part| self.block(part));
-                result.structured.iter().for_each(|raw| self.add(raw.get()));
-            }
-            Block::Media(media) => match &media.source {
-                Source::Text(text) => self.add_text(text),
-                Source::Blocks(blocks) => blocks.iter().for_each(|block| self.block(block)),
-                _ => self.flat(PER_MEDIA, PER_MEDIA),
-            },
-            Block::Native(_) => {}
-        }
+impl Counter for Estimator {
+    fn text(&mut self, text: &Text<'_>) {
+        self.add_text(text);
+    }
+
+    fn tokens(&mut self, tokens: u64) {
+        self.flat(tokens, tokens);
     }
 }
 

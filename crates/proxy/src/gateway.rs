@@ -362,7 +362,10 @@ impl Gateway {
         );
         self.metrics.stage(Stage::Route, started.elapsed());
         if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
-            return own(client, id, wish.format, record).count(bytes).await;
+            let learned = &self.metering.learned;
+            return own(client, id, wish.format, record)
+                .count(bytes, &snapshot.config, learned, &model)
+                .await;
         }
         let (plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
         let exchange = Exchange {

@@ -6,6 +6,7 @@ mod abandoned;
 mod answer;
 mod attempt;
 mod body;
+mod counting;
 mod dispatch;
 mod endpoint;
 mod finished;

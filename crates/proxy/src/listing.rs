@@ -7,7 +7,9 @@ use opm_config::{ClientKey, Config};
 use opm_core::RequestId;
 use opm_routing::{NoRoute, served_models, serves_model};
 
+use crate::counting::counted;
 use crate::gateway::Refused;
+use crate::metering::Learned;
 use crate::net::client::Client;
 use crate::record::Record;
 use crate::refusal::no_route;
@@ -69,9 +71,21 @@ impl Own<'_> {
         self.say(body, &[]).await
     }
 
-    /// No channel of the client's format counts: an estimate, marked as one.
-    pub(crate) async fn count(&mut self, bytes: &Bytes) -> Result<(), Refused> {
-        let body = ai_api_converter::count::estimate(bytes, self.shape)
+    /// No channel of the model counts: our own count, marked as an estimate. What frames and tools cost is the provider's affair, also
+    /// where the text is counted exactly.
+    pub(crate) async fn count(
+        &mut self,
+        bytes: &Bytes,
+        config: &Config,
+        learned: &Learned,
+        model: &str,
+    ) -> Result<(), Refused> {
+        let names = config.channels.iter();
+        let upstream = names.filter_map(|channel| channel.upstream_model(model)).next();
+        let upstream = upstream.as_deref().unwrap_or(model);
+        let factor = learned.of(upstream).factor;
+        let body = counted(bytes, self.shape, upstream, factor)
+            .await
             .map_err(|error| Some(Failure::from(error)))?;
         self.say(body, &[("x-gateway-token-count", "estimated")]).await
     }

@@ -162,7 +162,8 @@ fn answers_get_the_shape_of_the_client() {
 
 #[test]
 fn every_counting_endpoint_gets_its_own_estimate() {
-    let count = |body: &str, format| String::from_utf8(estimate(body.as_bytes(), format).unwrap()).unwrap();
+    let count =
+        |body: &str, format| String::from_utf8(estimate(body.as_bytes(), format, 1.0).unwrap()).unwrap();
     let messages = count(
         r#"{"model":"m","messages":[{"role":"user","content":"four words of text"}]}"#,
         Format::Messages,
@@ -176,5 +177,5 @@ fn every_counting_endpoint_gets_its_own_estimate() {
         Format::Gemini,
     );
     assert_eq!(long, gemini);
-    assert!(estimate(b"{}", Format::Messages).is_err());
+    assert!(estimate(b"{}", Format::Messages, 1.0).is_err());
 }
