@@ -325,9 +325,7 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
         assert used >= 0.97 * 2 * limit, used / (2 * limit)
 
 
-def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gateways, redis, provider):
-    at = gateways(redis_limits(redis, 100_000, "60s"))
-
+def freeze_costs_once(at, redis):
     async def run():
         caller = Caller(at.port, KEY)
         for _ in range(20):
@@ -349,6 +347,10 @@ def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gat
         assert (await caller.ask("out=2", max_tokens=5))[0] == 200
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gateways, redis, provider):
+    freeze_costs_once(gateways(redis_limits(redis, 100_000, "60s")), redis)
 
 
 def test_deny_refuses_while_redis_is_away_and_allow_does_not(gateways, redis, provider):
