@@ -430,6 +430,20 @@ def test_a_strict_budget_is_not_a_cent_over_and_survives_a_restart(gateways, pro
     assert status == 403 and b"no known price" in body
 
 
+def test_a_failover_to_a_model_without_a_price_says_what_failed_before(gateways, provider, tmp_path):
+    other = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: mystery }}, priority: -1 }}\n"
+    third = f"  - {{ name: three, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: priced }}, priority: -2 }}\n"
+    budget = PRICES + key_with(budget="{ usd: 5, per: day }")
+    for name, more, asked in (("short", other, ["priced"] * 2), ("long", other + third, ["priced"] * 3)):
+        at = gateways(more + budget, name=name)
+        provider.calls.clear()
+        status, _, body = ask(at, "hi status=503", model="priced", max_tokens=5)
+        assert status == 503 and b"larger than" not in body, (status, body)
+        assert [call["key"] for call in provider.calls][: len(asked)] == asked
+        log = (tmp_path / f"{name}.log").read_text()
+        assert "the channel is passed over: its model has no known price" in log and "mystery" in log, log
+
+
 def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):
     at = gateways(PRICES + key_with(budget="{ usd: 0.001, per: month, tz: Asia/Shanghai, action: warn }"))
     assert [ask(at, "out=10", model="priced")[0] for _ in range(5)] == [200] * 5
