@@ -97,6 +97,8 @@ CASES = [
     ("/v1/chat/completions", {"messages": []}, 400, "/model"),
     ("/v1/chat/completions", {"model": "nobody", "messages": [{"role": "user", "content": "x"}]}, 404, "nobody"),
     ("/v1/chat/completions", {"model": "messages/m", "messages": [{"role": "wizard", "content": "x"}]}, 400, "/messages/0/role"),
+    ("/v1/chat/completions", {"model": "messages/m", "max_tokens": -5, "messages": [{"role": "user", "content": "x"}]}, 400, "/max_tokens"),
+    ("/v1/messages", {"model": "chat/m", "max_tokens": 1.5, "messages": [{"role": "user", "content": "x"}]}, 400, "/max_tokens"),
     ("/v1/chat/completions", {"model": "messages/m", "messages": [{"role": "tool", "tool_call_id": "c1", "content": "x"}]}, 400, "/messages/0"),
     ("/v1/chat/completions", {"model": "gemini/m", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, 400, "hologram|content"),
     ("/v1/messages", {"model": "chat/m", "messages": [{"role": "user", "content": "x"}]}, 400, "/max_tokens"),

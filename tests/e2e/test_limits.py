@@ -325,9 +325,7 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
         assert used >= 0.97 * 2 * limit, used / (2 * limit)
 
 
-def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gateways, redis, provider):
-    at = gateways(redis_limits(redis, 100_000, "60s"))
-
+def freeze_costs_once(at, redis):
     async def run():
         caller = Caller(at.port, KEY)
         for _ in range(20):
@@ -349,6 +347,10 @@ def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gat
         assert (await caller.ask("out=2", max_tokens=5))[0] == 200
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_frozen_redis_costs_sixty_milliseconds_once_and_the_policy_decides(gateways, redis, provider):
+    freeze_costs_once(gateways(redis_limits(redis, 100_000, "60s")), redis)
 
 
 def test_deny_refuses_while_redis_is_away_and_allow_does_not(gateways, redis, provider):
@@ -426,6 +428,20 @@ def test_a_strict_budget_is_not_a_cent_over_and_survives_a_restart(gateways, pro
     # A model without a price cannot be counted, so a budget that must hold does not let it through.
     status, _, body = ask(again, "out=1", model="nobody-knows")
     assert status == 403 and b"no known price" in body
+
+
+def test_a_failover_to_a_model_without_a_price_says_what_failed_before(gateways, provider, tmp_path):
+    other = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: mystery }}, priority: -1 }}\n"
+    third = f"  - {{ name: three, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: priced }}, priority: -2 }}\n"
+    budget = PRICES + key_with(budget="{ usd: 5, per: day }")
+    for name, more, asked in (("short", other, ["priced"] * 2), ("long", other + third, ["priced"] * 3)):
+        at = gateways(more + budget, name=name)
+        provider.calls.clear()
+        status, _, body = ask(at, "hi status=503", model="priced", max_tokens=5)
+        assert status == 503 and b"larger than" not in body, (status, body)
+        assert [call["key"] for call in provider.calls][: len(asked)] == asked
+        log = (tmp_path / f"{name}.log").read_text()
+        assert "the channel is passed over: its model has no known price" in log and "mystery" in log, log
 
 
 def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):

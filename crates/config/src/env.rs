@@ -88,6 +88,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("USER_HEADER", "header that names the user, `user`"),
     ("REDIS_URL", "shared limits; `shared.redis_url` of the file wins"),
     (
+        "SSL_CERT_FILE",
+        "PEM file of the authorities to trust at providers and Redis, in place of the system's",
+    ),
+    (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OpenTelemetry collector, HTTP; the file wins",
     ),

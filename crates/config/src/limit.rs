@@ -173,7 +173,7 @@ impl fmt::Display for Limits {
 /// How limits are shared by several instances.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shared {
-    /// `redis://…`; may hold a password.
+    /// `redis://…` or `rediss://…`; may hold a password.
     pub redis_url: opm_core::Secret,
     /// What all keys begin with; instances that share limits have the same.
     pub namespace: String,

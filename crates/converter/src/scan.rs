@@ -47,8 +47,8 @@ pub struct Scan<'a> {
     pub cache_key: Option<Cow<'a, str>>,
     /// Chat: `stream_options.include_usage`; `None` if there is no `stream_options`.
     pub include_usage: Option<bool>,
-    /// Where the object `stream_options` stands.
-    pub stream_options_at: Option<Range<usize>>,
+    /// What of `stream_options` must become which text so that usage is asked for; the rest of it stays. `None` like above.
+    pub ask_usage_at: Option<(Range<usize>, &'static str)>,
     /// Byte offset behind the opening brace, where a member can be put in.
     pub members_at: usize,
     /// How the conversation opens: the first messages, up to the first that no system speaks. The same on every turn.
@@ -130,7 +130,9 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
             found.cache_key = string(reader)?;
             return Ok(());
         }
-        "stream_options" if reader.kind() == Kind::Object => return stream_options(found, reader),
+        "stream_options" if matches!(reader.kind(), Kind::Object | Kind::Null) => {
+            return stream_options(found, reader);
+        }
         "messages" | "contents" | "input" => {
             match key {
                 "messages" => found.shape.messages = true,
@@ -206,16 +208,30 @@ static PREAMBLES: LazyLock<[Finder<'static>; 2]> =
 
 fn stream_options(found: &mut Scan<'_>, reader: &mut Reader<'_>) -> Result<(), Error> {
     let start = reader.offset();
-    let mut include = false;
-    reader.object(|reader, key| {
-        if key == "include_usage" && reader.kind() == Kind::Bool {
-            include = reader.bool()?;
-            return Ok(());
-        }
-        reader.skip()
-    })?;
+    let (mut include, mut said, mut empty) = (false, None, true);
+    if !reader.null()? {
+        reader.object(|reader, key| {
+            empty = false;
+            if key != "include_usage" {
+                return reader.skip();
+            }
+            let start = reader.offset();
+            if reader.kind() == Kind::Bool {
+                include = reader.bool()?;
+            } else {
+                include = false;
+                reader.skip()?;
+            }
+            said = Some(start..reader.offset_behind());
+            Ok(())
+        })?;
+    }
     found.include_usage = Some(include);
-    found.stream_options_at = Some(start..reader.offset_behind());
+    found.ask_usage_at = Some(match said {
+        Some(at) => (at, "true"),
+        None if empty => (start..reader.offset_behind(), r#"{"include_usage":true}"#),
+        None => (start + 1..start + 1, r#""include_usage":true,"#),
+    });
     Ok(())
 }
 

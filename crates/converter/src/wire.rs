@@ -47,6 +47,41 @@ macro_rules! object {
 }
 pub(crate) use object;
 
+/// A count in a request: a whole number that is not negative. `12.0` is one. What is none is refused as its vendor would refuse it:
+/// read as something else, it would change what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(u64);
+
+impl From<Count> for u64 {
+    fn from(count: Count) -> u64 {
+        count.0
+    }
+}
+
+impl crate::json::Read<'_> for Count {
+    fn read(reader: &mut crate::json::Reader<'_>) -> Result<Self, crate::Error> {
+        let text = reader.number()?.get();
+        let digits = text.parse::<u64>().ok();
+        digits.or_else(|| spelled_out(text)).map(Count).ok_or_else(|| {
+            let message = "a whole number was expected, 0 or more";
+            crate::Error::new(crate::ErrorKind::Invalid, message)
+        })
+    }
+}
+
+/// The whole number that `12.0` or `1e3` is.
+fn spelled_out(text: &str) -> Option<u64> {
+    /// Up to here every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let value = text.parse::<f64>().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole and within the range"
+    )]
+    ((0.0..=EXACT).contains(&value) && value.fract() == 0.0).then_some(value as u64)
+}
+
 /// A string or a list of parts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content<'a, T> {

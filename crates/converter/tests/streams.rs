@@ -255,6 +255,41 @@ fn a_relay_changes_no_byte_and_knows_the_usage() {
     }
 }
 
+/// A stream of `/v1/completions` that was asked for usage.
+const COMPLETIONS: &str = "data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"choices\":[{\"text\":\"Hel\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n\
+data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"choices\":[{\"text\":\"lo\",\"index\":0,\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n\
+data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"choices\":[{\"text\":\"\",\"index\":0,\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":null}\n\n\
+data: {\"id\":\"cmpl-1\",\"object\":\"text_completion\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n\
+data: [DONE]\n\n";
+
+#[test]
+fn old_completions_are_relayed_as_chat_is() {
+    for split in [1, 50, 5_000] {
+        let (out, ended, _) = run(relay(Format::Chat, false), COMPLETIONS.as_bytes(), split);
+        assert!(ended && out == COMPLETIONS, "{out}");
+        let (out, ended, _) = run(relay(Format::Chat, true), COMPLETIONS.as_bytes(), split);
+        let wanted: String = COMPLETIONS
+            .replace(",\"usage\":null", "")
+            .split_inclusive("\n\n")
+            .filter(|event| !event.contains("usage"))
+            .collect();
+        assert!(ended && out == wanted, "{out}");
+    }
+    let mut stream = relay(Format::Chat, true);
+    let (first, rest) = COMPLETIONS.split_at(COMPLETIONS.find("\n\n").unwrap() + 2);
+    let mut out = Vec::new();
+    let progress = stream.push(first.as_bytes(), &mut out);
+    assert!(
+        progress.content && stream.output_estimate() > 0,
+        "the first text is content"
+    );
+    stream.push(rest.as_bytes(), &mut out);
+    assert_eq!((stream.usage().input, stream.usage().output), (Some(3), Some(2)));
+    let mut cut = relay(Format::Chat, true);
+    cut.push(first.as_bytes(), &mut out);
+    assert!(cut.end(&mut out).failure.is_some());
+}
+
 #[test]
 fn usage_that_was_not_asked_for_is_taken_out_of_a_chat_relay() {
     let (out, ended, _) = run(relay(Format::Chat, true), CHAT.as_bytes(), 50);

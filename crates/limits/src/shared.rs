@@ -11,6 +11,7 @@
 mod backlog;
 mod call;
 pub(crate) mod keeper;
+mod trouble;
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ use call::Answer;
 /// How a limiter reaches its Redis.
 #[derive(Clone)]
 pub struct SharedSettings {
-    /// `redis://host:port/db`, with credentials if needed.
+    /// `redis://host:port/db`, with credentials if needed; `rediss://` is TLS, trusting the system's roots or those of
+    /// `SSL_CERT_FILE`.
     pub url: String,
     /// What all keys begin with, as the hash tag of a cluster. The same on all instances that share limits.
     pub namespace: String,
@@ -95,6 +97,8 @@ pub(crate) struct Shared {
     instance: String,
     scripts: Scripts,
     line: Mutex<Option<MultiplexedConnection>>,
+    /// Why it could not be asked, as it was last said; empty once it answers.
+    trouble: Mutex<String>,
     backlog: Mutex<Backlog>,
     /// Wakes the keeper.
     wake: Notify,
@@ -116,6 +120,8 @@ impl Shared {
         if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
             return Err(SharedProblem::Namespace);
         }
+        // If one is there already, it is this one: the gateway has no other.
+        _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Shared {
             client: Client::open(settings.url.as_str()).map_err(|_| SharedProblem::Url)?,
             namespace: name.clone(),
@@ -127,6 +133,7 @@ impl Shared {
                 beat: Script::new(include_str!("lua/beat.lua")),
             },
             line: Mutex::new(None),
+            trouble: Mutex::default(),
             backlog: Mutex::new(Backlog::new(settings.instances)),
             wake: Notify::new(),
             probe: AtomicBool::new(false),

@@ -6,6 +6,7 @@
 //! with broken pairing of tool calls, are refused with 400 as the provider would.
 
 mod answer;
+mod completions;
 mod gemini;
 mod messages;
 mod openai;

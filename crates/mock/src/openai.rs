@@ -107,14 +107,14 @@ pub(crate) fn asked_responses(body: &Value) -> Asked {
     asked
 }
 
-fn chat_usage(plan: &Plan) -> Value {
+pub(crate) fn chat_usage(plan: &Plan) -> Value {
     let reasoning = if thinks(plan) { REASONING } else { 0 };
     json!({"prompt_tokens": INPUT, "completion_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT,
         "prompt_tokens_details": {"cached_tokens": CACHED, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}})
 }
 
-fn finish(plan: &Plan) -> &'static str {
+pub(crate) fn finish(plan: &Plan) -> &'static str {
     match plan.stop {
         Stop::End => "stop",
         Stop::Length => "length",

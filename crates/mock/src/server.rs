@@ -18,12 +18,14 @@ use tokio::sync::mpsc;
 
 use crate::answer::{Asked, Fault, Plan, plan};
 use crate::record::Recorded;
-use crate::{gemini, messages, openai, strict};
+use crate::{completions, gemini, messages, openai, strict};
 
 /// Which provider a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
     Chat,
+    /// OpenAI's old `/v1/completions`.
+    Completions,
     Responses,
     Messages,
     Gemini,
@@ -123,6 +125,8 @@ fn recognize(path: &str) -> Option<(Provider, Option<String>, bool)> {
     let path = path.trim_end_matches('/');
     if path.ends_with("/chat/completions") {
         Some((Provider::Chat, None, false))
+    } else if path.ends_with("/completions") {
+        Some((Provider::Completions, None, false))
     } else if path.ends_with("/responses") {
         Some((Provider::Responses, None, false))
     } else if path.ends_with("/messages") {
@@ -175,6 +179,7 @@ async fn handle(request: Request<Incoming>, recorded: Recorded) -> Response<Body
     }
     let mut asked = match provider {
         Provider::Chat => openai::asked_chat(&parsed),
+        Provider::Completions => completions::asked(&parsed),
         Provider::Responses => openai::asked_responses(&parsed),
         Provider::Messages => messages::asked(&parsed),
         Provider::Gemini => gemini::asked(&parsed, model.as_deref().unwrap_or_default()),
@@ -287,7 +292,7 @@ fn authorized(
         .get("authorization")
         .is_some_and(|value| value.as_bytes().starts_with(b"Bearer "));
     let good = match provider {
-        Provider::Chat | Provider::Responses => bearer,
+        Provider::Chat | Provider::Completions | Provider::Responses => bearer,
         Provider::Messages => bearer || headers.contains_key("x-api-key"),
         Provider::Gemini => {
             headers.contains_key("x-goog-api-key") || query.is_some_and(|query| query.contains("key="))
@@ -313,7 +318,7 @@ fn error(provider: Provider, status: u16, message: &str, says_when: bool) -> Res
 
 pub(crate) fn error_body(provider: Provider, status: u16, message: &str) -> Value {
     match provider {
-        Provider::Chat | Provider::Responses => {
+        Provider::Chat | Provider::Completions | Provider::Responses => {
             let kind = match status {
                 429 => "requests",
                 500.. => "server_error",
@@ -355,6 +360,7 @@ fn whole(provider: Provider, body: &Value, asked: &Asked, plan: &Plan) -> Respon
     }
     let answer = match provider {
         Provider::Chat => openai::chat(asked, plan),
+        Provider::Completions => completions::answer(asked, plan),
         Provider::Responses => openai::responses(body, asked, plan),
         Provider::Messages => messages::message(asked, plan),
         Provider::Gemini => gemini::answer(asked, plan),
@@ -414,6 +420,7 @@ fn streamed(
 ) -> Response<Body> {
     let mut events: Vec<String> = match provider {
         Provider::Chat => openai::chat_events(body, asked, &plan),
+        Provider::Completions => completions::events(body, asked, &plan),
         Provider::Responses => openai::responses_events(body, asked, &plan),
         Provider::Messages => messages::events(asked, &plan),
         Provider::Gemini => gemini::events(asked, &plan, sse),
@@ -490,7 +497,7 @@ fn streamed(
 fn error_event(provider: Provider, sse: bool) -> String {
     let body = error_body(provider, 529, "scripted error");
     match provider {
-        Provider::Chat => format!("data: {body}\n\n"),
+        Provider::Chat | Provider::Completions => format!("data: {body}\n\n"),
         Provider::Messages => format!("event: error\ndata: {body}\n\n"),
         Provider::Responses => {
             let response = json!({"id": "resp_mock1", "object": "response", "status": "failed", "output": [],

@@ -43,6 +43,26 @@ const CHAT: &[&str] = &[
     "verbosity",
     "web_search_options",
 ];
+const COMPLETIONS: &[&str] = &[
+    "model",
+    "prompt",
+    "best_of",
+    "echo",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "n",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "suffix",
+    "temperature",
+    "top_p",
+    "user",
+];
 const RESPONSES: &[&str] = &[
     "access_programs",
     "background",
@@ -147,6 +167,7 @@ pub(crate) fn check(provider: Provider, body: &Value, headers: &http::HeaderMap)
             known(body, CHAT, "")?;
             chat(body)
         }
+        Provider::Completions => known(body, COMPLETIONS, ""),
         Provider::Responses => {
             known(body, RESPONSES, "")?;
             responses(body)

@@ -18,6 +18,7 @@ use crate::net::patience::until;
 use crate::pump::{Ending, Pump};
 use crate::record::Record;
 use crate::reply;
+use crate::stage::path::COMPLETIONS;
 
 /// Largest answer that is converted as a whole, bytes.
 const MAX_ANSWER: usize = 256 << 20;
@@ -42,13 +43,21 @@ pub(crate) async fn give(
     record: &mut Record,
     account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
-    if exchange.stream {
+    if exchange.stream && !is_whole(exchange, &answered) {
         let _open = metrics.stream();
         // Once per stream; unboxed, its state would be moved with every request.
         Box::pin(stream(client, exchange, answered, record, account)).await
     } else {
         whole(client, exchange, answered, record, account).await
     }
+}
+
+/// The upstream does not stream old completions: their whole answers are not made into streams.
+fn is_whole(exchange: &Exchange<'_>, answered: &Answered<'_>) -> bool {
+    const WHOLE: &[u8] = b"application/json";
+    let kind = answered.response.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.as_bytes().get(..WHOLE.len()));
+    exchange.endpoint.is_some() && kind.is_some_and(|kind| kind.eq_ignore_ascii_case(WHOLE))
 }
 
 async fn stream(
@@ -202,11 +211,7 @@ fn seen_whole(
     reported: Usage,
     (bytes, converted): &(Bytes, Option<Format>),
 ) -> Seen {
-    if reported.output.is_some()
-        || exchange
-            .endpoint
-            .is_some_and(|endpoint| endpoint != "completions")
-    {
+    if reported.output.is_some() || exchange.endpoint.is_some_and(|endpoint| endpoint != COMPLETIONS) {
         return Seen {
             reported,
             ..Seen::default()

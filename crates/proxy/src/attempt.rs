@@ -59,7 +59,7 @@ pub(crate) struct Answered<'a> {
     pub(crate) response: UpstreamResponse<'a>,
     /// `None`: same format, the answer is relayed.
     pub(crate) conversion: Option<Conversion>,
-    /// Chat relay: usage was asked for by us only.
+    /// Relay of Chat or of old completions: usage was asked for by us only, so the client must not see it.
     pub(crate) hide_usage: bool,
     pub(crate) idle: Duration,
     /// When the whole request must be over.
@@ -183,16 +183,16 @@ impl Exchange<'_> {
         Ok(Answered {
             response,
             conversion,
-            hide_usage: same && self.asks_for_usage(),
+            hide_usage: same && self.asks_for_usage() && self.scan.include_usage != Some(true),
             idle: channel.timeouts.idle,
             deadline,
             sent,
         })
     }
 
-    /// Chat: usage is asked for by us only, so the client must not see it.
+    /// Streams of Chat and of old completions tell their usage only to those who ask.
     fn asks_for_usage(&self) -> bool {
-        self.stream && self.format == Format::Chat && self.scan.include_usage != Some(true)
+        self.stream && self.format == Format::Chat
     }
 
     pub(crate) fn credential<'c>(
@@ -235,7 +235,7 @@ impl Exchange<'_> {
         };
         let edits = body::Edits {
             model: (!self.path_model).then_some(candidate.model.as_str()),
-            ask_usage: self.stream && self.format == Format::Chat && self.endpoint.is_none(),
+            ask_usage: self.asks_for_usage(),
             nested: &nested,
         };
         // State of another vendor that the client still carries is cut out; the rest of the bytes stay.

@@ -61,13 +61,13 @@ pub(crate) fn format_of(shape: Shape) -> Option<Format> {
 pub(crate) struct Edits<'e> {
     /// The model's name at the upstream; `None`: it does not stand in the body.
     pub(crate) model: Option<&'e str>,
-    /// Chat streams: usage is asked for.
+    /// Streams of Chat and of old completions: usage is asked for.
     pub(crate) ask_usage: bool,
     /// Places inside the body that name the model once more.
     pub(crate) nested: &'e [(std::ops::Range<usize>, String)],
 }
 
-/// The body with another model name, everything else byte for byte; and, for Chat streams, with usage asked for.
+/// The body with another model name, everything else byte for byte; and, for streams of Chat and of old completions, with usage asked for.
 pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, wanted: &Edits<'_>) -> Bytes {
     let mut edits: Vec<(usize, usize, String)> = Vec::new();
     let comma = if scan.shape.empty { "" } else { "," };
@@ -85,8 +85,8 @@ pub(crate) fn relayed(body: &Bytes, scan: &Scan<'_>, wanted: &Edits<'_>) -> Byte
         edits.push((at.start, at.end, quoted(name)));
     }
     if wanted.ask_usage && scan.include_usage != Some(true) {
-        match &scan.stream_options_at {
-            Some(at) => edits.push((at.start, at.end, r#"{"include_usage":true}"#.into())),
+        match &scan.ask_usage_at {
+            Some((at, text)) => edits.push((at.start, at.end, (*text).into())),
             None => {
                 let text = format!("\"stream_options\":{{\"include_usage\":true}}{comma}");
                 edits.push((scan.members_at, scan.members_at, text));
@@ -177,13 +177,31 @@ mod tests {
             r#"{"stream_options":{"x":1},"model":"a"}"#,
             "b",
             true,
-            r#"{"stream_options":{"include_usage":true},"model":"b"}"#,
+            r#"{"stream_options":{"include_usage":true,"x":1},"model":"b"}"#,
+        );
+        check(
+            r#"{"stream_options":{ "x":1, "include_usage" : false,"y":2},"model":"a"}"#,
+            "a",
+            true,
+            r#"{"stream_options":{ "x":1, "include_usage" : true,"y":2},"model":"a"}"#,
+        );
+        check(
+            r#"{"stream_options":{ },"model":"a"}"#,
+            "a",
+            true,
+            r#"{"stream_options":{"include_usage":true},"model":"a"}"#,
         );
         check(
             r#"{"stream_options":{"include_usage":true}}"#,
             "b",
             true,
             r#"{"model":"b","stream_options":{"include_usage":true}}"#,
+        );
+        check(
+            r#"{"model":"a","stream_options": null }"#,
+            "a",
+            true,
+            r#"{"model":"a","stream_options": {"include_usage":true} }"#,
         );
         check(
             r#"{"model":"a","model":"b"}"#,

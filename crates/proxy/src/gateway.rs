@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ai_api_converter::scan::Scan;
 use ai_api_converter::{Failure, FailureClass, Format, seal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -32,7 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::stage::authenticate::{Caller, authenticate};
 use crate::stage::conversation::{Conversation, conversation};
 use crate::stage::credential::{Credential, credentials, query_value};
-use crate::stage::path::{Api, Unrecognized, recognize};
+use crate::stage::path::{Api, COMPLETIONS, Unrecognized, recognize};
 use crate::{body, reply};
 
 /// The gateway: everything a request needs.
@@ -373,8 +374,7 @@ impl Gateway {
             format: wish.format,
             model: &model,
             path_model: wish.format == Format::Gemini && wish.model.is_some(),
-            stream: wish.endpoint.is_none()
-                && (wish.stream || (wish.format != Format::Gemini && scan.stream)),
+            stream: is_stream(&wish, &scan),
             array: wish.array,
             body: bytes,
             scan: &scan,
@@ -470,10 +470,20 @@ impl Gateway {
     }
 }
 
+/// The answer is read as a stream. Of what is passed through only old completions are: they share Chat's events but for `text` in
+/// place of `delta`.
+fn is_stream(wish: &Wish, scan: &Scan<'_>) -> bool {
+    let said = wish.format != Format::Gemini && scan.stream;
+    match wish.endpoint {
+        None => wish.stream || said,
+        Some(endpoint) => endpoint == COMPLETIONS && said,
+    }
+}
+
 /// What an endpoint makes a model do.
 fn task(endpoint: Option<&str>) -> Task {
     match endpoint {
-        None | Some("completions") => Task::Write,
+        None | Some(COMPLETIONS) => Task::Write,
         Some(endpoint) if offer(endpoint) == Offer::Embeddings => Task::Read,
         Some(endpoint) if offer(endpoint) == Offer::Counting => Task::Count,
         Some(_) => Task::Other,

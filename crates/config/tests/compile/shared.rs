@@ -34,6 +34,16 @@ fn a_shared_store_has_defaults() {
 }
 
 #[test]
+fn the_address_may_ask_for_tls() {
+    let url = "rediss://me:hunter22@cache:6380/1";
+    let shared = config(&format!("shared: {{ redis_url: \"{url}\" }}\n"))
+        .shared
+        .unwrap();
+    assert_eq!(shared.redis_url.expose(), url);
+    assert_eq!(with_env("", url).unwrap().redis_url.expose(), url);
+}
+
+#[test]
 fn the_policy_of_the_shared_store_is_for_limits_that_do_not_say_and_not_for_budgets() {
     let text = "shared: { on_failure: allow }\nusers: { limits: { rpm: 1 }, budget: { usd: 1, per: day } }\nlimits: [{ name: a, rpm: 1, on_failure: deny }]\n";
     let found = config(text).limits;
@@ -69,8 +79,8 @@ fn an_address_of_the_environment_counts_where_the_file_has_none() {
 fn wrong_addresses_are_refused_without_repeating_them() {
     for (members, expected) in [
         (
-            "redis_url: \"rediss://:hunter22@host\"",
-            "E007 5:22 `redis_url` is not usable: TLS to Redis is not built in | use redis://",
+            "redis_url: \"rediss://:hunter22@host#insecure\"",
+            "E007 5:22 `redis_url` is not usable: certificates are always checked | take `#insecure` away",
         ),
         (
             "redis_url: hunter22",
@@ -91,11 +101,11 @@ fn wrong_addresses_are_refused_without_repeating_them() {
     ] {
         one_problem(&format!("shared: {{ {members} }}\n"), expected);
     }
-    let env = Environment::new([("REDIS_URL", "rediss://:hunter22@host")]);
+    let env = Environment::new([("REDIS_URL", "rediss://:hunter22@host#insecure")]);
     for loaded in [compile_env(&env), read_with("", &env)] {
         let found = said(&loaded.problems);
         assert!(
-            found[0].starts_with("E007 REDIS_URL is not usable: TLS to Redis is not built in"),
+            found[0].starts_with("E007 REDIS_URL is not usable: certificates are always checked"),
             "{found:?}"
         );
         assert!(!found[0].contains("hunter22"));

@@ -75,7 +75,7 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, 
         temperature: wire.temperature,
         top_p: wire.top_p,
         top_k: wire.top_k,
-        max_output_tokens: wire.max_tokens,
+        max_output_tokens: wire.max_tokens.map(u64::from),
         stop: wire.stop_sequences.unwrap_or_default(),
         reasoning: reasoning(wire.thinking, output_config.effort.as_deref(), intake),
         output: output(output_config.format)?,
@@ -176,7 +176,7 @@ fn reasoning(thinking: Option<wire::Thinking<'_>>, word: Option<&str>, intake: &
         None => Show::Default,
     };
     let depth = match thinking.kind.as_deref() {
-        Some("enabled") => ReasoningDepth::Budget(thinking.budget_tokens.unwrap_or(1024)),
+        Some("enabled") => ReasoningDepth::Budget(thinking.budget_tokens.map_or(1024, u64::from)),
         Some("disabled" | "between_tools") => ReasoningDepth::Off,
         Some("adaptive") => ReasoningDepth::Dynamic,
         _ => {

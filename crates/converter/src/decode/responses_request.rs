@@ -59,9 +59,10 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, 
         parallel_tool_calls: wire.parallel_tool_calls,
         temperature: wire.temperature,
         top_p: wire.top_p,
-        max_output_tokens: wire.max_output_tokens,
-        logprobs: asked("message.output_text.logprobs") || wire.top_logprobs.is_some_and(|top| top > 0),
-        top_logprobs: wire.top_logprobs,
+        max_output_tokens: wire.max_output_tokens.map(u64::from),
+        logprobs: asked("message.output_text.logprobs")
+            || wire.top_logprobs.is_some_and(|top| u64::from(top) > 0),
+        top_logprobs: wire.top_logprobs.map(u64::from),
         reasoning: Reasoning {
             summary: summary(controls.summary.as_deref()),
             ..reasoning(controls.effort.as_deref(), show, "reasoning.effort", intake)
@@ -75,7 +76,7 @@ pub(super) fn decode<'a>(body: &'a str, intake: &Intake) -> Result<Request<'a>, 
         service_tier: wire.service_tier,
         store: wire.store,
         include_encrypted_reasoning: asked("reasoning.encrypted_content"),
-        max_tool_calls: wire.max_tool_calls,
+        max_tool_calls: wire.max_tool_calls.map(u64::from),
         cache_options: wire.prompt_cache_options,
         natives: natives(wire.extra, CLASSES),
         ..Request::default()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Content, object};
+use super::{Content, Count, object};
 use crate::json::{Raw, Text};
 
 object! {
@@ -13,9 +13,9 @@ object! {
         /// Conversation.
         messages: Vec<Message<'a>> = "messages",
         /// Output limit.
-        max_completion_tokens: u64 = "max_completion_tokens",
+        max_completion_tokens: Count = "max_completion_tokens",
         /// Output limit, old name.
-        max_tokens: u64 = "max_tokens",
+        max_tokens: Count = "max_tokens",
         /// Sampling.
         temperature: Raw<'a> = "temperature",
         /// Sampling.
@@ -23,7 +23,7 @@ object! {
         /// Sampling, compatible servers only.
         top_k: Raw<'a> = "top_k",
         /// Number of choices.
-        n: u64 = "n",
+        n: Count = "n",
         /// String or list.
         stop: Raw<'a> = "stop",
         /// Sampling.
@@ -35,7 +35,7 @@ object! {
         /// Log probabilities.
         logprobs: bool = "logprobs",
         /// Log probabilities.
-        top_logprobs: u64 = "top_logprobs",
+        top_logprobs: Count = "top_logprobs",
         /// Structured output.
         response_format: ResponseFormat<'a> = "response_format",
         /// Tools.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::object;
+use super::{Count, object};
 use crate::json::{Raw, Text};
 
 object! {
@@ -169,15 +169,15 @@ object! {
         /// Sampling.
         top_k: Raw<'a> = "topK" | "top_k",
         /// Answers.
-        candidate_count: u64 = "candidateCount" | "candidate_count",
+        candidate_count: Count = "candidateCount" | "candidate_count",
         /// Output limit.
-        max_output_tokens: u64 = "maxOutputTokens" | "max_output_tokens",
+        max_output_tokens: Count = "maxOutputTokens" | "max_output_tokens",
         /// Stop sequences.
         stop_sequences: Vec<Text<'a>> = "stopSequences" | "stop_sequences",
         /// Log probabilities.
         response_logprobs: bool = "responseLogprobs" | "response_logprobs",
         /// Log probabilities.
-        logprobs: u64 = "logprobs",
+        logprobs: Count = "logprobs",
         /// Sampling.
         presence_penalty: Raw<'a> = "presencePenalty" | "presence_penalty",
         /// Sampling.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Content, object};
+use super::{Content, Count, object};
 use crate::json::{Raw, Text};
 
 object! {
@@ -11,7 +11,7 @@ object! {
         /// Model.
         model: Cow<'a, str> = "model",
         /// Output limit.
-        max_tokens: u64 = "max_tokens",
+        max_tokens: Count = "max_tokens",
         /// Conversation.
         messages: Vec<Message<'a>> = "messages",
         /// System text.
@@ -133,7 +133,7 @@ object! {
         /// enabled, disabled, adaptive, between_tools.
         kind: Cow<'a, str> = "type",
         /// Tokens.
-        budget_tokens: u64 = "budget_tokens",
+        budget_tokens: Count = "budget_tokens",
         /// summarized or omitted.
         display: Cow<'a, str> = "display",
     }

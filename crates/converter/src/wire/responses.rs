@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Content, object};
+use super::{Content, Count, object};
 use crate::json::{Raw, Text};
 use crate::wire::chat::CacheBreakpoint;
 
@@ -16,13 +16,13 @@ object! {
         /// System text.
         instructions: Text<'a> = "instructions",
         /// Output limit.
-        max_output_tokens: u64 = "max_output_tokens",
+        max_output_tokens: Count = "max_output_tokens",
         /// Sampling.
         temperature: Raw<'a> = "temperature",
         /// Sampling.
         top_p: Raw<'a> = "top_p",
         /// Log probabilities.
-        top_logprobs: u64 = "top_logprobs",
+        top_logprobs: Count = "top_logprobs",
         /// Tools.
         tools: Vec<Raw<'a>> = "tools",
         /// Choice.
@@ -52,7 +52,7 @@ object! {
         /// Stream options.
         stream_options: Raw<'a> = "stream_options",
         /// Most calls of hosted tools.
-        max_tool_calls: u64 = "max_tool_calls",
+        max_tool_calls: Count = "max_tool_calls",
         /// Caching mode.
         prompt_cache_options: Raw<'a> = "prompt_cache_options",
         /// auto or disabled.

@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisResult};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backlog::Correction;
-use super::{Shared, signed};
+use super::{Shared, signed, trouble};
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
@@ -102,15 +102,8 @@ impl Keeper {
             reply = self.ask(shared, line).await;
         }
         let broken = shared.line.lock().is_none() || self.failed >= PROBES_BEFORE_CONNECT;
-        if reply.is_none()
-            && broken
-            && let Some(line) = connect(shared).await
-        {
-            reply = self.ask(shared, line.clone()).await;
-            if reply.is_some() {
-                *shared.line.lock() = Some(line);
-                self.give_up_old_line(shared);
-            }
+        if reply.is_none() && broken {
+            reply = self.ask_anew(shared).await;
         }
         let Some((instances, generation)) = reply else {
             self.failed = self.failed.saturating_add(1);
@@ -118,8 +111,18 @@ impl Keeper {
             return false;
         };
         self.failed = 0;
+        shared.trouble.lock().clear();
         shared.answered(core, instances, &generation);
         true
+    }
+
+    /// Asks on a new connection, and keeps it if that is answered.
+    async fn ask_anew(&mut self, shared: &Shared) -> Option<(u64, String)> {
+        let line = connect(shared).await?;
+        let reply = self.ask(shared, line.clone()).await?;
+        *shared.line.lock() = Some(line);
+        self.give_up_old_line(shared);
+        Some(reply)
     }
 
     /// What is still on its way there may never be answered: it is told again on the new connection.
@@ -140,7 +143,7 @@ impl Keeper {
             .arg(format!("{:016x}-{:x}", self.random, self.beats))
             .arg(LIFETIME_MS);
         let reply = timeout(shared.timeout, call.invoke_async::<(u64, u64, String)>(&mut line)).await;
-        let (now, instances, generation) = reply.ok()?.ok()?;
+        let (now, instances, generation) = shared.told_why(reply.ok()?)?;
         shared.learn(now, asked);
         Some((instances, generation))
     }
@@ -180,12 +183,14 @@ impl Keeper {
 
 async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT))
+        .set_connection_timeout(None)
         .set_response_timeout(Some(LATE));
     let connecting = shared
         .client
         .get_multiplexed_async_connection_with_config(&config);
-    timeout(CONNECT, connecting).await.ok()?.ok()
+    let connected = timeout(CONNECT, connecting).await;
+    let late = |_| Err(trouble::late(shared.client.get_connection_info().addr()));
+    shared.told_why(connected.unwrap_or_else(late))
 }
 
 /// Tells a batch; true if the store has it.
@@ -213,6 +218,19 @@ fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
 }
 
 impl Shared {
+    /// What came; why nothing came is said once, and again when the store has answered meanwhile or the reason is another.
+    fn told_why<T>(&self, came: RedisResult<T>) -> Option<T> {
+        came.inspect_err(|error| {
+            let why = trouble::words(error);
+            let mut said = self.trouble.lock();
+            if *said != why {
+                tracing::warn!("the shared store of limits cannot be asked: {why}");
+                *said = why;
+            }
+        })
+        .ok()
+    }
+
     /// The store answered. If it is another one than before, it is told all that this instance knows.
     fn answered(&self, core: &Core, instances: u64, generation: &str) {
         let now = self.now();

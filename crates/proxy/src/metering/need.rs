@@ -183,6 +183,11 @@ impl Price<'_> {
         Some(PicoUsd(self.real(total.0)))
     }
 
+    /// The model has a price.
+    pub(crate) fn is_known(&self) -> bool {
+        self.rule.is_some()
+    }
+
     /// What the account really pays.
     fn real(&self, listed: u64) -> u64 {
         let real = u128::from(listed) * u128::from(self.millionths);

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use ai_api_converter::Format;
 
+/// The old endpoint `/v1/completions`, below the version.
+pub(crate) const COMPLETIONS: &str = "completions";
+
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Api {
@@ -223,7 +226,7 @@ fn endpoint(segments: &[&str]) -> Option<(&'static str, Api)> {
         ["livez" | "healthz" | "health"] => ("GET", Api::Live),
         ["readyz" | "ready"] => ("GET", Api::Ready),
         ["chat", "completions"] => ("POST", generate(Format::Chat)),
-        ["completions"] => ("POST", pass(Format::Chat, "completions")),
+        [COMPLETIONS] => ("POST", pass(Format::Chat, COMPLETIONS)),
         ["embeddings"] => ("POST", pass(Format::Chat, "embeddings")),
         ["moderations"] => ("POST", pass(Format::Chat, "moderations")),
         ["rerank"] => ("POST", pass(Format::Chat, "rerank")),

@@ -126,12 +126,11 @@ impl Decoder {
             });
         let Decoder { next, choices, .. } = self;
         let Some(choice) = choices.get_mut(at) else { return };
-        choice.delta(
-            wire.delta.unwrap_or_default(),
-            chat_logprobs(wire.logprobs.map(|logprobs| *logprobs)),
-            next,
-            sink,
-        );
+        let logprobs = chat_logprobs(wire.logprobs.map(|logprobs| *logprobs));
+        match (wire.delta, wire.text) {
+            (None, Some(text)) => choice.text(text, Vec::new(), next, sink),
+            (delta, _) => choice.delta(delta.unwrap_or_default(), logprobs, next, sink),
+        }
         // Some servers send an empty reason until there is one.
         if let Some(reason) = wire.finish_reason.filter(|reason| !reason.is_empty())
             && !std::mem::replace(&mut choice.finished, true)

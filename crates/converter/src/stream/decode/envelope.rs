@@ -146,9 +146,15 @@ mod tests {
             r#","service_tier":"flex""#,
         ]);
         let index = prop::sample::select(vec![0, 0, 0, 1]);
-        (delta, finish, rest, index).prop_map(|(delta, finish, rest, index)| {
+        // Old completions have a text where Chat has a delta; a delta wins.
+        let said = prop_oneof![
+            4 => delta.prop_map(|delta| format!(r#""delta":{{{delta}}}"#)),
+            3 => texts().prop_map(|text| format!(r#""text":"{text}""#)),
+            1 => texts().prop_map(|text| format!(r#""text":"{text}","delta":{{"content":"{text}"}}"#)),
+        ];
+        (said, finish, rest, index).prop_map(|(said, finish, rest, index)| {
             format!(
-                r#"{{"id":"x","model":"m","choices":[{{"index":{index},"delta":{{{delta}}},"finish_reason":{finish}}}]{rest}}}"#
+                r#"{{"id":"x","model":"m","choices":[{{"index":{index},{said},"finish_reason":{finish}}}]{rest}}}"#
             )
         })
     }

@@ -1,9 +1,11 @@
 //! Before a try: what is reserved, and to how much output that holds the request.
 
+use std::sync::Arc;
+
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Mode, Standing, Subjects};
+use opm_limits::{Charge, Dimension, Mode, Rule, Standing, Subjects};
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
@@ -180,8 +182,14 @@ impl<'a> Account<'a> {
         }
         if let Some(money) = allowance(Dimension::Money) {
             let within = need.output_for(money, price);
-            let too_small = || self.too_small(to, Dimension::Money, need.input.likely);
-            most = most.min(within.ok_or_else(too_small)?);
+            let denied = || {
+                if price.is_known() {
+                    self.too_small(to, Dimension::Money, need.input.likely)
+                } else {
+                    self.unpriced(to)
+                }
+            };
+            most = most.min(within.ok_or_else(denied)?);
         }
         if most < u64::MAX {
             let most = need.stated().map_or(most, |stated| stated.min(most));
@@ -190,14 +198,34 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
+    /// A model without a price cannot be held to what was reserved in money for another channel; the next one's may have a price.
+    /// The caller is told why the channel before has failed, the operator why this one was not asked.
+    fn unpriced(&self, to: Destination<'a>) -> Denied {
+        let rule = self.strictest(to, Dimension::Money);
+        let name = rule.map_or_else(|| "budget".into(), |rule| Arc::clone(rule.name()));
+        let (channel, model) = (to.channel.name.as_str(), to.model);
+        tracing::warn!(
+            channel,
+            model,
+            limit = &*name,
+            "the channel is passed over: its model has no known price"
+        );
+        Denied::Channel(unpriced(&name, to.model))
+    }
+
     /// Names the tightest rule of a dimension: it is the one that can never admit the prompt.
     fn too_small(&self, to: Destination<'a>, dimension: Dimension, input: u64) -> Denied {
+        too_small(input, self.strictest(to, dimension))
+    }
+
+    /// The tightest of the strict rules of a dimension.
+    fn strictest(&self, to: Destination<'a>, dimension: Dimension) -> Option<&Rule> {
         let rules = &self.snapshot.rules;
         let all = rules.of_request(&self.who);
         let all = all.chain(rules.of_channel(&self.who, (to.number, &to.channel.name)));
         let strict = all
             .map(|ruled| &*ruled.rule)
             .filter(|rule| rule.dimension() == dimension && rule.reserves() == Mode::Strict);
-        too_small(input, strict.min_by_key(|rule| rule.limit()))
+        strict.min_by_key(|rule| rule.limit())
     }
 }

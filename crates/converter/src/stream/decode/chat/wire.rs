@@ -36,6 +36,8 @@ event! {
         pub(super) index: Whole = "index",
         /// What is new.
         pub(super) delta: Delta<'a> = "delta",
+        /// What is new in a stream of `/v1/completions`, which knows no deltas.
+        pub(super) text: Text<'a> = "text",
         /// Why it ended.
         pub(super) finish_reason: Cow<'a, str> = "finish_reason",
         /// Log probabilities.
@@ -150,7 +152,9 @@ impl<'a> Chunk<'a> {
         if finished || counted || self.error.is_some() {
             return None;
         }
-        let delta = choice.delta.as_ref()?;
+        let Some(delta) = &choice.delta else {
+            return Some((choice.number(), choice.text.as_ref()?));
+        };
         let Some(Content::Text(text)) = &delta.content else {
             return None;
         };
