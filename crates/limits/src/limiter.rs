@@ -100,6 +100,17 @@ impl Limiter {
         }
     }
 
+    /// Counts in its window what was used before this process started: the charge's amount at `at`. Exact to the slot, and no
+    /// later than `now`. Nothing for budgets ([`Limiter::raise`]), for concurrency, and with a shared store, which remembers.
+    pub fn restore(&self, charge: &Charge<'_>, at: u64, now: u64) {
+        if self.core.shared.is_some() {
+            return;
+        }
+        for ask in Ask::all(&[*charge], &self.core.secret) {
+            self.core.table.restore(&ask, at, now);
+        }
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {
