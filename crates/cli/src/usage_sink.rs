@@ -70,6 +70,7 @@ fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
         cache_write: count(usage.cache_write),
         reasoning: count(usage.reasoning),
         cost_pico_usd: row.cost.map(|cost| signed(cost.0)),
+        held: held(row),
         billed: billed(row),
         source: match row.usage.source() {
             Source::Reported => UsageSource::Reported,
@@ -81,6 +82,12 @@ fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
         total_ms: row.total_ms.into(),
         budgets: budgets(settled, snapshot),
     }
+}
+
+/// Only where it says more than the usage does: such rows are few, and have an index of their own.
+fn held(row: &Row) -> i64 {
+    let used = row.usage.usage().total().unwrap_or(0);
+    if row.held > used { signed(row.held) } else { 0 }
 }
 
 fn outcome(settled: &Settled) -> AttemptOutcome {

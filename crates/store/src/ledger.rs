@@ -39,6 +39,7 @@ pub(crate) struct Line<'r> {
     outcome: &'static str,
     ttft_ms: Option<i64>,
     total_ms: i64,
+    held: i64,
 }
 
 impl<'r> Line<'r> {
@@ -68,6 +69,7 @@ impl<'r> Line<'r> {
             outcome: row.outcome.as_str(),
             ttft_ms: row.ttft_ms,
             total_ms: row.total_ms,
+            held: row.held,
         }
     }
 }
@@ -75,7 +77,7 @@ impl<'r> Line<'r> {
 impl Line<'_> {
     /// Its values, in the order of the columns.
     pub(crate) fn bind<'v>(&'v self, values: &mut Vec<Value<'v>>) {
-        values.extend::<[Value<'v>; 24]>([
+        values.extend::<[Value<'v>; 25]>([
             (&self.request_id).into(),
             self.attempt.into(),
             self.started_ms.into(),
@@ -100,6 +102,7 @@ impl Line<'_> {
             self.outcome.into(),
             self.ttft_ms.into(),
             self.total_ms.into(),
+            self.held.into(),
         ]);
     }
 }
