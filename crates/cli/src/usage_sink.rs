@@ -46,6 +46,15 @@ impl Sink for UsageSink {
     }
 }
 
+/// Where rows go without a store.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    async fn feed(&self, _batch: &[Settled]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
 fn stored(settled: &Settled, snapshot: &Snapshot) -> UsageRow {
     let row = &settled.row;
     let usage = row.usage.usage();

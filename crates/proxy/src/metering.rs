@@ -5,6 +5,7 @@ mod budget;
 pub(crate) mod headers;
 mod learned;
 mod need;
+mod past;
 pub(crate) mod refused;
 pub(crate) mod rules;
 pub(crate) mod user;
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 
 pub use budget::{BudgetOf, budgets_of};
 pub use learned::Learned;
+pub use past::{Past, Used};
 pub use rules::RuleBook;
 
 /// What all requests share.
