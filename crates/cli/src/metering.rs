@@ -14,7 +14,7 @@ use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
 use opm_proxy::metering::BudgetOf;
 use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Retention, Store};
-use opm_telemetry::{LedgerGauges, LimitsGauges, Metrics};
+use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -236,6 +236,17 @@ pub(crate) fn gauges(metering: &Metering, rows: u64, snapshot: &Snapshot, metric
         corrections_dropped: limits.dropped,
         subjects: u64::try_from(limits.subjects).unwrap_or(u64::MAX),
     });
+    let budgets = snapshot
+        .rules
+        .spent(&snapshot.config, &metering.limiter, unix_ms())
+        .collect::<Vec<_>>();
+    metrics.budgets(budgets.iter().map(|budget| BudgetGauges {
+        limit: &budget.limit,
+        subject: budget.subject,
+        period: budget.period,
+        spent_pico_usd: budget.pico_usd,
+        limit_pico_usd: budget.limit_pico_usd,
+    }));
     if let Some(ledger) = &metering.ledger {
         let health = ledger.health();
         metrics.ledger(&LedgerGauges {

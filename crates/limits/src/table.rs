@@ -96,6 +96,11 @@ impl Table {
         self.shard_of(ask.key).lock().raise(ask, now, self.per_shard)
     }
 
+    /// What is used under a rule.
+    pub(crate) fn used(&self, ask: &Ask, now: u64) -> u64 {
+        self.shard_of(ask.key).lock().used(ask, now)
+    }
+
     /// Counts a cost of an earlier process in the slot it belongs to, if that still counts.
     pub(crate) fn restore(&self, ask: &Ask, at: u64, now: u64) {
         let Some(window) = ask.rule.window() else { return };

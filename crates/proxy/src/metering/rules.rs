@@ -6,8 +6,8 @@ use std::sync::Arc;
 use opm_config::{Budget, Config, Limit, Limits, Per, Scope, Subject, matches_glob};
 use opm_ledger::Prices;
 use opm_limits::{
-    AtLimit, Dimension, Every, Mode, OnFailure, Over, Period, Rule, RuleProblem, SubjectKind, Subjects,
-    Window,
+    AtLimit, Dimension, Every, Mode, OnFailure, Over, Period, Rule, RuleProblem, SubjectKind, SubjectKinds,
+    Subjects, Window,
 };
 
 /// Requests are limited by the minute.
@@ -138,6 +138,23 @@ impl RuleBook {
                     .is_some_and(|budget| budget.name == calendar);
                 same && **ruled.rule.name() == *name
             })
+    }
+
+    /// The rules of client keys, by their ids, in their order.
+    pub(crate) fn of_keys(&self) -> impl Iterator<Item = (&str, &Ruled)> {
+        let keys = self.keys.iter();
+        keys.flat_map(|(key, rules)| rules.iter().map(|ruled| (key.as_str(), ruled)))
+    }
+
+    /// The rules of channels, in the configuration's order.
+    pub(crate) fn of_channels(&self) -> impl Iterator<Item = &Vec<Ruled>> {
+        self.channels.iter()
+    }
+
+    /// The rules that count everybody together.
+    pub(crate) fn of_everybody(&self) -> impl Iterator<Item = &Ruled> {
+        let general = self.general.iter().flat_map(|general| &general.rules);
+        general.filter(|ruled| ruled.rule.subjects() == SubjectKinds::default())
     }
 
     /// The windows that any rule counts over, each once, the shortest first.
