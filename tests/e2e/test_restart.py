@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -218,6 +219,19 @@ def test_the_ledger_alone_is_enough_without_a_store(stands, provider, how, admin
         after = probe(at)
         assert after == before - cost(provider.calls[-1]), (before, after)
         before = after
+
+
+def test_a_store_that_fails_holds_no_start_up_and_the_ledger_counts_instead(stands, provider, tmp_path):
+    at = stands(team("{ tpm: 1000, window: 60m }"))
+    at.start()
+    with sqlite3.connect(tmp_path / "opm.db", timeout=10) as store:
+        store.execute("ALTER TABLE opm_usage RENAME TO away")
+    for _ in range(8):
+        assert at.ask("one two out=97", max_tokens=97)[0] == 200
+    before = probe(at)
+    at.restart(signal.SIGKILL)
+    assert probe(at) == before - cost(provider.calls[-1])
+    assert "cannot be read from the store" in at.log.read_text()
 
 
 def test_the_environment_alone_remembers_in_the_store_that_it_names(stands, provider, tmp_path):
