@@ -420,9 +420,14 @@ def test_a_strict_budget_is_not_a_cent_over_and_survives_a_restart(gateways, pro
     status, headers, body = ask(at, "id=99 out=25", model="priced", max_tokens=25)
     assert status == 429 and b"key.budget" in body and b"insufficient_quota" in body
     assert metric(at, "opm_budget_crossed_total") >= 1
+    labels = '{limit="key.budget",subject="static:team",period="day UTC"}'
+    assert metric(at, "opm_budget_limit_usd" + labels) == 0.05
+    told = metric(at, "opm_budget_spent_usd" + labels)
+    assert told == pytest.approx(spent(provider) / 1e6, abs=1e-6)
     at.terminate()
     at.wait(20)
     again = gateways(text, name="again")
+    assert metric(again, "opm_budget_spent_usd" + labels) == pytest.approx(told)
     statuses = asyncio.run(crowd([again.port], 1, one, 10, KEY))
     assert spent(provider) <= 50_000 and 429 in statuses
     # A model without a price cannot be counted, so a budget that must hold does not let it through.

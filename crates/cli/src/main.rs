@@ -13,6 +13,7 @@ mod otlp;
 #[cfg(not(feature = "otel"))]
 #[path = "otlp_absent.rs"]
 mod otlp;
+mod restore;
 mod sheet;
 mod site;
 mod table;

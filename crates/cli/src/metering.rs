@@ -9,18 +9,19 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 use opm_config::Config;
-use opm_ledger::{Ledger, Options, Sync, WhenFull, unix_ms};
+use opm_ledger::{Ledger, Options, Sink, Sync, WhenFull, unix_ms};
 use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
 use opm_proxy::metering::BudgetOf;
 use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Retention, Store};
-use opm_telemetry::{LedgerGauges, LimitsGauges, Metrics};
+use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::live::Kept;
-use crate::usage_sink::UsageSink;
+use crate::restore::{self, Memory};
+use crate::usage_sink::{Nowhere, UsageSink};
 
 /// How often old usage is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
@@ -42,13 +43,10 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> a
     })
 }
 
-/// Where the ledger lies; `None`: there is no store it could be brought to.
+/// Where the ledger lies; `None`: there is no store it could be brought to, and nobody wants it for itself.
 fn directory(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Option<PathBuf>> {
-    if kept.is_none() {
-        return Ok(None);
-    }
-    if let Some(directory) = &config.ledger.directory {
-        return Ok(Some(directory.clone()));
+    if kept.is_none() || config.ledger.directory.is_some() {
+        return Ok(config.ledger.directory.clone());
     }
     let Some(url) = &config.storage else {
         // The store lives in memory: so long does the ledger.
@@ -74,6 +72,7 @@ fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {
             defaults.sync
         },
         max_bytes: config.ledger.max_bytes,
+        keep: restore::kept_in_ledger(config),
         when_full: if config.ledger.refuse_when_full {
             WhenFull::Refuse
         } else {
@@ -114,9 +113,15 @@ async fn limiter(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Limiter
         .map_err(|error| anyhow!("shared.redis_url: {error}"))
 }
 
-/// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets.
+/// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets and what was used in
+/// the windows that still count it.
 pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<ArcSwap<Snapshot>>) {
     let Some(ledger) = &metering.ledger else { return };
+    let memory = Memory::of(&snapshot.load().config);
+    if memory == Memory::Ledger {
+        // Before it is fed: what the store has taken may be deleted.
+        restore::from_ledger(metering, &snapshot.load());
+    }
     let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::default());
     ledger.feeder().run(sink, ready(())).await;
     let now = unix_ms();
@@ -135,6 +140,9 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
             }
         }
         Err(error) => tracing::error!("what was spent of budgets cannot be read: {error}"),
+    }
+    if memory == Memory::Store {
+        restore::from_store(metering, &*kept.store, &snapshot.load_full()).await;
     }
 }
 
@@ -156,6 +164,18 @@ impl Feeding {
         let ledger = metering.ledger.as_ref()?;
         let rows = Arc::new(AtomicU64::new(0));
         let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::clone(&rows));
+        runtime.spawn(forget(Arc::clone(&kept.store), Arc::clone(snapshot)));
+        Some(Self::of(ledger, sink, rows, runtime))
+    }
+
+    /// Without a store: windows go on from the ledger, which forgets what they do not count any more.
+    pub(crate) fn start_alone(metering: &Metering, snapshot: &Snapshot, runtime: &Runtime) -> Option<Self> {
+        let ledger = metering.ledger.as_ref()?;
+        restore::from_ledger(metering, snapshot);
+        Some(Self::of(ledger, Nowhere, Arc::default(), runtime))
+    }
+
+    fn of(ledger: &Ledger, sink: impl Sink + 'static, rows: Arc<AtomicU64>, runtime: &Runtime) -> Self {
         let (stop, stopped) = oneshot::channel();
         let feeder = ledger.feeder();
         let task = runtime.spawn(async move {
@@ -165,8 +185,7 @@ impl Feeding {
             };
             feeder.run(sink, stopped).await;
         });
-        runtime.spawn(forget(Arc::clone(&kept.store), Arc::clone(snapshot)));
-        Some(Feeding { stop, task, rows })
+        Feeding { stop, task, rows }
     }
 
     /// Rows that the store has taken.
@@ -217,6 +236,17 @@ pub(crate) fn gauges(metering: &Metering, rows: u64, snapshot: &Snapshot, metric
         corrections_dropped: limits.dropped,
         subjects: u64::try_from(limits.subjects).unwrap_or(u64::MAX),
     });
+    let budgets = snapshot
+        .rules
+        .spent(&snapshot.config, &metering.limiter, unix_ms())
+        .collect::<Vec<_>>();
+    metrics.budgets(budgets.iter().map(|budget| BudgetGauges {
+        limit: &budget.limit,
+        subject: budget.subject,
+        period: budget.period,
+        spent_pico_usd: budget.pico_usd,
+        limit_pico_usd: budget.limit_pico_usd,
+    }));
     if let Some(ledger) = &metering.ledger {
         let health = ledger.health();
         metrics.ledger(&LedgerGauges {

@@ -52,6 +52,15 @@ impl Sink for UsageSink {
     }
 }
 
+/// Where rows go without a store.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    async fn feed(&self, _batch: &[Settled]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
 fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
     let row = &settled.row;
     let usage = row.usage.usage();
@@ -75,6 +84,7 @@ fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
         cache_write: count(usage.cache_write),
         reasoning: count(usage.reasoning),
         cost_pico_usd: row.cost.map(|cost| signed(cost.0)),
+        held: held(row),
         billed: billed(row),
         source: match row.usage.source() {
             Source::Reported => UsageSource::Reported,
@@ -86,6 +96,12 @@ fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
         total_ms: row.total_ms.into(),
         budgets: budgets.of(settled),
     }
+}
+
+/// Only where it says more than the usage does: such rows are few, and have an index of their own.
+fn held(row: &Row) -> i64 {
+    let used = row.usage.usage().total().unwrap_or(0);
+    if row.held > used { signed(row.held) } else { 0 }
 }
 
 fn outcome(settled: &Settled) -> AttemptOutcome {

@@ -105,9 +105,11 @@ pub fn compile_file(path: &Path, source: &str, env: &Environment) -> Loaded {
     };
     let mut reading = Reading::new(env, source);
     let mut given = Given::default();
+    let of_env = storage::from_env(&mut config, env);
     file(&root, &mut config, &mut given, &mut reading);
     let mut problems = reading.problems;
     problems.sort_by_key(|problem| problem.at);
+    problems.extend(of_env);
     env.check(&mut problems);
     let listen_given = given.listen;
     from_env(&mut config, given, env, &mut problems);
@@ -250,6 +252,7 @@ pub fn compile_env(env: &Environment) -> Loaded {
         Origin::Environment(keys)
     });
     config.channels = channels;
+    problems.extend(storage::from_env(&mut config, env));
     from_env(&mut config, Given::default(), env, &mut problems);
     guard_listener(&mut config, false, &mut problems);
     Loaded::new(config, problems)

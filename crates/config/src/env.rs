@@ -119,6 +119,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("OPM_LOG", "form of the log: auto, pretty or json"),
     ("OPM_DEMO_LISTEN", "where `opm demo` listens"),
     ("OPM_ADMIN_TOKEN", "token of the admin API"),
+    (
+        "OPM_STORAGE_URL",
+        "the store: sqlite:./opm.db or postgres://…; `storage.url` of the file wins",
+    ),
     ("OPM_KEY_PEPPER", "pepper of stored client keys"),
     ("OPM_MASTER_KEY", "encrypts stored provider keys"),
 ];

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
@@ -87,6 +88,17 @@ impl Directory {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// The first segment that was written to at `since_ms` (milliseconds since 1970) or later; `u64::MAX` if none was.
+    pub(crate) fn first_written_since(&self, since_ms: u64) -> io::Result<u64> {
+        let since = UNIX_EPOCH + Duration::from_millis(since_ms);
+        for (number, _) in self.segments()? {
+            if fs::metadata(self.segment(number))?.modified()? >= since {
+                return Ok(number);
+            }
+        }
+        Ok(u64::MAX)
     }
 
     /// Where the feeder is; the beginning if it never ran or its file cannot be read: feeding twice does no harm.

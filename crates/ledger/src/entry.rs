@@ -35,6 +35,8 @@ pub struct Start {
     pub usage: Metered,
     /// What that costs, at most.
     pub cost: Option<PicoUsd>,
+    /// Tokens that the limits hold for it.
+    pub held: u64,
 }
 
 /// Where a try goes.
@@ -61,6 +63,8 @@ pub struct Ending {
     pub usage: Metered,
     /// What it costs; `None` if unknown.
     pub cost: Option<PicoUsd>,
+    /// Tokens that the limits go on counting, where that is more than `usage` says.
+    pub held: u64,
     /// Time to the first byte of content, milliseconds.
     pub ttft_ms: Option<u32>,
     /// All of the time, milliseconds.
@@ -101,6 +105,7 @@ impl Entry {
             upstream_format: target.format,
             usage: start.usage,
             cost: start.cost,
+            held: start.held,
             ..Row::default()
         };
         let pin = log.pin();
@@ -128,8 +133,10 @@ impl Entry {
         &self.row
     }
 
-    /// Another try begins: to be called before it is sent. [`Entry::started`] has its record then.
-    pub fn dispatch(&mut self, target: Target) {
+    /// Another try begins, for which the limits hold so many tokens: to be called before it is sent. [`Entry::started`] has its
+    /// record then.
+    pub fn dispatch(&mut self, target: Target, held: u64) {
+        self.row.held = held;
         self.row.attempt += 1;
         self.row.channel = target.channel;
         self.row.upstream_model = target.upstream_model;
@@ -215,6 +222,7 @@ impl Entry {
         row.billed = ending.billed;
         row.usage = ending.usage;
         row.cost = ending.cost;
+        row.held = ending.held;
         row.ttft_ms = ending.ttft_ms;
         row.total_ms = ending.total_ms;
     }
@@ -235,6 +243,7 @@ impl Drop for Entry {
             billed: self.row.usage.billed(),
             usage: std::mem::take(&mut self.row.usage),
             cost: self.row.cost,
+            held: self.row.held,
             total_ms: since(self.row.started_ms, now),
             ..Ending::default()
         };

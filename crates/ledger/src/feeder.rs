@@ -184,9 +184,13 @@ impl Feeder {
     }
 }
 
-type Batch = (Vec<Settled>, Position, Option<SegmentReader>);
+pub(crate) type Batch = (Vec<Settled>, Position, Option<SegmentReader>);
 
-fn read_batch(log: &Log, mut at: Position, mut reader: Option<SegmentReader>) -> io::Result<Batch> {
+pub(crate) fn read_batch(
+    log: &Log,
+    mut at: Position,
+    mut reader: Option<SegmentReader>,
+) -> io::Result<Batch> {
     let mut batch = Vec::new();
     let end = log.end();
     while batch.len() < BATCH && at < end {

@@ -78,6 +78,10 @@ impl Ledger {
         self.log.is_accepting()
     }
 
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {

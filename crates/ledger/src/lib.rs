@@ -14,7 +14,7 @@
 //!
 //! Where to start reading: [`Entry`] is what a request holds; `record.rs` is the format of the log; `log.rs` appends,
 //! `keeper.rs` syncs, `recovery.rs` reads it back, `slot.rs` lets several
-//! processes share a directory, `feeder.rs` brings it to the store. [`Prices`] turns usage into money.
+//! processes share a directory, `feeder.rs` brings it to the store, `replay.rs` shows what is still there. [`Prices`] turns usage into money.
 
 mod directory;
 mod entry;
@@ -30,6 +30,7 @@ mod prices;
 mod reader;
 pub mod record;
 mod recovery;
+mod replay;
 mod row;
 mod slot;
 mod texts;
@@ -48,5 +49,6 @@ pub use options::{Options, Sync, WhenFull, unix_ms};
 pub use price::{Class, Cost, Line, PicoUsd, Rate, Tier, Tokens};
 pub use prices::{Day, PriceError, Prices, Rule};
 pub use recovery::Recovered;
+pub use replay::Replayed;
 pub use row::{Billed, Outcome, Row, Settled};
 pub use ticket::Ticket;

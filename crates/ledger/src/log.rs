@@ -349,9 +349,20 @@ impl Log {
     pub(crate) fn forget_before(&self, cursor: Position) -> io::Result<()> {
         let pinned = self.pins.lock().first_key_value().map(|(segment, _)| *segment);
         let first = pinned.unwrap_or(cursor.segment).min(cursor.segment);
+        let first = first.min(self.first_kept()?);
         let freed = self.directory.delete_before(first)?;
         self.bytes.fetch_sub(freed, Relaxed);
         Ok(())
+    }
+
+    /// The first segment that is kept for its age; none is if that takes room from new records.
+    fn first_kept(&self) -> io::Result<u64> {
+        let keep = u64::try_from(self.options.keep.as_millis()).unwrap_or(u64::MAX);
+        if keep == 0 || self.bytes.load(Relaxed) > self.options.max_bytes / 2 {
+            return Ok(u64::MAX);
+        }
+        let since_ms = (self.options.clock)().saturating_sub(keep);
+        self.directory.first_written_since(since_ms)
     }
 
     pub(crate) fn health(&self) -> Health {

@@ -34,6 +34,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Size of all segments together. The last sixteenth is kept for the ends of requests.
     pub max_bytes: u64,
+    /// How long segments stay that the sink has taken, as long as they fill no more than half of the log: for a sink that forgets when
+    /// the process ends. [`Ledger::replay`](crate::Ledger::replay) shows them.
+    pub keep: Duration,
     /// What happens beyond it.
     pub when_full: WhenFull,
     /// Records kept in memory while the disk refuses them, bytes.
@@ -50,6 +53,7 @@ impl Default for Options {
             sync: Sync::Every(Duration::from_millis(100)),
             segment_bytes: 64 << 20,
             max_bytes: 1 << 30,
+            keep: Duration::ZERO,
             when_full: WhenFull::default(),
             max_backlog_bytes: 16 << 20,
             clock: unix_ms,

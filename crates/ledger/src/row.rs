@@ -118,10 +118,20 @@ pub struct Row {
     pub usage: Metered,
     /// What it costs; `None` if the price of the model is unknown.
     pub cost: Option<PicoUsd>,
+    /// Tokens that the limits hold of it, where that is more than `usage` says: what may have been used unseen.
+    pub held: u64,
     /// Time to the first byte of content, milliseconds.
     pub ttft_ms: Option<u32>,
     /// All of the time, milliseconds.
     pub total_ms: u32,
+}
+
+impl Row {
+    /// Tokens that the limits count.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.usage.usage().total().unwrap_or(0).max(self.held)
+    }
 }
 
 /// A row that will not change any more and belongs into the store.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::charge::{Ask, Charge, Refused};
 use crate::reservation::Reservation;
+use crate::rule::Rule;
 use crate::shard::Held;
 use crate::shared::{Shared, SharedProblem, SharedSettings, keeper};
+use crate::subject::Subjects;
 use crate::table::Table;
 
 /// Subjects kept at most; with all of them busy in every slot this is 200 MB, usually a tenth.
@@ -98,6 +100,26 @@ impl Limiter {
                 Some(shared) => shared.raise(&self.core, &ask),
             }
         }
+    }
+
+    /// Counts in its window what was used before this process started: the charge's amount at `at`. Exact to the slot, and no
+    /// later than `now`. Nothing for budgets ([`Limiter::raise`]), for concurrency, and with a shared store, which remembers.
+    pub fn restore(&self, charge: &Charge<'_>, at: u64, now: u64) {
+        if self.core.shared.is_some() {
+            return;
+        }
+        for ask in Ask::all(&[*charge], &self.core.secret) {
+            self.core.table.restore(&ask, at, now);
+        }
+    }
+
+    /// What a rule counts at present for these subjects (tokens, requests, pico-USD), open reservations included. With a shared store
+    /// what it said at the last decision of this instance, and no less than this instance's own part.
+    #[must_use]
+    pub fn used(&self, rule: &Arc<Rule>, subjects: &Subjects<'_>, now: u64) -> u64 {
+        let asks = Ask::all(&[Charge::new(rule, subjects, 0)], &self.core.secret);
+        let used = asks.iter().map(|ask| self.core.table.used(ask, now)).max();
+        rule.dimension().amount(used.unwrap_or(0))
     }
 
     /// How it is.

@@ -48,6 +48,14 @@ impl Meter {
         }
     }
 
+    /// The start of the current period; 0 for what has none.
+    pub(crate) fn period(&self) -> u64 {
+        match self {
+            Meter::Spent { bounds, .. } => bounds.start,
+            Meter::Ring(_) | Meter::Open(_) => 0,
+        }
+    }
+
     /// What was used up to a place: only rings can tell, the others answer with all.
     pub(crate) fn used_until(&self, place: u64) -> u64 {
         match self {

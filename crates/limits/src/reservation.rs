@@ -58,6 +58,13 @@ impl Reservation {
         strict.map(|held| dimension.amount(held.amount)).min()
     }
 
+    /// The most that any rule holds of this dimension at present (tokens, pico-USD); 0: no such rule.
+    #[must_use]
+    pub fn reserved(&self, dimension: Dimension) -> u64 {
+        let held = self.held.iter().filter(|held| held.dimension == dimension);
+        held.map(|held| dimension.amount(held.amount)).max().unwrap_or(0)
+    }
+
     /// Parts it in two that end apart: the first `count` charges, and the others. For a request that may move from one
     /// channel to the next and keeps what was reserved for its caller.
     pub fn split(mut self, count: usize) -> (Reservation, Reservation) {

@@ -238,6 +238,15 @@ impl Rule {
         self.by
     }
 
+    /// The window over which it counts; `None` for budgets and concurrency.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        match self.over {
+            Over::Window(window) => Some(window),
+            Over::Period(_) | Over::Open => None,
+        }
+    }
+
     pub(crate) fn over(&self) -> &Over {
         &self.over
     }

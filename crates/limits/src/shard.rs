@@ -189,7 +189,18 @@ impl Shard {
     pub(crate) fn sight(&mut self, key: Key, free: u64) {
         if let Some(subject) = self.subjects.get_mut(&key) {
             subject.sight.free = free;
+            subject.sight.seen = Some((subject.meter.period(), free));
         }
+    }
+
+    /// What is used under the rule: by this process, or by all as the shared store last said. Stores nothing.
+    pub(crate) fn used(&mut self, ask: &Ask, now: u64) -> u64 {
+        let own = self.seek(ask, now, None).used;
+        let seen = self.subjects.get(&ask.key).and_then(|subject| {
+            let (period, free) = subject.sight.seen?;
+            (period == subject.meter.period()).then(|| ask.rule.units().saturating_sub(free))
+        });
+        own.max(seen.unwrap_or(0))
     }
 
     pub(crate) fn adjust(&mut self, held: &Held, delta: i64) {

@@ -9,6 +9,8 @@ pub(crate) struct Sight {
     pub(crate) outage: u32,
     /// The most this instance may have in use during the first span of that outage.
     pub(crate) cap: u64,
+    /// The period of a budget in which the store answered last, and what was free then: for who looks at it.
+    pub(crate) seen: Option<(u64, u64)>,
 }
 
 impl Default for Sight {
@@ -17,6 +19,7 @@ impl Default for Sight {
             free: u64::MAX,
             outage: 0,
             cap: 0,
+            seen: None,
         }
     }
 }

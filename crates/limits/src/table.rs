@@ -96,6 +96,23 @@ impl Table {
         self.shard_of(ask.key).lock().raise(ask, now, self.per_shard)
     }
 
+    /// What is used under a rule.
+    pub(crate) fn used(&self, ask: &Ask, now: u64) -> u64 {
+        self.shard_of(ask.key).lock().used(ask, now)
+    }
+
+    /// Counts a cost of an earlier process in the slot it belongs to, if that still counts.
+    pub(crate) fn restore(&self, ask: &Ask, at: u64, now: u64) {
+        let Some(window) = ask.rule.window() else { return };
+        // What has happened cannot lie ahead; a slot that does would take all costs until its time comes.
+        let slot = window.slot(at.min(now));
+        if ask.amount == 0 || window.gone_at(slot) <= now {
+            return;
+        }
+        let mut shard = self.shard_of(ask.key).lock();
+        shard.charge_at(ask, slot, ask.amount, now, self.per_shard);
+    }
+
     /// Everything that still counts, by key and place.
     pub(crate) fn each(&self, now: u64, visit: &mut impl FnMut(Key, Kept, u64, u64)) {
         for shard in self.shards.iter() {

@@ -55,17 +55,30 @@ enum Load {
     Edges,
 }
 
-/// Runs a load and returns what the upstream saw: when and how much.
-fn run(load: Load, length: u64, seed: u64) -> (Vec<(u64, u64)>, u64) {
+/// What an earlier process leaves behind: the costs it admitted, by their time; of running requests what they had reserved.
+type Remembered = Vec<(u64, u64)>;
+
+fn restarted(remembered: &Remembered, rule: &Arc<Rule>, now: u64) -> Limiter {
+    let limiter = Limiter::memory(1_000);
+    // In any order: the newest first, as a gateway reads them.
+    for (at, amount) in remembered.iter().rev() {
+        limiter.restore(&Charge::new(rule, &Subjects::default(), *amount), *at, now);
+    }
+    limiter
+}
+
+/// Runs a load and returns what the upstream saw: when and how much. The process dies once in `restarts` requests; 0: never.
+fn run(load: Load, length: u64, seed: u64, restarts: u64) -> (Vec<(u64, u64)>, u64) {
     let window = Window::new(Duration::from_millis(length)).unwrap();
     let rule = Arc::new(Rule::new("r", Dimension::Tokens, LIMIT, Over::Window(window)).unwrap());
-    let limiter = Limiter::memory(1_000);
+    let mut limiter = Limiter::memory(1_000);
     let subjects = Subjects::default();
     let mut luck = Luck(seed | 1);
     let mut seen = Vec::new();
+    let mut remembered = Remembered::new();
     let mut offered = 0;
     let mut now = T0;
-    let mut running: Vec<(u64, Reservation, u64)> = Vec::new();
+    let mut running: Vec<(u64, Reservation, u64, usize)> = Vec::new();
     while now < T0 + 8 * length {
         let cost = 1 + luck.below(LIMIT / 20);
         let actual = cost - luck.below(cost / 2 + 1);
@@ -76,7 +89,9 @@ fn run(load: Load, length: u64, seed: u64) -> (Vec<(u64, u64)>, u64) {
                 // It reaches the upstream a little later, and not always by the same delay.
                 let delay = luck.below(window.width_ms().min(1_000));
                 seen.push((now + delay, actual));
-                running.push((now + luck.below(length / 10), reservation, actual));
+                remembered.push((now, cost));
+                let number = remembered.len() - 1;
+                running.push((now + luck.below(length / 10), reservation, actual, number));
             }
             Err(refused) if matches!(load, Load::Edges) => {
                 let wait = u64::try_from(refused.retry_after.as_millis()).unwrap();
@@ -98,8 +113,14 @@ fn run(load: Load, length: u64, seed: u64) -> (Vec<(u64, u64)>, u64) {
         };
         let (done, rest) = running.into_iter().partition::<Vec<_>, _>(|entry| entry.0 <= now);
         running = rest;
-        done.into_iter()
-            .for_each(|(_, reservation, tokens)| reservation.settle(Actual { tokens, money: 0 }));
+        for (_, reservation, tokens, number) in done {
+            remembered[number].1 = tokens;
+            reservation.settle(Actual { tokens, money: 0 });
+        }
+        if restarts > 0 && luck.below(restarts) == 0 {
+            running.clear();
+            limiter = restarted(&remembered, &rule, now);
+        }
     }
     (seen, offered)
 }
@@ -113,12 +134,47 @@ proptest! {
         length in prop::sample::select(vec![1_000_u64, 1_777, 10_000, 60_000, 3_600_000]),
         seed in any::<u64>(),
     ) {
-        let (mut seen, offered) = run(load, length, seed);
+        let (mut seen, offered) = run(load, length, seed, 0);
         prop_assert!(offered > LIMIT, "the load must seek the limit");
         let most = worst(&mut seen, length);
         prop_assert!(most <= LIMIT, "{most} of {LIMIT} in a window of {length} ms");
         prop_assert!(most >= LIMIT * 8 / 10, "only {most}: the load did not seek the limit");
     }
+
+    #[test]
+    fn nor_does_it_over_restarts_and_little_is_lost_to_them(
+        load in prop::sample::select(vec![Load::Steady, Load::Bursts, Load::Edges]),
+        length in prop::sample::select(vec![1_000_u64, 1_777, 10_000, 60_000, 3_600_000]),
+        seed in any::<u64>(),
+    ) {
+        let (mut seen, _) = run(load, length, seed, 60);
+        let most = worst(&mut seen, length);
+        prop_assert!(most <= LIMIT, "{most} of {LIMIT} in a window of {length} ms");
+        prop_assert!(most >= LIMIT * 7 / 10, "only {most}: the load did not seek the limit");
+    }
+}
+
+#[test]
+fn what_is_restored_counts_in_its_slot_and_what_is_over_or_ahead_does_not_shut_anybody_out() {
+    const LENGTH: u64 = 60_000;
+    let over = Over::Window(Window::new(Duration::from_millis(LENGTH)).unwrap());
+    let rule = Arc::new(Rule::new("r", Dimension::Tokens, 100, over).unwrap());
+    let limiter = Limiter::memory(100);
+    let subjects = Subjects::default();
+    let left = |now| {
+        let look = reserve(&limiter, &[Charge::new(&rule, &subjects, 0)], now).unwrap();
+        look.standings()[0].remaining
+    };
+    let restore = |amount, at| limiter.restore(&Charge::new(&rule, &subjects, amount), at, T0);
+    restore(10, T0 - 30_000);
+    // A clock that was set back: it counts from now on.
+    restore(7, T0 + 3_600_000);
+    restore(5, T0 - 2 * LENGTH);
+    restore(20, T0 - 50_000);
+    assert_eq!(left(T0), 63);
+    assert_eq!(left(T0 + 12_000), 83);
+    assert_eq!(left(T0 + 32_000), 93);
+    assert_eq!(left(T0 + 62_000), 100);
 }
 
 /// Admits as much as an exact log of all requests would, but for the slots' delay.

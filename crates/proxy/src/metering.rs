@@ -5,8 +5,10 @@ mod budget;
 pub(crate) mod headers;
 mod learned;
 mod need;
+mod past;
 pub(crate) mod refused;
 pub(crate) mod rules;
+mod spent;
 pub(crate) mod user;
 
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use tokio::sync::Semaphore;
 
 pub use budget::{BudgetOf, budgets_of};
 pub use learned::Learned;
+pub use past::{Past, Used};
 pub use rules::RuleBook;
+pub use spent::Spent;
 
 /// What all requests share.
 #[derive(Clone)]

@@ -158,6 +158,9 @@ pub struct UsageRow {
     pub reasoning: i64,
     /// Cost in 10^-12 US dollars; `None` if the model's price is unknown.
     pub cost_pico_usd: Option<i64>,
+    /// Tokens that limits count of it, where that is more than `input` and `output`: what may have been used unseen; else 0. Not
+    /// read back.
+    pub held: i64,
     /// Does the provider bill it?
     pub billed: Billed,
     /// Where the counters come from.

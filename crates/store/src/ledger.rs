@@ -43,6 +43,7 @@ pub(crate) struct Line<'r> {
     outcome: &'static Arc<str>,
     ttft_ms: Option<i64>,
     total_ms: i64,
+    held: i64,
 }
 
 impl<'r> Line<'r> {
@@ -72,6 +73,7 @@ impl<'r> Line<'r> {
             outcome: row.outcome.text(),
             ttft_ms: row.ttft_ms,
             total_ms: row.total_ms,
+            held: row.held,
         }
     }
 }
@@ -79,7 +81,7 @@ impl<'r> Line<'r> {
 impl Line<'_> {
     /// Its values, in the order of the columns.
     pub(crate) fn bind<'v>(&'v self, values: &mut Vec<Value<'v>>) {
-        values.extend::<[Value<'v>; 24]>([
+        values.extend::<[Value<'v>; 25]>([
             (&self.request_id).into(),
             self.attempt.into(),
             self.started_ms.into(),
@@ -104,6 +106,7 @@ impl Line<'_> {
             Value::Shared(self.outcome),
             self.ttft_ms.into(),
             self.total_ms.into(),
+            self.held.into(),
         ]);
     }
 }

@@ -28,6 +28,7 @@ mod secret_file;
 mod sql;
 mod store;
 mod usage;
+mod used;
 mod vault;
 
 pub use attempt::{AttemptOutcome, Billed, UsageRow, UsageSource};
@@ -42,4 +43,5 @@ pub use request::{NoCursor, Page, RequestQuery, RowCursor};
 pub use route::RouteStore;
 pub use store::{Store, open};
 pub use usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
+pub use used::{Used, UsedFrom, UsedQuery};
 pub use vault::{SealedSecret, Vault, VaultError};

@@ -14,6 +14,7 @@ mod route;
 pub(crate) mod session;
 mod sqlite;
 mod usage;
+mod used;
 
 use std::fmt;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::attempt::UsageRow;
 use crate::error::StoreError;
 use crate::request::RequestQuery;
+use crate::used::{Used, UsedQuery};
 
 /// Sums over attempts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -162,6 +163,12 @@ pub trait UsageStore {
 
     /// Answers a question from the sums: groups by cost, then by requests, largest first; times in their order.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError>;
+
+    /// Shows what was used in a span of time, by whom and when, one step of one caller at a time.
+    ///
+    /// # Errors
+    /// What was shown before stays shown.
+    async fn used(&self, query: &UsedQuery, show: &mut (dyn FnMut(Used) + Send)) -> Result<(), StoreError>;
 
     /// Forgets what is older, in small transactions, and tells how many rows of any kind that were. An attempt given again after
     /// its row was forgotten counts anew.

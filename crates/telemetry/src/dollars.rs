@@ -20,8 +20,13 @@ impl Dollars {
     }
 
     fn get(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64 / PICO
+        dollars(self.0.load(Ordering::Relaxed))
     }
+}
+
+/// Pico-dollars as dollars.
+pub(crate) fn dollars(pico: u64) -> f64 {
+    pico as f64 / PICO
 }
 
 impl TypedMetric for Dollars {

@@ -1,12 +1,13 @@
 //! What is read when somebody asks: the caller looks at its parts and fills these.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::labels::ChannelLabels;
+use crate::dollars::dollars;
+use crate::labels::{ChannelLabels, SpentLabels};
 use crate::registering::Registering;
 
 /// The state of a channel.
@@ -18,6 +19,21 @@ pub struct ChannelGauges {
     pub breaker: i64,
     /// Parked keys.
     pub parked: i64,
+}
+
+/// How far a budget is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetGauges<'b> {
+    /// Name of the rule in the configuration.
+    pub limit: &'b str,
+    /// Whose it is: as many as the configuration has.
+    pub subject: &'b str,
+    /// Its period and time zone.
+    pub period: &'b str,
+    /// Spent in the period, 10^-12 US dollars.
+    pub spent_pico_usd: u64,
+    /// Its amount, 10^-12 US dollars.
+    pub limit_pico_usd: u64,
 }
 
 /// The state of the limiter. The default is that of a limiter without a shared store.
@@ -97,6 +113,37 @@ impl ChannelGaugeFamilies {
             self.in_flight.get_or_create(&labels).set(gauges.in_flight);
             self.breakers.get_or_create(&labels).set(gauges.breaker);
             self.parked.get_or_create(&labels).set(gauges.parked);
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct BudgetGaugeFamilies {
+    spent: Family<SpentLabels, Gauge<f64, AtomicU64>>,
+    limits: Family<SpentLabels, Gauge<f64, AtomicU64>>,
+}
+
+impl BudgetGaugeFamilies {
+    pub(crate) fn new(registering: &mut Registering) -> Self {
+        BudgetGaugeFamilies {
+            spent: registering.add("opm_budget_spent_usd", Family::default()),
+            limits: registering.add("opm_budget_limit_usd", Family::default()),
+        }
+    }
+
+    pub(crate) fn set<'b>(&self, budgets: impl Iterator<Item = BudgetGauges<'b>>) {
+        self.spent.clear();
+        self.limits.clear();
+        for budget in budgets {
+            let labels = SpentLabels {
+                limit: budget.limit.into(),
+                subject: budget.subject.into(),
+                period: budget.period.into(),
+            };
+            let spent = self.spent.get_or_create(&labels);
+            spent.set(dollars(budget.spent_pico_usd));
+            let limit = self.limits.get_or_create(&labels);
+            limit.set(dollars(budget.limit_pico_usd));
         }
     }
 }

@@ -58,6 +58,13 @@ pub(crate) struct LimitLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct SpentLabels {
+    pub(crate) limit: Arc<str>,
+    pub(crate) subject: Arc<str>,
+    pub(crate) period: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct BudgetLabels {
     pub(crate) limit: Arc<str>,
     pub(crate) percent: u32,

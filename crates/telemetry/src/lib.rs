@@ -18,6 +18,6 @@ mod tests;
 
 pub use channel::ChannelMetrics;
 pub use finished::{Attempt, Finished, Sink};
-pub use gauges::{ChannelGauges, LedgerGauges, LimitsGauges};
+pub use gauges::{BudgetGauges, ChannelGauges, LedgerGauges, LimitsGauges};
 pub use metrics::{Metrics, Outcome, Stage, StreamGuard};
 pub use table::{Kind, LABELS, METRICS, Metric, metric_named};

@@ -14,7 +14,8 @@ use prometheus_client::registry::Registry;
 
 use crate::channel::{Alike, ChannelFamilies, ChannelMetrics, Ended};
 use crate::gauges::{
-    ChannelGaugeFamilies, ChannelGauges, LedgerGauges, LedgerHandles, LimitsGauges, LimitsHandles,
+    BudgetGaugeFamilies, BudgetGauges, ChannelGaugeFamilies, ChannelGauges, LedgerGauges, LedgerHandles,
+    LimitsGauges, LimitsHandles,
 };
 use crate::labels::{ApiLabels, BudgetLabels, EstimateLabels, LimitLabels, RequestLabels, StageLabels};
 use crate::registering::Registering;
@@ -69,6 +70,7 @@ struct Inner {
     otel_dropped: Counter,
     channels: ChannelFamilies,
     channel_gauges: ChannelGaugeFamilies,
+    budgets: BudgetGaugeFamilies,
     limits: LimitsHandles,
     ledger: LedgerHandles,
 }
@@ -113,6 +115,7 @@ impl Metrics {
         let limits_exceeded = r.add("rate_limit_exceeded_total", Family::default());
         let budgets_crossed = r.add("opm_budget_crossed_total", Family::default());
         let estimates = r.add("opm_estimate_factor", Family::default());
+        let budgets = BudgetGaugeFamilies::new(r);
         let (limits, ledger) = (LimitsHandles::new(r), LedgerHandles::new(r));
         let otel_dropped = r.add("opm_otel_dropped_total", Counter::default());
         Metrics(Arc::new(Inner {
@@ -131,6 +134,7 @@ impl Metrics {
             otel_dropped,
             channels,
             channel_gauges,
+            budgets,
             limits,
             ledger,
         }))
@@ -231,6 +235,11 @@ impl Metrics {
     /// Sets the state of all channels; channels that are gone lose their series.
     pub fn channels<'c>(&self, channels: impl Iterator<Item = (&'c str, ChannelGauges)>) {
         self.0.channel_gauges.set(channels);
+    }
+
+    /// Sets how far budgets are; those that are gone lose their series.
+    pub fn budgets<'b>(&self, budgets: impl Iterator<Item = BudgetGauges<'b>>) {
+        self.0.budgets.set(budgets);
     }
 
     /// Sets the state of the limiter.

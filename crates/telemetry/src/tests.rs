@@ -8,6 +8,14 @@ use ai_api_converter::{Format, Usage};
 
 use super::*;
 
+const BUDGET: BudgetGauges<'_> = BudgetGauges {
+    limit: "key.budget",
+    subject: "static:team",
+    period: "month UTC",
+    spent_pico_usd: 1_250_000_000_000,
+    limit_pico_usd: 50_000_000_000_000,
+};
+
 /// A registry in which every metric has a series.
 pub(crate) fn everything() -> Metrics {
     let metrics = Metrics::new();
@@ -36,6 +44,7 @@ pub(crate) fn everything() -> Metrics {
     metrics.channels([("a", ChannelGauges::default())].into_iter());
     metrics.limit_exceeded(&"per-user".into());
     metrics.budget_crossed(&"monthly".into(), 80);
+    metrics.budgets([BUDGET].into_iter());
     metrics.estimate_factor("m", 1.25);
     metrics
 }
@@ -98,6 +107,8 @@ fn tokens_and_costs_stand_under_channel_and_model() {
         "opm_attempts_total{channel=\"a\",outcome=\"overloaded\"} 1",
         "rate_limit_exceeded_total{limit=\"per-user\"} 1",
         "opm_budget_crossed_total{limit=\"monthly\",percent=\"80\"} 1",
+        "opm_budget_spent_usd{limit=\"key.budget\",subject=\"static:team\",period=\"month UTC\"} 1.25",
+        "opm_budget_limit_usd{limit=\"key.budget\",subject=\"static:team\",period=\"month UTC\"} 50",
         "opm_estimate_factor{model=\"m\"} 1.25",
     ] {
         assert!(text.contains(line), "{line} is missing:\n{text}");

@@ -26,6 +26,7 @@ fn row(request: &str, age: i64) -> UsageRow {
         cache_write: 50,
         reasoning: 20,
         cost_pico_usd: Some(8_112_500_000),
+        held: 0,
         billed: Billed::Yes,
         source: UsageSource::Reported,
         outcome: AttemptOutcome::Answered,
@@ -69,6 +70,7 @@ async fn usage_is_summed_by_each_dimension_with_exact_cost_and_means() {
         outcome: AttemptOutcome::Failed,
         status: 502,
         source: UsageSource::Partial,
+        held: 0,
         billed: Billed::Estimated,
         cost_pico_usd: None,
         ttft_ms: None,
@@ -292,6 +294,7 @@ async fn a_request_is_shown_with_all_its_attempts() {
     let retried = UsageRow {
         outcome: AttemptOutcome::Retried,
         status: 503,
+        held: 0,
         billed: Billed::No,
         cost_pico_usd: None,
         ttft_ms: None,

@@ -63,6 +63,7 @@ mod tests {
             cache_write: 0,
             reasoning: 0,
             cost_pico_usd: None,
+            held: 0,
             billed: Billed::No,
             source: UsageSource::Reported,
             outcome: AttemptOutcome::Answered,

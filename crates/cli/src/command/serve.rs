@@ -82,11 +82,14 @@ pub(super) fn start(
             return Ok(ExitCode::FAILURE);
         }
     };
-    let feeding = configured.kept().and_then(|kept| {
-        runtime.block_on(metering::catch_up(&metering, kept, configured.snapshot()));
-        Feeding::start(&metering, kept, configured.snapshot(), &runtime)
-    });
     let first = configured.snapshot().load_full();
+    let feeding = match configured.kept() {
+        Some(kept) => {
+            runtime.block_on(metering::catch_up(&metering, kept, configured.snapshot()));
+            Feeding::start(&metering, kept, configured.snapshot(), &runtime)
+        }
+        None => Feeding::start_alone(&metering, &first, &runtime),
+    };
     // Who asks for JSON gets nothing else.
     if log == LogFormat::Json {
         let (proxy, channels) = (first.config.listen.to_string(), first.config.channels.len());

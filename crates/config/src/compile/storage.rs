@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Ledger, Retention};
+use crate::diagnostic::{Problem, Severity};
+use crate::env::Environment;
 use crate::node::Placed;
 use crate::section::Reading;
 
@@ -38,16 +40,37 @@ pub(super) fn storage(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
     }
 }
 
+const HELP: &str = "write sqlite:./opm.db or postgres://user@host/name";
+
+fn is_store(url: &str) -> bool {
+    SCHEMES.iter().any(|scheme| url.starts_with(scheme))
+}
+
 fn url(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
     let Some(text) = r.text(node).filter(|text| !text.is_empty()) else {
         return;
     };
-    if SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+    if is_store(&text) {
         config.storage = Some(text);
     } else {
-        let help = Some("write sqlite:./opm.db or postgres://user@host/name".into());
-        r.error("E007", node, "`url` is no store".into(), help);
+        r.error("E007", node, "`url` is no store".into(), Some(HELP.into()));
     }
+}
+
+/// `OPM_STORAGE_URL`: to be read before a file, which may name another store.
+pub(super) fn from_env(config: &mut Config, env: &Environment) -> Option<Problem> {
+    let url = env.set("OPM_STORAGE_URL")?;
+    if is_store(url) {
+        config.storage = Some(url.to_owned());
+        return None;
+    }
+    Some(Problem {
+        severity: Severity::Error,
+        code: "E007",
+        message: "OPM_STORAGE_URL is no store".into(),
+        at: None,
+        help: Some(HELP.into()),
+    })
 }
 
 /// False if the member is none of the ledger's.

@@ -86,7 +86,7 @@ fn append_for_ever(directory: &str, round: &str) -> ! {
                 acknowledge(&ledger, entry.started(), "start", &id);
                 if number % 3 == 0 {
                     entry.attempt(ending(Outcome::Failed));
-                    entry.dispatch(crate::fixture::target("second"));
+                    entry.dispatch(crate::fixture::target("second"), 0);
                 }
                 if number % 2 == 0 {
                     entry.checkpoint(&usage(10, 3), None);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use opm_ledger::{Ledger, Options, Outcome, SinkError};
+use opm_ledger::{Ledger, Options, Outcome, Replayed, SinkError};
 use tempfile::tempdir;
 use tokio::sync::oneshot;
 
@@ -194,4 +194,53 @@ fn many_threads_append_and_nothing_is_lost_or_doubled() {
         (recovered.crashed.len(), recovered.unfed, recovered.corrupt_bytes),
         (0, 0, 0)
     );
+}
+
+/// Ids of the requests that a replay shows, in its order.
+fn replayed(ledger: &Ledger, which: Replayed) -> Vec<String> {
+    let mut ids = Vec::new();
+    let shown = ledger.replay(which, |settled| ids.push(settled.row.request_id.to_string()));
+    shown.unwrap();
+    ids
+}
+
+#[test]
+fn a_replay_shows_what_the_log_has_and_which_of_it_is_not_stored() {
+    let dir = tempdir().unwrap();
+    let (ledger, _) = open(dir.path());
+    assert_eq!(replayed(&ledger, Replayed::All), [""; 0]);
+    finish(&ledger, 0, 2);
+    fed(&ledger);
+    finish(&ledger, 2, 4);
+    assert_eq!(replayed(&ledger, Replayed::All), ["r0", "r1", "r2", "r3"]);
+    assert_eq!(replayed(&ledger, Replayed::Unfed), ["r2", "r3"]);
+    drop(ledger);
+    let (ledger, _) = open(dir.path());
+    finish(&ledger, 4, 5);
+    assert_eq!(replayed(&ledger, Replayed::Unfed), ["r2", "r3", "r4"]);
+    finish(&ledger, 5, 4_500);
+    assert_eq!(replayed(&ledger, Replayed::All).len(), 4_500);
+}
+
+#[test]
+fn segments_that_are_stored_stay_as_long_as_they_are_to_be_kept_and_there_is_room() {
+    let left = |keep, max_bytes| {
+        let dir = tempdir().unwrap();
+        let options = || Options {
+            keep,
+            max_bytes,
+            ..Options::default()
+        };
+        for number in 0..3 {
+            let (ledger, _) = Ledger::open(dir.path(), options()).unwrap();
+            finish(&ledger, 100 * number, 100 * (number + 1));
+            fed(&ledger);
+        }
+        let (ledger, _) = Ledger::open(dir.path(), options()).unwrap();
+        replayed(&ledger, Replayed::All).len()
+    };
+    // Every opening begins a segment; the last one's is the feeder's.
+    assert_eq!(left(Duration::ZERO, 1 << 30), 100);
+    assert_eq!(left(Duration::from_secs(3_600), 1 << 30), 300);
+    assert!(left(Duration::from_secs(3_600), 60_000) < 300);
 }

@@ -57,11 +57,11 @@ prop_compose! {
         (format, upstream_format) in (option::of(sample::select(&Format::ALL)), option::of(sample::select(&Format::ALL))),
         (status, ttft_ms, cost) in (any::<u16>(), option::of(any::<u32>()), counter()),
         (outcome, billed) in (sample::select(&Outcome::ALL), sample::select(&Billed::ALL)),
-        usage in metered(),
+        (usage, held) in (metered(), any::<u64>()),
     ) -> Row {
         Row {
             request_id: request_id.into(), attempt, started_ms, at_ms, key: key.into(), user: user.into(), model: model.into(),
-            upstream_model: upstream_model.into(), channel: channel.into(), format, upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), ttft_ms, total_ms,
+            upstream_model: upstream_model.into(), channel: channel.into(), format, upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), held, ttft_ms, total_ms,
         }
     }
 }
@@ -91,6 +91,15 @@ proptest! {
     fn every_row_comes_back_as_it_was(row in row(), kind in kind()) {
         let decoded = event(&encode(kind, &row)).unwrap();
         prop_assert_eq!(kind_of(&decoded), kind);
+        prop_assert_eq!(decoded.row(), &row);
+    }
+
+    #[test]
+    fn a_record_without_what_limits_hold_is_one_of_before(row in row(), kind in kind()) {
+        let row = Row { held: 0, ..row };
+        let bytes = encode(kind, &row);
+        // The last field is one byte, a zero; length and sum stand in front of the payload.
+        let decoded = Event::decode(&bytes[8..bytes.len() - 1]).unwrap();
         prop_assert_eq!(decoded.row(), &row);
     }
 

@@ -74,7 +74,7 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
         forget_running(dir.path(), entry);
         let mut entry = ledger.start(request("b"));
         entry.attempt(ending(Outcome::Failed));
-        entry.dispatch(target("second"));
+        entry.dispatch(target("second"), 0);
         forget_running(dir.path(), entry);
     });
     let (ledger, _) = open(dir.path());
@@ -84,6 +84,37 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
     assert_eq!((a.attempt, &*a.channel), (2, ""));
     let b = store.request("b").unwrap();
     assert_eq!((b.attempt, &*b.channel), (2, "second"));
+}
+
+#[test]
+fn what_limits_held_of_a_crashed_request_is_known_again() {
+    let dir = tempdir().unwrap();
+    crash(dir.path(), |ledger| {
+        let held = |id: &str, held| ledger.start(opm_ledger::Start { held, ..request(id) });
+        let mut entry = held("first", 700);
+        entry.checkpoint(&usage(10, 20), None);
+        forget_running(dir.path(), entry);
+        let mut entry = held("second", 700);
+        entry.attempt(ending(Outcome::Failed));
+        entry.dispatch(target("second"), 300);
+        forget_running(dir.path(), entry);
+        // Dropped: by a panic, say.
+        drop(held("dropped", 50));
+        let ending = opm_ledger::Ending {
+            held: 5,
+            ..ending(Outcome::Finished)
+        };
+        _ = held("ended", 700).end(ending);
+    });
+    let (ledger, _) = open(dir.path());
+    let store = fed(&ledger);
+    let held = |id| store.request(id).unwrap().held;
+    assert_eq!(
+        ["first", "second", "dropped", "ended"].map(held),
+        [700, 300, 50, 5]
+    );
+    // What is known counts where it is more.
+    assert_eq!(store.request("ended").unwrap().counted(), 15);
 }
 
 #[test]

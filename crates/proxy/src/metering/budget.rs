@@ -188,12 +188,7 @@ limits:
             user: &row.user,
             model: &row.model,
         };
-        let subjects = Subjects {
-            key: Some(who.key),
-            user: Some(who.user),
-            model: Some(who.model),
-            channel: Some("one"),
-        };
+        let subjects = who.subjects("one");
         let rules = book.of_request(&who).chain(book.of_channel(&who, (0, "one")));
         for (ruled, left) in rules.zip([100_000_000_000, 1_100_000_000_000, 4_100_000_000_000]) {
             let charge = Charge::new(&ruled.rule, &subjects, 0);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use opm_config::{Budget, Config, Limit, Limits, Per, Scope, Subject, matches_glob};
 use opm_ledger::Prices;
 use opm_limits::{
-    AtLimit, Dimension, Every, Mode, OnFailure, Over, Period, Rule, RuleProblem, SubjectKind, Window,
+    AtLimit, Dimension, Every, Mode, OnFailure, Over, Period, Rule, RuleProblem, SubjectKind, SubjectKinds,
+    Subjects, Window,
 };
 
 /// Requests are limited by the minute.
@@ -23,6 +24,18 @@ pub(crate) struct Who<'w> {
     pub(crate) user: &'w str,
     /// The model as the client names it.
     pub(crate) model: &'w str,
+}
+
+impl<'w> Who<'w> {
+    /// For whom limits count its try at a channel.
+    pub(crate) fn subjects(&self, channel: &'w str) -> Subjects<'w> {
+        Subjects {
+            key: Some(self.key),
+            user: Some(self.user),
+            model: Some(self.model),
+            channel: Some(channel),
+        }
+    }
 }
 
 /// A rule, and the period of its budget.
@@ -138,6 +151,35 @@ impl RuleBook {
     #[must_use]
     pub fn has_budgets(&self) -> bool {
         self.budgets
+    }
+
+    /// The rules of client keys, by their ids, in their order.
+    pub(crate) fn of_keys(&self) -> impl Iterator<Item = (&str, &Ruled)> {
+        let keys = self.keys.iter();
+        keys.flat_map(|(key, rules)| rules.iter().map(|ruled| (key.as_str(), ruled)))
+    }
+
+    /// The rules of channels, in the configuration's order.
+    pub(crate) fn of_channels(&self) -> impl Iterator<Item = &Vec<Ruled>> {
+        self.channels.iter()
+    }
+
+    /// The rules that count everybody together.
+    pub(crate) fn of_everybody(&self) -> impl Iterator<Item = &Ruled> {
+        let general = self.general.iter().flat_map(|general| &general.rules);
+        general.filter(|ruled| ruled.rule.subjects() == SubjectKinds::default())
+    }
+
+    /// The windows that any rule counts over, each once, the shortest first.
+    #[must_use]
+    pub fn windows(&self) -> Vec<Window> {
+        let general = self.general.iter().flat_map(|general| &general.rules);
+        let own = self.keys.values().chain(&self.channels).flatten();
+        let rules = own.chain(general);
+        let mut windows: Vec<Window> = rules.filter_map(|ruled| ruled.rule.window()).collect();
+        windows.sort_unstable_by_key(|window| window.length_ms());
+        windows.dedup();
+        windows
     }
 
     /// True if nothing is limited.

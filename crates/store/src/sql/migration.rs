@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(1, "0001_keys_channels_routes_audit"),
     migration!(2, "0002_usage"),
     migration!(3, "0003_requests"),
+    migration!(4, "0004_held"),
 ];
 
 /// Held until the transaction ends. SQLite's immediate transaction is such a lock itself. The number is this program's own:

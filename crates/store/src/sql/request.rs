@@ -137,6 +137,7 @@ fn read(row: &Row) -> Result<UsageRow, StoreError> {
         cache_write: row.get("cache_write")?,
         reasoning: row.get("reasoning")?,
         cost_pico_usd: row.get("cost_pico_usd")?,
+        held: 0,
         billed: word(row, "billed", Billed::from_name)?,
         source: word(row, "source", UsageSource::from_name)?,
         outcome: word(row, "outcome", AttemptOutcome::from_name)?,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -297,6 +298,32 @@ impl SqlStore {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         self.read(doing, sql, values, false).await
+    }
+
+    /// As [`SqlStore::rows_planned`], one row at a time: for answers that may be long.
+    pub(super) async fn each_row(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        values: &[Value<'_>],
+        mut show: impl FnMut(&Row) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        let deadline = Instant::now() + LIMIT;
+        match &self.pool {
+            Pool::Sqlite { read, .. } => {
+                let mut rows = sqlite(sql, values).fetch(read);
+                while let Some(row) = within(doing, deadline, rows.try_next()).await? {
+                    show(&Row::Sqlite(row))?;
+                }
+            }
+            Pool::Postgres(pool) => {
+                let mut rows = postgres(sql, values).persistent(false).fetch(pool);
+                while let Some(row) = within(doing, deadline, rows.try_next()).await? {
+                    show(&Row::Postgres(row))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn read(

@@ -9,11 +9,13 @@ use super::SqlStore;
 use super::bulk::Bulk;
 use super::request;
 use super::session::{Change, Row, Sql, Value};
+use super::used;
 use crate::attempt::UsageRow;
 use crate::error::StoreError;
 use crate::ledger::{Ledger, Line, wanted};
 use crate::request::RequestQuery;
 use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
+use crate::used::{Used, UsedQuery};
 
 /// Rows of one transaction at most: what many requests share, the sums of a minute and the commit, is written once.
 const BATCH: usize = 2_000;
@@ -56,14 +58,14 @@ const RECORD: Sql = insert_list!("opm_usage" (
     request_id text, attempt bigint, started_ms bigint, at_ms bigint, key_id text, user_name text, model text,
     upstream_model text, channel text, format text, upstream_format text, status bigint, input bigint, output bigint,
     cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
-    outcome text, ttft_ms bigint, total_ms bigint)
+    outcome text, ttft_ms bigint, total_ms bigint, held bigint)
     "ON CONFLICT (request_id, attempt) DO NOTHING RETURNING request_id, attempt");
 /// The same, for rows that are all new.
 static RECORD_ALL: Bulk = insert_list!(@bulk "opm_usage" (
     request_id text, attempt bigint, started_ms bigint, at_ms bigint, key_id text, user_name text, model text,
     upstream_model text, channel text, format text, upstream_format text, status bigint, input bigint, output bigint,
     cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
-    outcome text, ttft_ms bigint, total_ms bigint)
+    outcome text, ttft_ms bigint, total_ms bigint, held bigint)
     "ON CONFLICT (request_id, attempt) DO NOTHING");
 
 const ADD: Sql = insert_list!("opm_usage_sums" (
@@ -173,6 +175,10 @@ impl UsageStore for SqlStore {
         ];
         let rows = self.rows("summing usage", sql, &values).await?;
         rows.iter().map(|row| read_group(row, query.by)).collect()
+    }
+
+    async fn used(&self, query: &UsedQuery, show: &mut (dyn FnMut(Used) + Send)) -> Result<(), StoreError> {
+        used::used(self, query, show).await
     }
 
     async fn forget_usage(&self, retention: &Retention) -> Result<u64, StoreError> {

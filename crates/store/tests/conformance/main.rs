@@ -17,6 +17,7 @@ mod revisions;
 mod secrets;
 mod upgrade;
 mod usage;
+mod used;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -73,6 +74,10 @@ cases! { ALONE, false:
         the_same_secrets_bind_again
         another_pepper_is_refused_while_keys_depend_on_it
         another_master_key_is_refused_while_provider_keys_depend_on_it;
+    used:
+        attempts_are_summed_by_caller_and_by_the_step_in_which_they_began
+        what_was_not_billed_and_what_is_retried_is_no_request_of_the_caller
+        sums_count_at_their_end_and_what_may_have_been_used_unseen_is_added;
     usage:
         an_attempt_reads_back_and_is_summed
         every_outcome_reads_back_and_counts_once

@@ -34,12 +34,13 @@ impl<'a> Account<'a> {
         };
         let presumed = self.presumed();
         let cost = self.most_cost(&presumed);
+        let held = self.held_tokens();
         let entry = match &mut self.entry {
             Some(entry) => {
                 if let Some(ending) = self.missed.take() {
                     entry.attempt(ending);
                 }
-                entry.dispatch(target);
+                entry.dispatch(target, held);
                 entry
             }
             None => self.entry.insert(ledger.start(Start {
@@ -51,6 +52,7 @@ impl<'a> Account<'a> {
                 target: Some(target),
                 usage: Metered::estimated(presumed),
                 cost,
+                held,
             })),
         };
         let ticket = entry.started();
@@ -77,6 +79,7 @@ impl<'a> Account<'a> {
             } else {
                 self.cost(&usage)
             },
+            held: if worked { self.held_tokens() } else { 0 },
             usage: Metered::estimated(usage),
             total_ms: millis(self.asked.started.elapsed()),
             ..Ending::default()
@@ -119,6 +122,15 @@ impl<'a> Account<'a> {
         let reserved = held.filter_map(|held| held.allowance(Dimension::Money)).min();
         self.cost(presumed)
             .map(|cost| cost.max(PicoUsd(reserved.unwrap_or(0))))
+    }
+
+    /// The most tokens that any limit holds for it. Recorded, because a limit that has been restarted must count them too.
+    pub(super) fn held_tokens(&self) -> u64 {
+        let held = self.held.iter();
+        let held = held.chain(self.channel_held.iter().map(|held| &held.1));
+        held.map(|held| held.reserved(Dimension::Tokens))
+            .max()
+            .unwrap_or(0)
     }
 
     /// A place among the answers that are read to their end although their client has left, if the channel wants that.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Mode, Rule, Standing, Subjects};
+use opm_limits::{Charge, Dimension, Mode, Rule, Standing};
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
@@ -65,12 +65,7 @@ impl<'a> Account<'a> {
         own: usize,
         (to, price): (Destination<'a>, Price<'a>),
     ) -> Result<(), Denied> {
-        let subjects = Subjects {
-            key: Some(self.who.key),
-            user: Some(self.who.user),
-            model: Some(self.who.model),
-            channel: Some(&to.channel.name),
-        };
+        let subjects = self.who.subjects(&to.channel.name);
         let counts = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
         if charged.iter().any(counts) {
             self.expect(to);

@@ -165,6 +165,11 @@ impl<'a> Account<'a> {
             Counted::Most(most) => self.actual(most, self.cost(most)),
             Counted::AsRecorded | Counted::AsReserved => self.actual(&usage, ending.cost),
         };
+        ending.held = match counted {
+            Counted::AsRecorded => 0,
+            Counted::Most(_) => actual.tokens,
+            Counted::AsReserved => self.held_tokens(),
+        };
         let channels = self.channel_held.take().map(|(_, held)| held);
         for mut held in self.held.take().into_iter().chain(channels) {
             match counted {

@@ -1,0 +1,121 @@
+//! Windows over a restart: what was used before this process started is counted again. Pure.
+//!
+//! Nothing is counted earlier than it happened, so that no trailing window is over its limit.
+
+use std::collections::HashMap;
+
+use opm_ledger::{Billed, Outcome, Settled};
+use opm_limits::{Charge, Dimension, Limiter, Window};
+
+use super::rules::{Ruled, Who};
+use crate::snapshot::Snapshot;
+
+/// What was used by one caller, of one model, at one channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Used<'u> {
+    /// Id of the client key.
+    pub key: &'u str,
+    /// The user behind it.
+    pub user: &'u str,
+    /// The model as the client named it.
+    pub model: &'u str,
+    /// The channel.
+    pub channel: &'u str,
+    /// When it was used or later, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Tokens, with those that may have been used unseen.
+    pub tokens: u64,
+    /// Requests of the caller.
+    pub requests: u64,
+    /// Tries at the channel.
+    pub tries: u64,
+}
+
+impl<'u> From<&'u Settled> for Used<'u> {
+    /// A row of the ledger, counted as the store counts it.
+    fn from(settled: &'u Settled) -> Self {
+        let row = &settled.row;
+        let ended = matches!(
+            row.outcome,
+            Outcome::Finished | Outcome::Crashed | Outcome::Aborted
+        );
+        let worked = row.billed != Billed::No || ended;
+        // When a later attempt began is not kept.
+        let is_first = row.attempt <= 1;
+        Used {
+            key: &row.key,
+            user: &row.user,
+            model: &row.model,
+            channel: &row.channel,
+            at_ms: if is_first { row.started_ms } else { row.at_ms },
+            tokens: row.counted(),
+            requests: u64::from(settled.is_request && (worked || !is_first)),
+            tries: u64::from(worked),
+        }
+    }
+}
+
+/// Brings what was used to the limits in force.
+pub struct Past<'p> {
+    snapshot: &'p Snapshot,
+    limiter: &'p Limiter,
+    now_ms: u64,
+    /// Of client keys, by their id.
+    names: HashMap<&'p str, &'p str>,
+    /// Numbers of the channels.
+    channels: HashMap<&'p str, usize>,
+}
+
+impl<'p> Past<'p> {
+    /// For the limits of a snapshot.
+    #[must_use]
+    pub fn new(snapshot: &'p Snapshot, limiter: &'p Limiter, now_ms: u64) -> Self {
+        let config = &snapshot.config;
+        let names = config.keys.iter();
+        let channels = config.channels.iter().enumerate();
+        Past {
+            snapshot,
+            limiter,
+            now_ms,
+            names: names.map(|key| (key.id.as_str(), key.name.as_str())).collect(),
+            channels: channels
+                .map(|(number, channel)| (channel.name.as_str(), number))
+                .collect(),
+        }
+    }
+
+    /// Counts it in the windows that concern it: those of one length, or all.
+    pub fn add(&self, used: &Used<'_>, only: Option<Window>) {
+        let who = Who {
+            key: used.key,
+            key_name: self.names.get(used.key).copied().unwrap_or_default(),
+            user: used.user,
+            model: used.model,
+        };
+        let rules = &self.snapshot.rules;
+        for ruled in rules.of_request(&who) {
+            self.count(ruled, &who, used, used.requests, only);
+        }
+        if let Some(number) = self.channels.get(used.channel) {
+            for ruled in rules.of_channel(&who, (*number, used.channel)) {
+                self.count(ruled, &who, used, used.tries, only);
+            }
+        }
+    }
+
+    fn count(&self, ruled: &Ruled, who: &Who<'_>, used: &Used<'_>, requests: u64, only: Option<Window>) {
+        let rule = &ruled.rule;
+        let counts = rule.window().is_some() && (only.is_none() || rule.window() == only);
+        let amount = match rule.dimension() {
+            Dimension::Tokens if counts => used.tokens,
+            Dimension::Requests if counts => requests,
+            _ => return,
+        };
+        let subjects = who.subjects(used.channel);
+        let charge = Charge::new(rule, &subjects, amount);
+        self.limiter.restore(&charge, used.at_ms, self.now_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+"""Limits over a restart: a window goes on where it was, by the provider's own count."""
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from callers import Caller
+from conftest import BINARY, eventually, free_port, wait_for
+from provider import Provider, worst_window
+
+KEY = "sk-test-client-key-0123456789"
+STOPS = [signal.SIGTERM, signal.SIGKILL]
+
+
+@pytest.fixture
+def provider():
+    made = Provider()
+    yield made
+    made.close()
+
+
+class Stand:
+    """A gateway that is stopped and started again with the same configuration and the same files."""
+
+    def __init__(self, folder, provider, more, storage="url: 'sqlite:{folder}/opm.db'", admin="", channel=""):
+        self.port, metrics = free_port(), free_port()
+        self.config, self.log, self.process = folder / "opm.yaml", folder / "log", None
+        self.config.write_text(
+            f"version: 1\nserver: {{ listen: 127.0.0.1:{self.port} }}\nmetrics: {{ listen: 127.0.0.1:{metrics} }}\n"
+            f"admin: {{ listen: 127.0.0.1:{free_port()} {admin} }}\nstorage: {{ {storage.format(folder=folder)} }}\n"
+            f"channels:\n  - {{ name: one, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'] {channel} }}\n"
+            + more
+        )
+
+    def start(self, command=None, env=None):
+        with open(self.log, "a") as sink:
+            command = command or [BINARY, "serve", "-c", self.config]
+            self.process = subprocess.Popen(command, stderr=sink, stdout=sink, env={**os.environ, **(env or {})})
+        wait_for(f"http://127.0.0.1:{self.port}/readyz")
+
+    def stop(self, how):
+        self.process.send_signal(how)
+        self.process.wait(30)
+
+    def restart(self, how):
+        self.stop(how)
+        self.start()
+
+    def ask(self, text, key=KEY, **more):
+        return asyncio.run(Caller(self.port, key).ask(text, **more))
+
+
+@pytest.fixture
+def stands(tmp_path, provider):
+    made = []
+
+    def make(*args, **more):
+        made.append(Stand(tmp_path, provider, *args, **more))
+        return made[-1]
+
+    yield make
+    for stand in made:
+        if stand.process is not None and stand.process.poll() is None:
+            stand.process.kill()
+            stand.process.wait()
+
+
+def team(limits):
+    return f"keys:\n  - {{ name: team, key: {KEY}, limits: {limits} }}\n"
+
+
+def left(headers, of="tokens"):
+    return int(headers[f"x-ratelimit-remaining-{of}"])
+
+
+def cost(call):
+    return call["prompt"] + call["output"]
+
+
+def probe(at, **who):
+    """What is left beside a very small request."""
+    status, headers, _ = at.ask("hi out=1", max_tokens=1, **who)
+    assert status == 200
+    return left(headers)
+
+
+LIMITS = {
+    "key": (team("{ tpm: 1000, window: 60m }"), {}),
+    "long window": (team("{ tpm: 1000, window: 4h }"), {}),
+    "month": (team("{ tpm: 1000, window: 31d }"), {}),
+    "user": ("users: { limits: { tpm: 1000, window: 60m } }\n" + team("{ rpm: 100 }"), {"user": "ada"}),
+    "model": ("limits:\n  - { name: large, by: [model], models: ['gpt-*'], tpm: 1000, window: 60m }\n" + team("{ rpm: 100 }"), {}),
+}
+
+
+@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("of", LIMITS)
+def test_tokens_that_were_used_are_used_after_a_restart(stands, provider, of, how):
+    limits, who = LIMITS[of]
+    at = stands(limits)
+    at.start()
+    for _ in range(8):
+        assert at.ask("one two out=97", max_tokens=97, **who)[0] == 200
+    before = probe(at, **who)
+    for _ in range(2):
+        at.restart(how)
+        after = probe(at, **who)
+        # No more and no less than the probes have used.
+        assert after == before - cost(provider.calls[-1]), (before, after)
+        # The rest of the window is too little for another answer of that size.
+        assert at.ask("one two out=300", max_tokens=300, **who)[0] == 429
+        before = after
+    assert sum(cost(call) for call in provider.calls) <= 1_000
+    if of == "user":
+        assert probe(at, user="bob") > 900
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_requests_that_were_made_are_made_after_a_restart(stands, how):
+    at = stands(team("{ rpm: 10 }"), channel=", limits: { rpm: 12 }")
+    at.start()
+    for number in range(7):
+        status, headers, _ = at.ask("hi out=1")
+        assert status == 200 and left(headers, "requests") == 9 - number
+    # What the provider answers with an error is given back.
+    assert at.ask("hi status=400")[0] == 400
+    at.restart(how)
+    for number in range(3):
+        status, headers, _ = at.ask("hi out=1")
+        assert status == 200 and left(headers, "requests") == 2 - number, headers
+    status, headers, body = at.ask("hi out=1")
+    assert status == 429 and b"key.requests" in body and 30 < int(headers["retry-after"]) <= 62
+    # The channel has counted too, for everybody.
+    with open(at.config) as file:
+        text = file.read()
+    at.config.write_text(text.replace("rpm: 10", "rpm: 100"))
+    at.restart(how)
+    assert [at.ask("hi out=1")[0] for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_request_that_was_running_counts_with_all_that_it_may_have_used(stands, provider):
+    at = stands(team("{ tpm: 1000, window: 60m }"))
+    at.start()
+
+    async def run():
+        callers = [Caller(at.port, KEY) for _ in range(2)]
+        asking = [asyncio.create_task(caller.ask("out=300 pace=40", stream=True, max_tokens=300)) for caller in callers]
+        while sum(call["output"] for call in provider.calls) < 20:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(at.stop, signal.SIGKILL)
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    asyncio.run(run())
+    for _ in range(2):
+        at.start()
+        status, headers, _ = at.ask("hi out=5", max_tokens=5)
+        # 300 and the upper bound of the prompt, twice.
+        assert status == 200 and 100 < left(headers) < 1_000 - 2 * 301, headers
+        at.stop(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_no_trailing_window_is_over_the_limit_however_often_the_gateway_is_restarted(stands, provider, how):
+    limit, window = 6_000, 10
+    at = stands(team(f"{{ tpm: {limit}, window: {window}s }}"))
+    at.start()
+    rng = random.Random(3)
+    over = False
+    statuses = []
+
+    async def work(number):
+        caller = Caller(at.port, KEY)
+        while not over:
+            try:
+                status, *_ = await caller.ask(f"id={number} out={rng.randrange(5, 60)} pace=1", stream=bool(number % 2), max_tokens=60)
+                statuses.append(status)
+            except (OSError, asyncio.IncompleteReadError):
+                status = 0
+            if status != 200:
+                await asyncio.sleep(rng.uniform(0.02, 0.1))
+
+    async def run():
+        nonlocal over
+        working = [asyncio.create_task(work(number)) for number in range(20)]
+        until = time.monotonic() + 2.2 * window
+        while time.monotonic() < until:
+            seen = len(statuses)
+            while len(statuses) < seen + 60 and time.monotonic() < until:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(at.restart, how)
+        over = True
+        await asyncio.gather(*working)
+
+    asyncio.run(run())
+    assert statuses.count(429) > 50 and statuses.count(200) > 100 and not set(statuses) - {0, 200, 429, 503}
+    worst = worst_window(provider.calls, window)
+    assert 0.6 * limit < worst <= limit, (worst, limit)
+    # When the window has passed all of it is there again; until then what is refused uses nothing.
+    assert at.ask("hi out=1", max_tokens=9 * limit // 10)[0] == 429
+    eventually(lambda: at.ask("hi out=1", max_tokens=9 * limit // 10)[0] == 200, seconds=window + 5)
+
+
+@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("admin", ["", ", token: admin-token-0123456789abcdef"], ids=["no store", "store in memory"])
+def test_the_ledger_alone_is_enough_without_a_store(stands, provider, how, admin):
+    at = stands(team("{ tpm: 1000, window: 60m }"), storage="ledger: {folder}/ledger", admin=admin)
+    at.start()
+    for _ in range(8):
+        assert at.ask("one two out=97", max_tokens=97)[0] == 200
+    before = probe(at)
+    for _ in range(3):
+        at.restart(how)
+        after = probe(at)
+        assert after == before - cost(provider.calls[-1]), (before, after)
+        before = after
+
+
+def test_a_store_that_fails_holds_no_start_up_and_the_ledger_counts_instead(stands, provider, tmp_path):
+    at = stands(team("{ tpm: 1000, window: 60m }"))
+    at.start()
+    with sqlite3.connect(tmp_path / "opm.db", timeout=10) as store:
+        store.execute("ALTER TABLE opm_usage RENAME TO away")
+    for _ in range(8):
+        assert at.ask("one two out=97", max_tokens=97)[0] == 200
+    before = probe(at)
+    at.restart(signal.SIGKILL)
+    assert probe(at) == before - cost(provider.calls[-1])
+    assert "cannot be read from the store" in at.log.read_text()
+
+
+def test_the_environment_alone_remembers_in_the_store_that_it_names(stands, provider, tmp_path):
+    at = stands("")
+    domain, upstream = provider.url.removeprefix("http://").removesuffix("/v1").split(":")
+    env = {name: "" for name in os.environ if name.endswith("_API_KEY")} | {
+        "PROXY_PORT": str(at.port), "METRICS_PORT": str(free_port()), "ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_WINDOW_MIN": "1",
+        "MAX_TOKENS": "200", "USER_HEADER": "user", "OPENAI_DOMAIN": domain, "OPENAI_PORT": upstream, "OPENAI_TLS": "false",
+        "OPENAI_API_KEY": "sk-upstream-0123456789", "OPM_STORAGE_URL": f"sqlite:{tmp_path}/env.db",
+    }
+    command = [BINARY, "serve"]
+
+    def until_refused(user):
+        for count in range(20):
+            if at.ask("hi out=40", key=None, user=user, max_tokens=40)[0] == 429:
+                return count
+        raise AssertionError("never refused")
+
+    at.start(command, env)
+    most = until_refused("ada")
+    assert most >= 3
+    for how in STOPS:
+        at.stop(how)
+        at.start(command, env)
+        assert until_refused("ada") == 0
+    assert until_refused("bob") == most
