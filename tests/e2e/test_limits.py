@@ -449,6 +449,14 @@ def test_a_failover_to_a_model_without_a_price_says_what_failed_before(gateways,
         assert "the channel is passed over: its model has no known price" in log and "mystery" in log, log
 
 
+def test_a_channel_whose_model_has_no_price_leaves_a_budgeted_request_to_the_next(gateways, provider):
+    first = f"  - {{ name: first, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: mystery }}, priority: 1 }}\n"
+    at = gateways(first + PRICES + key_with(budget="{ usd: 5, per: day }"))
+    status, _, body = ask(at, "out=2", model="priced", max_tokens=5)
+    assert status == 200, body
+    assert [call["key"] for call in provider.calls] == ["priced"]
+
+
 def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):
     at = gateways(PRICES + key_with(budget="{ usd: 0.001, per: month, tz: Asia/Shanghai, action: warn }"))
     assert [ask(at, "out=10", model="priced")[0] for _ in range(5)] == [200] * 5

@@ -31,7 +31,14 @@ pub struct Start {
     pub format: Option<Format>,
     /// Where it goes first; `None` if it goes nowhere.
     pub target: Option<Target>,
-    /// What it will probably use: what is recorded if the process dies before anything is known.
+    /// What it will probably use.
+    pub expected: Expected,
+}
+
+/// What a try will probably use: what is recorded if the process dies before anything is known.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// The counters.
     pub usage: Metered,
     /// What that costs, at most.
     pub cost: Option<PicoUsd>,
@@ -103,9 +110,9 @@ impl Entry {
             channel: target.channel,
             format: start.format,
             upstream_format: target.format,
-            usage: start.usage,
-            cost: start.cost,
-            held: start.held,
+            usage: start.expected.usage,
+            cost: start.expected.cost,
+            held: start.expected.held,
             ..Row::default()
         };
         let pin = log.pin();
@@ -133,10 +140,11 @@ impl Entry {
         &self.row
     }
 
-    /// Another try begins, for which the limits hold so many tokens: to be called before it is sent. [`Entry::started`] has its
-    /// record then.
-    pub fn dispatch(&mut self, target: Target, held: u64) {
-        self.row.held = held;
+    /// Another try begins: to be called before it is sent. [`Entry::started`] has its record then.
+    pub fn dispatch(&mut self, target: Target, expected: Expected) {
+        self.row.usage = expected.usage;
+        self.row.cost = expected.cost;
+        self.row.held = expected.held;
         self.row.attempt += 1;
         self.row.channel = target.channel;
         self.row.upstream_model = target.upstream_model;

@@ -39,7 +39,7 @@ mod varint;
 mod writer;
 
 pub use directory::OpenError;
-pub use entry::{Ending, Entry, Start, Target};
+pub use entry::{Ending, Entry, Expected, Start, Target};
 pub use feeder::{Feeder, Sink, SinkError};
 pub use io::{Disk, Io, Segment};
 pub use ledger::Ledger;

@@ -21,7 +21,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use opm_ledger::{Ledger, Options, Outcome, Settled, Sink, SinkError, Sync, Ticket};
+use opm_ledger::{Expected, Ledger, Options, Outcome, Settled, Sink, SinkError, Sync, Ticket};
 use tempfile::tempdir;
 
 use crate::fixture::{Store, block_on, ending, request, usage};
@@ -86,7 +86,7 @@ fn append_for_ever(directory: &str, round: &str) -> ! {
                 acknowledge(&ledger, entry.started(), "start", &id);
                 if number % 3 == 0 {
                     entry.attempt(ending(Outcome::Failed));
-                    entry.dispatch(crate::fixture::target("second"), 0);
+                    entry.dispatch(crate::fixture::target("second"), Expected::default());
                 }
                 if number % 2 == 0 {
                     entry.checkpoint(&usage(10, 3), None);

@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use opm_ledger::{Billed, Ending, Options, Outcome, WhenFull};
+use opm_ledger::{Billed, Ending, Expected, Options, Outcome, WhenFull};
 use tempfile::tempdir;
 
 use crate::fixture::{Store, ending, fed, open, request, target, usage};
@@ -37,12 +37,12 @@ fn failed_attempts_are_rows_of_their_own_with_their_own_numbers() {
         status: 502,
         ..ending(Outcome::Failed)
     });
-    entry.dispatch(target("second"), 0);
+    entry.dispatch(target("second"), Expected::default());
     entry.attempt(Ending {
         status: 429,
         ..ending(Outcome::Failed)
     });
-    entry.dispatch(target("third"), 0);
+    entry.dispatch(target("third"), Expected::default());
     entry.end(ending(Outcome::Finished));
     let store = fed(&ledger);
     let rows = store.rows.lock().unwrap();
@@ -145,7 +145,7 @@ fn a_thousand_requests_let_go_at_random_stages_leave_a_thousand_rows() {
         for _ in 0..random(3) {
             entry.attempt(ending(Outcome::Failed));
             if random(4) > 0 {
-                entry.dispatch(target("next"), 0);
+                entry.dispatch(target("next"), Expected::default());
             }
         }
         for _ in 0..random(3) {

@@ -3,7 +3,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use opm_ledger::record::{Kind, encode};
-use opm_ledger::{Billed, Ending, Ledger, Options, Outcome, Row};
+use opm_ledger::{Billed, Ending, Expected, Ledger, Options, Outcome, PicoUsd, Row};
 use tempfile::tempdir;
 
 use crate::fixture::{ending, fed, open, request, segments, slot, target, usage};
@@ -74,7 +74,7 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
         forget_running(dir.path(), entry);
         let mut entry = ledger.start(request("b"));
         entry.attempt(ending(Outcome::Failed));
-        entry.dispatch(target("second"), 0);
+        entry.dispatch(target("second"), Expected::default());
         forget_running(dir.path(), entry);
     });
     let (ledger, _) = open(dir.path());
@@ -90,13 +90,26 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
 fn what_limits_held_of_a_crashed_request_is_known_again() {
     let dir = tempdir().unwrap();
     crash(dir.path(), |ledger| {
-        let held = |id: &str, held| ledger.start(opm_ledger::Start { held, ..request(id) });
+        let held = |id: &str, held| {
+            ledger.start(opm_ledger::Start {
+                expected: Expected {
+                    held,
+                    ..Expected::default()
+                },
+                ..request(id)
+            })
+        };
         let mut entry = held("first", 700);
         entry.checkpoint(&usage(10, 20), None);
         forget_running(dir.path(), entry);
         let mut entry = held("second", 700);
         entry.attempt(ending(Outcome::Failed));
-        entry.dispatch(target("second"), 300);
+        let again = Expected {
+            usage: usage(11, 22),
+            cost: Some(PicoUsd(33)),
+            held: 300,
+        };
+        entry.dispatch(target("second"), again);
         forget_running(dir.path(), entry);
         // Dropped: by a panic, say.
         drop(held("dropped", 50));
@@ -113,6 +126,9 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
         ["first", "second", "dropped", "ended"].map(held),
         [700, 300, 50, 5]
     );
+    // The second try may have cost what was expected of it.
+    let second = store.request("second").unwrap();
+    assert_eq!((second.usage, second.cost), (usage(11, 22), Some(PicoUsd(33))));
     // What is known counts where it is more.
     assert_eq!(store.request("ended").unwrap().counted(), 15);
 }

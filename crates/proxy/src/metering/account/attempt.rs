@@ -1,7 +1,7 @@
 //! One try: sent, failed, or on its way.
 
 use ai_api_converter::{Failure, Usage};
-use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
+use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
 use opm_limits::Dimension;
 use opm_routing::Stage;
 use tokio::sync::SemaphorePermit;
@@ -33,14 +33,17 @@ impl<'a> Account<'a> {
             format: Some(to.format),
         };
         let presumed = self.presumed();
-        let cost = self.most_cost(&presumed);
-        let held = self.held_tokens();
+        let expected = Expected {
+            cost: self.most_cost(&presumed),
+            usage: Metered::estimated(presumed),
+            held: self.held_tokens(),
+        };
         let entry = match &mut self.entry {
             Some(entry) => {
                 if let Some(ending) = self.missed.take() {
                     entry.attempt(ending);
                 }
-                entry.dispatch(target, held);
+                entry.dispatch(target, expected);
                 entry
             }
             None => self.entry.insert(ledger.start(Start {
@@ -50,9 +53,7 @@ impl<'a> Account<'a> {
                 model: self.who.model.into(),
                 format: Some(self.asked.format),
                 target: Some(target),
-                usage: Metered::estimated(presumed),
-                cost,
-                held,
+                expected,
             })),
         };
         let ticket = entry.started();

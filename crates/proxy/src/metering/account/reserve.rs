@@ -71,7 +71,7 @@ impl<'a> Account<'a> {
             self.expect(to);
         }
         let mut charges = Vec::with_capacity(charged.len());
-        for (at, ruled) in charged.iter().enumerate() {
+        for ruled in charged {
             let rule = &ruled.rule;
             let amount = match &self.need {
                 Some(need) => need.amount(rule, &price),
@@ -79,7 +79,8 @@ impl<'a> Account<'a> {
             };
             let amount = match amount {
                 Some(amount) => amount,
-                None if rule.blocks() => return Err(Denied::at(at < own, unpriced(rule.name(), to.model))),
+                // Another channel may have the model at a price that is known.
+                None if rule.blocks() => return Err(Denied::Channel(unpriced(rule.name(), to.model))),
                 None => Amount { least: 0, most: 0 },
             };
             charges.push(Charge::flexible(rule, &subjects, amount.least, amount.most));
