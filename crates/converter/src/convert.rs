@@ -8,6 +8,7 @@ use crate::failure::{Failure, FailureClass};
 use crate::format::Format;
 use crate::ir::{Block, Candidate, MediaKind, Opaque, Response};
 use crate::json::{self, Writer};
+use crate::particulars::Particulars;
 use crate::report::Report;
 use crate::scan::scan;
 use crate::scrub::scrub;
@@ -111,9 +112,25 @@ fn relay(
 /// # Errors
 /// The upstream's body is not an answer, is an error document, or an answer with nothing in it.
 pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failure> {
+    convert_response_noting(body, context, None)
+}
+
+/// [`convert_response`], noting on the way what the answer says of itself.
+///
+/// # Errors
+/// As [`convert_response`].
+pub fn convert_response_noting(
+    body: &[u8],
+    context: &Context,
+    notes: Option<&mut Particulars>,
+) -> Result<Answer, Failure> {
     let text = json::text(body)
         .map_err(|_| Failure::new(FailureClass::UpstreamBad, "the upstream's answer is not UTF-8"))?;
-    let response = read_response(text, context)?;
+    let mut response = judge(text, context)?;
+    if let Some(notes) = notes {
+        note(&response, context.upstream, notes);
+    }
+    settle_all(&mut response, context)?;
     let first = response.candidates.first();
     let native_finish = first
         .and_then(|candidate| candidate.native_stop.clone())
@@ -126,8 +143,24 @@ pub fn convert_response(body: &[u8], context: &Context) -> Result<Answer, Failur
     })
 }
 
-/// Decodes and judges a whole answer: what a stream gets when the upstream does not stream uses it too.
+/// Before reasons are settled: the upstream's own words are wanted.
+fn note(response: &Response<'_>, upstream: Format, notes: &mut Particulars) {
+    notes.begin(&response.id, response.model.as_deref());
+    for candidate in &response.candidates {
+        let number = u32::try_from(candidate.index).unwrap_or(u32::MAX);
+        notes.finish(number, candidate.stop.word(upstream));
+    }
+}
+
+/// Decodes, judges and settles a whole answer: what a stream gets when the upstream does not stream.
 pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Response<'a>, Failure> {
+    let mut response = judge(text, context)?;
+    settle_all(&mut response, context)?;
+    Ok(response)
+}
+
+/// Decodes a whole answer and judges whether it is one.
+fn judge<'a>(text: &'a str, context: &Context) -> Result<Response<'a>, Failure> {
     let decoded = decode::response(text, context.upstream);
     // Only what does not look like an answer is worth a second look for an error document.
     let suspect = decoded.as_ref().map_or(true, |response| {
@@ -140,7 +173,7 @@ pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Resp
     if let Some(failed) = suspect.then(|| in_band(text)).flatten() {
         return Err(failed);
     }
-    let mut response = decoded.map_err(|_| {
+    let response = decoded.map_err(|_| {
         Failure::new(
             FailureClass::UpstreamBad,
             "The provider's answer could not be read.",
@@ -153,11 +186,16 @@ pub(crate) fn read_response<'a>(text: &'a str, context: &Context) -> Result<Resp
             ..empty
         });
     }
+    Ok(response)
+}
+
+/// What the answer holds becomes what this client can be told.
+fn settle_all(response: &mut Response<'_>, context: &Context) -> Result<(), Failure> {
     for candidate in &mut response.candidates {
         settle(candidate, context.client)?;
     }
-    tools_back(&mut response, context);
-    Ok(response)
+    tools_back(response, context);
+    Ok(())
 }
 
 /// Why the answer ended, judged by what it holds (conversion.md 12.4). What is no answer is a failure.

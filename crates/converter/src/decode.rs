@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::Format;
 use crate::ir::{Request, Response};
 use crate::json::{Kind, Reader};
+use crate::particulars::Particulars;
 use crate::target::Source;
 use crate::usage::Usage;
 use intake::Intake;
@@ -92,6 +93,22 @@ pub struct Relayed {
 /// # Errors
 /// Not a JSON object, or its usage cannot be read.
 pub fn relayed(body: &str, format: Format) -> Result<Relayed, Error> {
+    watch::<false>(body, format, &mut Particulars::default())
+}
+
+/// [`relayed`], noting on the way what the answer says of itself.
+///
+/// # Errors
+/// As [`relayed`].
+pub fn relayed_noting(body: &str, format: Format, notes: Option<&mut Particulars>) -> Result<Relayed, Error> {
+    match notes {
+        Some(notes) => watch::<true>(body, format, notes),
+        None => relayed(body, format),
+    }
+}
+
+/// Compiled twice: who wants no notes pays nothing for them.
+fn watch<const NOTING: bool>(body: &str, format: Format, notes: &mut Particulars) -> Result<Relayed, Error> {
     let (content, counters) = match format {
         Format::Chat => ("choices", "usage"),
         Format::Responses => ("output", "usage"),
@@ -116,13 +133,19 @@ pub fn relayed(body: &str, format: Format) -> Result<Relayed, Error> {
         }
         if key == content && reader.kind() == Kind::Array {
             found.is_answer = true;
-            return reader.array(|reader, _| {
+            return reader.array(|reader, number| {
                 found.has_content = true;
+                if NOTING && notes.generation(number, reader, format)? {
+                    return Ok(());
+                }
                 reader.skip()
             });
         }
         // A prompt that Gemini blocks is answered without candidates.
         found.is_answer |= format == Format::Gemini && key == "promptFeedback";
+        if NOTING && notes.member(key, reader, format)? {
+            return Ok(());
+        }
         reader.skip()
     })?;
     reader.finish()?;

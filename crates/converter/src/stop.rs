@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::format::Format;
 use crate::json::Text;
 
 /// The canonical reason why generation ended.
@@ -189,6 +190,24 @@ impl Stop<'_> {
         }
     }
 
+    /// The upstream's own word, where the reason came from an upstream that speaks `format`; empty if it gave none. Two are known in
+    /// substance only: Chat's old `function_call`, and what exactly made a Responses answer incomplete.
+    #[must_use]
+    pub fn word(&self, format: Format) -> &str {
+        match (self, format) {
+            (Stop::Filtered(word), _) => word.strip_prefix("prompt:").unwrap_or(word),
+            (Stop::Malformed(word) | Stop::Failed(word) | Stop::Unknown(word), _) => word,
+            (Stop::Pause, Format::Messages) => "pause_turn",
+            (Stop::Compacted, Format::Messages) => "compaction",
+            (Stop::Pause, Format::Gemini) => "TOO_MANY_TOOL_CALLS",
+            (Stop::Pause, Format::Responses) => "incomplete",
+            (_, Format::Chat) => self.chat(false),
+            (_, Format::Messages) => self.messages(),
+            (_, Format::Gemini) => self.gemini(),
+            (_, Format::Responses) => self.incomplete().unwrap_or("completed"),
+        }
+    }
+
     /// True if no format but the upstream's own can say it exactly: the native word is then worth a header.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
@@ -278,6 +297,39 @@ mod tests {
             assert!(!stop.gemini().is_empty());
         }
         assert_eq!(Stop::from_gemini("RECITATION".into()).gemini(), "RECITATION");
+        for word in [
+            "stop",
+            "length",
+            "tool_calls",
+            "content_filter",
+            "error",
+            "eos",
+            "",
+        ] {
+            assert_eq!(Stop::from_chat(word.into()).word(Format::Chat), word);
+        }
+        for word in messages.iter().chain(&["new_reason"]) {
+            let stop = Stop::from_messages((*word).into(), None, (None, None));
+            assert_eq!(stop.word(Format::Messages), *word);
+        }
+        let others = [
+            "STOP",
+            "MAX_TOKENS",
+            "TOO_MANY_TOOL_CALLS",
+            "CONTINUATION",
+            "OTHER",
+        ];
+        for word in GEMINI_FILTERS.iter().chain(GEMINI_MALFORMED).chain(&others) {
+            assert_eq!(Stop::from_gemini((*word).into()).word(Format::Gemini), *word);
+        }
+        for word in ["max_output_tokens", "content_filter"] {
+            assert_eq!(Stop::from_incomplete(word.into()).word(Format::Responses), word);
+        }
+        assert_eq!(Stop::EndTurn.word(Format::Responses), "completed");
+        assert_eq!(
+            Stop::Filtered("prompt:SAFETY".into()).word(Format::Gemini),
+            "SAFETY"
+        );
         assert_eq!(Stop::EndTurn.corrected(true), Stop::ToolUse);
         assert_eq!(Stop::ToolUse.corrected(false), Stop::EndTurn);
     }

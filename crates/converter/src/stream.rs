@@ -9,6 +9,7 @@ pub mod encode;
 pub mod event;
 mod json_scan;
 mod normalise;
+mod notes;
 mod position;
 #[cfg(test)]
 mod properties;
@@ -21,6 +22,7 @@ pub use converter::Converter;
 pub use relay::{Relay, RelayOptions};
 
 use crate::failure::Failure;
+use crate::particulars::Particulars;
 use crate::usage::Usage;
 
 /// What a push of bytes has led to.
@@ -59,6 +61,17 @@ macro_rules! either {
 }
 
 impl Stream {
+    /// Notes what the answer says of itself, from now on. Without this call nothing is noted.
+    pub fn take_notes(&mut self) {
+        either!(self, stream => stream.take_notes());
+    }
+
+    /// What was noted so far; nothing if it was not asked for. Ends the taking of notes.
+    pub fn particulars(&mut self) -> Option<Particulars> {
+        let notes = either!(self, stream => stream.notes())?;
+        Some(notes.into_particulars())
+    }
+
     /// Takes bytes of the upstream (any split) and appends what the client gets to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
         either!(self, stream => stream.push(bytes, out))

@@ -4,7 +4,10 @@
 
 use ai_api_converter::estimate::Estimator;
 use ai_api_converter::stream::{Converter, Progress, Relay, RelayOptions, Stream};
-use ai_api_converter::{Context, Dialect, Format, Options, Source, Target, convert_request};
+use ai_api_converter::{
+    Context, Dialect, Format, Options, Particulars, Source, Target, convert_request, convert_response,
+    convert_response_noting,
+};
 use serde_json::{Value, json};
 
 fn request(client: Format) -> Value {
@@ -371,5 +374,144 @@ fn hidden_thinking_survives_a_chat_client() {
             "{body}"
         );
         assert_eq!(body["messages"][1]["content"][1]["id"], "toolu_1");
+    }
+}
+
+/// Start and end of an answer in a format, with an id, a model and a reason to end.
+fn beginning_and_end(format: Format) -> (String, &'static str) {
+    let event = |name: &str, json: serde_json::Value| format!("event: {name}\ndata: {json}\n\n");
+    match format {
+        Format::Chat => {
+            let chunk = |delta: serde_json::Value, reason: Option<&str>| json!({"id": "id1", "model": "real", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
+            let begin = chunk(json!({"content": "x"}), None);
+            let end = chunk(json!({}), Some("length"));
+            (
+                format!("data: {begin}\n\ndata: {end}\n\ndata: [DONE]\n\n"),
+                "length",
+            )
+        }
+        Format::Responses => {
+            let head = |status: &str| json!({"id": "id1", "model": "real", "status": status, "output": [], "incomplete_details": {"reason": "max_output_tokens"}});
+            let begin = json!({"type": "response.created", "response": head("in_progress")});
+            let end = json!({"type": "response.incomplete", "response": head("incomplete")});
+            let text = event("response.created", begin)
+                + &text_event(format, "x")
+                + &event("response.incomplete", end);
+            (text, "max_output_tokens")
+        }
+        Format::Messages => {
+            let message =
+                json!({"id": "id1", "model": "real", "usage": {"input_tokens": 1, "output_tokens": 1}});
+            let delta = json!({"type": "message_delta", "delta": {"stop_reason": "pause_turn"}, "usage": {"output_tokens": 2}});
+            let text = event(
+                "message_start",
+                json!({"type": "message_start", "message": message}),
+            ) + &text_event(format, "x")
+                + &event("message_delta", delta)
+                + &event("message_stop", json!({"type": "message_stop"}));
+            (text, "pause_turn")
+        }
+        Format::Gemini => {
+            let chunk = |text: &str, reason: Option<&str>| json!({"responseId": "id1", "modelVersion": "real", "candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": reason}]});
+            let (begin, end) = (chunk("x", None), chunk("y", Some("TOO_MANY_TOOL_CALLS")));
+            (
+                format!("data: {begin}\r\n\r\ndata: {end}\r\n\r\n"),
+                "TOO_MANY_TOOL_CALLS",
+            )
+        }
+    }
+}
+
+#[test]
+fn a_stream_says_its_id_model_and_reasons_on_every_way_to_who_asks() {
+    for client in Format::ALL {
+        for upstream in Format::ALL {
+            let (text, reason) = beginning_and_end(upstream);
+            let run = |asked: bool| {
+                let (mut stream, mut out) = (stream(client, upstream), Vec::new());
+                if asked {
+                    stream.take_notes();
+                }
+                stream.push(text.as_bytes(), &mut out);
+                let progress = stream.end(&mut out);
+                assert!(progress.ended, "{upstream} to {client}: {progress:?}");
+                (stream.particulars(), out)
+            };
+            let (noted, out) = run(true);
+            let noted = noted.unwrap();
+            assert_eq!(
+                (noted.id.as_deref(), noted.model.as_deref()),
+                (Some("id1"), Some("real")),
+                "{upstream} to {client}"
+            );
+            assert_eq!(
+                noted.finishes().collect::<Vec<_>>(),
+                [reason],
+                "{upstream} to {client}"
+            );
+            assert_eq!(run(false), (None, out), "{upstream} to {client}");
+        }
+    }
+}
+
+#[test]
+fn several_answers_have_several_reasons_in_their_order() {
+    let end = |choice: u32, reason: &str| {
+        let choice = json!({"index": choice, "delta": {"content": "x"}, "finish_reason": reason});
+        format!("data: {}\n\n", json!({"id": "c", "choices": [choice]}))
+    };
+    let text = end(1, "length") + &end(0, "stop") + "data: [DONE]\n\n";
+    for client in Format::ALL {
+        let mut stream = stream(client, Format::Chat);
+        stream.take_notes();
+        stream.push(text.as_bytes(), &mut Vec::new());
+        let noted = stream.particulars().unwrap();
+        // The upstream made both, although some clients are shown one only.
+        assert_eq!(
+            noted.finishes().collect::<Vec<_>>(),
+            ["stop", "length"],
+            "{client}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_answer_in_place_of_a_stream_says_it_too() {
+    let whole = r#"{"id":"c","model":"real","choices":[{"index":0,"message":{"content":"x"},"finish_reason":"length"}]}"#;
+    for client in Format::ALL {
+        let (mut stream, mut out) = (stream(client, Format::Chat), Vec::new());
+        stream.take_notes();
+        stream.push(whole.as_bytes(), &mut out);
+        assert!(stream.end(&mut out).ended, "{client}");
+        let noted = stream.particulars().unwrap();
+        assert_eq!(
+            (noted.id.as_deref(), noted.model.as_deref()),
+            (Some("c"), Some("real")),
+            "{client}"
+        );
+        assert_eq!(noted.finishes().collect::<Vec<_>>(), ["length"], "{client}");
+    }
+}
+
+/// What the client is told is settled by what the answer holds; the notes keep the upstream's own word.
+#[test]
+fn a_converted_answer_is_noted_in_the_words_of_its_upstream() {
+    let call = json!({"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let choice = json!({"index": 0, "message": {"tool_calls": [call]}, "finish_reason": "stop"});
+    let body = json!({"id": "id1", "model": "real", "choices": [choice]}).to_string();
+    for client in [Format::Responses, Format::Messages, Format::Gemini] {
+        let context = convert(&request(client), client, Format::Chat).1;
+        let mut noted = Particulars::default();
+        let answer = convert_response_noting(body.as_bytes(), &context, Some(&mut noted)).unwrap();
+        assert_eq!(
+            (noted.id.as_deref(), noted.model.as_deref()),
+            (Some("id1"), Some("real")),
+            "{client}"
+        );
+        assert_eq!(noted.finishes().collect::<Vec<_>>(), ["stop"], "{client}");
+        assert_eq!(
+            answer.body,
+            convert_response(body.as_bytes(), &context).unwrap().body
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use ai_api_converter::stream::Stream;
-use ai_api_converter::{Context, Report};
+use ai_api_converter::{Context, Particulars, Report};
 use bytes::Bytes;
 use opm_ledger::Outcome;
 use tokio::time::{Instant, timeout_at};
@@ -60,17 +60,16 @@ pub(crate) async fn rest_of_answer<E>(
     timeout_at(until, response.body(LARGEST, IDLE)).await.ok()?.ok()
 }
 
-/// Settles with the usage of an answer that nobody waits for any more.
+/// Settles with the usage of an answer that nobody waits for any more. What it said of itself is given back, if that is wanted.
 pub(crate) async fn settle(
     exchange: &Exchange<'_>,
     conversion: Option<&(Context, Report)>,
     bytes: &Bytes,
     sent: std::time::Instant,
     account: &mut Account<'_>,
-) {
-    let Ok(usage) = usage_of(exchange, conversion, bytes) else {
-        return;
-    };
+) -> Option<Box<Particulars>> {
+    let mut notes = exchange.notes.then(Box::<Particulars>::default);
+    let usage = usage_of(exchange, conversion, bytes, notes.as_deref_mut()).ok()?;
     let seen = Seen {
         reported: usage,
         complete: true,
@@ -78,4 +77,5 @@ pub(crate) async fn settle(
     };
     let first = Some(sent.elapsed());
     account.interrupted(Outcome::ClientGone, 499, &seen, first).await;
+    notes
 }

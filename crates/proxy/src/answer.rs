@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ai_api_converter::decode::relayed_noting;
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
-use ai_api_converter::{Context, Failure, FailureClass, Format, Report, Usage, convert_response};
+use ai_api_converter::{
+    Context, Failure, FailureClass, Format, Particulars, Report, Usage, convert_response_noting,
+};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use opm_routing::Stage;
@@ -71,9 +74,13 @@ async fn stream(
     stream_headers(exchange, &mut headers);
     put_left(&mut headers, account.headers());
     let mut committed = None;
+    let mut stream = stream_of(exchange, &answered);
+    if exchange.notes {
+        stream.take_notes();
+    }
     let pump = Pump {
         client,
-        stream: stream_of(exchange, &answered),
+        stream: &mut stream,
         format: exchange.format,
         headers,
         idle: answered.idle,
@@ -88,6 +95,9 @@ async fn stream(
         at.duration_since(answered.sent)
     });
     let given = |broken| Given { first_token, broken };
+    if !matches!(ending, Ending::Nothing(_)) {
+        record.particulars = stream.particulars().map(Box::new);
+    }
     match ending {
         Ending::Done => {
             record.status = 200;
@@ -136,14 +146,8 @@ async fn whole(
         {
             let conversion = answered.conversion.as_deref();
             // Boxed, as it is rare.
-            Box::pin(abandoned::settle(
-                exchange,
-                conversion,
-                &bytes,
-                answered.sent,
-                account,
-            ))
-            .await;
+            let settling = abandoned::settle(exchange, conversion, &bytes, answered.sent, account);
+            record.particulars = Box::pin(settling).await;
         }
         return Err(Missed::Gone);
     };
@@ -155,9 +159,10 @@ async fn whole(
         bytes.clone(),
         answered.conversion.as_deref().map(|both| both.0.upstream),
     );
+    let mut notes = exchange.notes.then(Box::<Particulars>::default);
     let (bytes, usage) = match answered.conversion.as_deref() {
         Some((context, report)) => {
-            let answer = convert_response(&bytes, context)
+            let answer = convert_response_noting(&bytes, context, notes.as_deref_mut())
                 .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
             reply::also_dropped(report, &answer.dropped, &mut headers);
             if let Some(finish) = answer.native_finish {
@@ -166,12 +171,13 @@ async fn whole(
             (answer.body.into(), answer.usage)
         }
         None => {
-            let usage = relayed_usage(exchange, &bytes)?;
+            let usage = relayed_usage(exchange, &bytes, notes.as_deref_mut())?;
             (bytes, usage)
         }
     };
     headers.insert(CONTENT_TYPE, kind.unwrap_or(JSON));
     record.status = status;
+    record.particulars = notes;
     let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;
     put_left(&mut headers, account.headers());
@@ -241,29 +247,34 @@ fn seen_whole(
     }
 }
 
-/// Usage of a whole answer.
+/// Usage of a whole answer. What else is wanted of it is noted on the way.
 pub(crate) fn usage_of(
     exchange: &Exchange<'_>,
     conversion: Option<&(Context, Report)>,
     bytes: &Bytes,
+    notes: Option<&mut Particulars>,
 ) -> Result<Usage, Missed> {
     match conversion {
-        None => relayed_usage(exchange, bytes),
-        Some((context, _)) => convert_response(bytes, context)
+        None => relayed_usage(exchange, bytes, notes),
+        Some((context, _)) => convert_response_noting(bytes, context, notes)
             .map(|answer| answer.usage)
             .map_err(|failure| Missed::Failed(failure, Stage::Answer)),
     }
 }
 
 /// Usage of a relayed answer. An error document with status 200 is a failure, not an answer.
-fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed> {
+fn relayed_usage(
+    exchange: &Exchange<'_>,
+    bytes: &Bytes,
+    notes: Option<&mut Particulars>,
+) -> Result<Usage, Missed> {
     if exchange.endpoint.is_some() {
-        return Ok(usage_of_endpoint(exchange, bytes));
+        return Ok(usage_of_endpoint(exchange, bytes, notes));
     }
     let Ok(text) = ai_api_converter::json::text(bytes) else {
         return Err(unreadable());
     };
-    let found = ai_api_converter::decode::relayed(text, exchange.format);
+    let found = relayed_noting(text, exchange.format, notes);
     // An answer with something in it is no error document.
     let suspect = found.as_ref().map_or(true, |found| !found.has_content);
     if suspect && ai_api_converter::failure::document(text).is_some() {
@@ -277,12 +288,12 @@ fn relayed_usage(exchange: &Exchange<'_>, bytes: &Bytes) -> Result<Usage, Missed
 }
 
 /// Usage of an endpoint that is passed through, as far as its answer tells; audio and lists tell nothing.
-fn usage_of_endpoint(exchange: &Exchange<'_>, bytes: &Bytes) -> Usage {
+fn usage_of_endpoint(exchange: &Exchange<'_>, bytes: &Bytes, notes: Option<&mut Particulars>) -> Usage {
     /// `usage`, `usageMetadata`.
     const NAME: &[u8] = b"\"usage";
     let text = std::str::from_utf8(bytes).ok();
     let text = text.filter(|text| memchr::memmem::find(text.as_bytes(), NAME).is_some());
-    let found = text.and_then(|text| ai_api_converter::decode::relayed(text, exchange.format).ok());
+    let found = text.and_then(|text| relayed_noting(text, exchange.format, notes).ok());
     found.map(|found| found.usage).unwrap_or_default()
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) endpoint: Option<&'e str>,
     /// The caller's credential, for channels without keys.
     pub(crate) caller: Option<&'e Credential>,
+    /// What the answer says of itself is to be noted.
+    pub(crate) notes: bool,
     pub(crate) now: u64,
     /// When the request came.
     pub(crate) started: Instant,
@@ -140,6 +142,7 @@ impl Exchange<'_> {
             same,
             endpoint: endpoint.as_deref(),
             credential,
+            trace: record.trace.as_deref(),
         };
         let mut request = outgoing.request(Some(client), body);
         let betas = conversion.iter().flat_map(|both| &both.1.betas);
@@ -164,7 +167,7 @@ impl Exchange<'_> {
                 {
                     let conversion = conversion.as_deref();
                     // Boxed, as all that is rare here: it does not weigh on every request.
-                    Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;
+                    record.particulars = Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;
                 }
                 return Err(Missed::Gone);
             }

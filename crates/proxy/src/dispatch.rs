@@ -228,12 +228,17 @@ impl<'d> Dispatch<'d> {
         account: &mut Account<'d>,
     ) -> Result<(), Missed> {
         let started = Instant::now();
+        let span = record.trace.as_deref_mut().map(|trace| {
+            trace.attempt = rand::rng().random();
+            trace.attempt
+        });
         let (status, given) = self.send(client, place, key, record, account).await;
         let ended = Instant::now();
         let now = self.gateway.at(ended);
         let mut tried = |outcome, status| {
             place.meters.attempt(outcome);
             record.trail.attempts.push(Tried {
+                span,
                 channel: place.live.name.clone(),
                 outcome,
                 status,

@@ -61,12 +61,13 @@ pub(crate) async fn call(
         same: false,
         endpoint: Some(&endpoint),
         credential: exchange.credential(channel, key)?,
+        trace: record.trace.as_deref(),
     };
     account.dispatch().await;
     let sent = Instant::now();
     let mut answers = Vec::with_capacity(calls.bodies.len());
     for body in calls.bodies {
-        let request = outgoing.request(None, body.into());
+        let request = outgoing.request(Some(client), body.into());
         let asking = async {
             let mut response = upstreams
                 .send(peer, &request, channel.timeouts.first_byte)

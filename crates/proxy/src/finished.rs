@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use ai_api_converter::{Dialect, FailureClass, Format};
+use ai_api_converter::{Dialect, FailureClass, Format, Particulars};
 use opm_config::{Channel, Vendor};
 use opm_core::RequestId;
 use opm_telemetry::{Attempt, Finished};
@@ -11,6 +11,7 @@ use crate::history::{Trail, Tried};
 use crate::net::client::Client;
 use crate::record::Record;
 use crate::snapshot::Snapshot;
+use crate::trace::tracestate;
 
 /// APIs whose operation has another name in the GenAI conventions.
 const OPERATIONS: &[(&str, &str)] = &[
@@ -25,7 +26,13 @@ const OPERATIONS: &[(&str, &str)] = &[
 ];
 
 /// What is told of a request that was planned.
-pub(crate) fn finished(id: &RequestId, record: &Record, snapshot: &Snapshot, client: &Client) -> Finished {
+pub(crate) fn finished(
+    id: &RequestId,
+    record: &mut Record,
+    snapshot: &Snapshot,
+    client: &Client,
+) -> Finished {
+    let particulars = record.particulars.take();
     let trail = &record.trail;
     let (now, total) = (SystemTime::now(), record.started.elapsed());
     let format = record.format.unwrap_or(Format::Chat);
@@ -48,7 +55,12 @@ pub(crate) fn finished(id: &RequestId, record: &Record, snapshot: &Snapshot, cli
         usage: record.bill.usage.clone(),
         cost_pico_usd: record.bill.cost.map(|cost| cost.0),
         key: record.key.clone(),
-        traceparent: client.header("traceparent").map(str::to_owned),
+        particulars: particulars.map_or_else(Particulars::default, |boxed| *boxed),
+        tracestate: record
+            .trace
+            .as_deref()
+            .and_then(|trace| tracestate(client.headers(), trace)),
+        trace: record.trace.as_deref().copied(),
         attempts: attempts
             .filter_map(|tried| attempt(tried, trail, snapshot))
             .collect(),
@@ -75,6 +87,7 @@ fn attempt(tried: &Tried, trail: &Trail, snapshot: &Snapshot) -> Option<Attempt>
     let number = snapshot.live.iter().position(|live| live.name == tried.channel)?;
     let (channel, _) = snapshot.channel(number)?;
     Some(Attempt {
+        span: tried.span,
         channel: tried.channel.clone(),
         provider: provider(channel),
         model: model.clone(),

@@ -34,6 +34,7 @@ use crate::stage::authenticate::{Caller, authenticate};
 use crate::stage::conversation::{Conversation, conversation};
 use crate::stage::credential::{Credential, credentials, query_value};
 use crate::stage::path::{Api, COMPLETIONS, Unrecognized, recognize};
+use crate::trace::traceparent;
 use crate::{body, reply};
 
 /// The gateway: everything a request needs.
@@ -191,7 +192,7 @@ impl Gateway {
         let planned = record.trail.at > 0;
         if planned {
             if let Some(sink) = &self.sink {
-                sink.finished(finished(&id, &record, &snapshot, client));
+                sink.finished(finished(&id, &mut record, &snapshot, client));
             }
             record.trail.status = record.status;
             self.history.add(id, record.trail);
@@ -342,6 +343,7 @@ impl Gateway {
         let started = Instant::now();
         let scan = body::scanned(bytes).map_err(Some)?;
         let model = model_of(&wish, &scan)?;
+        let notes = self.follow(client, record);
         let talk = conversation(
             client.headers(),
             &scan,
@@ -381,6 +383,7 @@ impl Gateway {
             sealed: seal.is_some(),
             endpoint: wish.endpoint,
             caller: caller.credential,
+            notes,
             now: record.at,
             started: record.started,
             metrics: &self.metrics,
@@ -422,6 +425,16 @@ impl Gateway {
         }
         record.bill = account.bill();
         ended
+    }
+
+    /// Gives the request its place in a trace, if somebody follows requests. True if its answer's particulars are to be noted.
+    fn follow(&self, client: &Client, record: &mut Record) -> bool {
+        let Some(sink) = &self.sink else {
+            return false;
+        };
+        let following = sink.begin(traceparent(client.headers()));
+        record.trace = following.trace.map(Box::new);
+        following.particulars
     }
 
     /// The plan, and the first candidate's count of this request where counts decide.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ fn start(text: &str, characters: usize) -> &str {
 /// One attempt.
 #[derive(Clone, Debug)]
 pub struct Tried {
+    /// Its span, if requests get spans.
+    pub span: Option<NonZeroU64>,
     /// Where.
     pub channel: Arc<str>,
     /// `ok`, `client_gone`, or the kind of failure.

@@ -25,6 +25,7 @@ mod refusal;
 mod reply;
 pub mod snapshot;
 pub mod stage;
+mod trace;
 
 pub use gateway::{Gateway, Parts};
 pub use metering::Metering;

@@ -4,10 +4,12 @@ use ai_api_converter::{Dialect, Format};
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use opm_config::{Channel, Vendor};
+use opm_telemetry::Trace;
 
 use crate::net::client::Client;
 use crate::net::upstream::UpstreamRequest;
 use crate::stage::credential::{Credential, Place, X_API_KEY, X_GOOG_API_KEY};
+use crate::trace::{TRACEPARENT, TRACESTATE};
 
 /// What one attempt sends.
 pub(crate) struct Outgoing<'o> {
@@ -23,6 +25,8 @@ pub(crate) struct Outgoing<'o> {
     pub(crate) endpoint: Option<&'o str>,
     /// The credential to send: the channel's key, or the caller's own.
     pub(crate) credential: Option<Credentials<'o>>,
+    /// The request's place in a trace; `None`: the client's own trace headers pass as its others do.
+    pub(crate) trace: Option<&'o Trace>,
 }
 
 /// Whose credential is sent.
@@ -137,7 +141,7 @@ impl Outgoing<'_> {
         for (name, value) in given {
             let text = name.as_str();
             let listed = SAME_FORMAT.binary_search(&text).is_ok() || text.starts_with("x-stainless-");
-            if !listed || !concerns(text, self.channel.vendor) {
+            if !listed || !concerns(text, self.channel.vendor) || (self.trace.is_some() && is_trace(text)) {
                 continue;
             }
             // The client's word replaces ours; further lines of a list (anthropic-beta has them) follow it.
@@ -147,6 +151,9 @@ impl Outgoing<'_> {
                 headers.insert(name.clone(), value.clone());
             }
             seen = Some(name);
+        }
+        if let Some(trace) = self.trace {
+            traced(trace, client, &mut headers);
         }
         self.authenticate(&mut headers);
         for (name, value) in &self.channel.headers {
@@ -177,6 +184,24 @@ impl Outgoing<'_> {
             text.set_sensitive(true);
             headers.insert(name.clone(), text);
         }
+    }
+}
+
+fn is_trace(name: &str) -> bool {
+    matches!(name, TRACEPARENT | TRACESTATE)
+}
+
+/// Names the span of this try, whatever the format: a trace is nobody's own. What others put into the caller's trace goes with it.
+fn traced(trace: &Trace, client: Option<&Client>, headers: &mut HeaderMap) {
+    if let Ok(text) = HeaderValue::try_from(trace.traceparent()) {
+        headers.insert(TRACEPARENT, text);
+    }
+    let lines = client
+        .filter(|_| trace.parent.is_some())
+        .into_iter()
+        .flat_map(|client| client.headers().get_all(TRACESTATE));
+    for line in lines {
+        headers.append(TRACESTATE, line.clone());
     }
 }
 

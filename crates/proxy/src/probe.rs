@@ -53,6 +53,7 @@ impl Probe<'_> {
             same: false,
             endpoint,
             credential: key.map(|key| Credentials::Own(key.expose())),
+            trace: None,
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) enum Ending {
 /// One stream.
 pub(crate) struct Pump<'p, 'a> {
     pub(crate) client: &'p mut Client,
-    pub(crate) stream: Stream,
+    pub(crate) stream: &'p mut Stream,
     pub(crate) format: Format,
     /// Head of the client's answer.
     pub(crate) headers: HeaderMap,
@@ -164,7 +164,7 @@ impl Pump<'_, '_> {
                 };
             }
             let likely = self.stream.output_estimate();
-            let stream = &self.stream;
+            let stream = &*self.stream;
             self.account.progress(likely, || seen(stream));
             held = progress.held;
             started = Deadline::now();
@@ -240,10 +240,10 @@ impl Pump<'_, '_> {
         }
     }
 
-    async fn gone(mut self, response: &mut UpstreamResponse<'_>) -> Ending {
+    async fn gone(self, response: &mut UpstreamResponse<'_>) -> Ending {
         let place = self.account.may_drain().filter(|_| !self.client.is_expired());
         let complete = match place {
-            Some(_place) => rest_of_stream(&mut self.stream, response).await,
+            Some(_place) => rest_of_stream(self.stream, response).await,
             None => false,
         };
         let (seen, first) = (self.seen(), self.first_content());
@@ -255,7 +255,7 @@ impl Pump<'_, '_> {
     }
 
     fn seen(&self) -> Seen {
-        seen(&self.stream)
+        seen(self.stream)
     }
 
     /// From sending the request to the first content.

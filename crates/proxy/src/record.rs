@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ai_api_converter::Format;
+use ai_api_converter::{Format, Particulars};
 use opm_core::RequestId;
-use opm_telemetry::{Metrics, Outcome};
+use opm_telemetry::{Metrics, Outcome, Trace};
 
 use crate::history::Trail;
 use crate::metering::account::Bill;
@@ -31,6 +31,10 @@ pub(crate) struct Record {
     pub(crate) max_tokens: Option<u64>,
     /// From its arrival to the first content.
     pub(crate) first_token: Option<Duration>,
+    /// Its place in a trace, if requests get spans.
+    pub(crate) trace: Option<Box<Trace>>,
+    /// What the answer said of itself, if somebody wants to know.
+    pub(crate) particulars: Option<Box<Particulars>>,
     /// Time spent waiting for the client's body and for upstreams.
     pub(crate) waited: Duration,
     /// Where the request might have gone, and where it went.
@@ -56,6 +60,8 @@ impl Record {
             stream: false,
             max_tokens: None,
             first_token: None,
+            trace: None,
+            particulars: None,
             waited: Duration::ZERO,
             trail: Trail::default(),
             bill: Bill::default(),

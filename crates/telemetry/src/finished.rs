@@ -1,14 +1,29 @@
 //! What is told of a request when it is over, to whoever follows requests.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ai_api_converter::{Format, Usage};
+use ai_api_converter::{Format, Particulars, Usage};
 
-/// Follows finished requests.
+use crate::trace::Trace;
+
+/// Follows requests.
 pub trait Sink: Send + Sync {
+    /// A request has come, perhaps with a `traceparent` header: says what is wanted of it. Must not wait.
+    fn begin(&self, traceparent: Option<&str>) -> Following;
+
     /// Takes a request over. Called at the end of every request: it must not wait.
     fn finished(&self, request: Finished);
+}
+
+/// What is wanted of a request, decided when it comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// Its place in a trace; `None`: no request gets spans.
+    pub trace: Option<Trace>,
+    /// What its answer says of itself is to be noted.
+    pub particulars: bool,
 }
 
 /// A finished request that named a model. Nothing in it comes from prompts or answers.
@@ -46,8 +61,12 @@ pub struct Finished {
     pub cost_pico_usd: Option<u64>,
     /// Name of the client key.
     pub key: Option<String>,
-    /// The client's `traceparent` header.
-    pub traceparent: Option<String>,
+    /// What the answer said of itself, as far as it was asked for.
+    pub particulars: Particulars,
+    /// Its place in a trace, as [`Sink::begin`] made it.
+    pub trace: Option<Trace>,
+    /// The `tracestate` header that belongs to the caller's span.
+    pub tracestate: Option<String>,
     /// Tries at channels; the last one decided.
     pub attempts: Vec<Attempt>,
 }
@@ -55,6 +74,8 @@ pub struct Finished {
 /// A try at a channel.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    /// Its span, where the request has a place in a trace.
+    pub span: Option<NonZeroU64>,
     /// The channel.
     pub channel: Arc<str>,
     /// Who stands behind it, in the words of the GenAI conventions.

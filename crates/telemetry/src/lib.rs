@@ -15,9 +15,11 @@ mod registering;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use channel::ChannelMetrics;
-pub use finished::{Attempt, Finished, Sink};
+pub use finished::{Attempt, Finished, Following, Sink};
 pub use gauges::{BudgetGauges, ChannelGauges, LedgerGauges, LimitsGauges};
 pub use metrics::{Metrics, Outcome, Stage, StreamGuard};
 pub use table::{Kind, LABELS, METRICS, Metric, metric_named};
+pub use trace::Trace;

@@ -24,11 +24,18 @@ the [conventions for generative AI](https://github.com/open-telemetry/semantic-c
 
 - One span for each request that named a model, `{operation} {model}`, over all attempts; one below it for each attempt,
   `attempt {channel}`. The caller's `traceparent` is the parent, and its sampled flag decides unless `OTEL_TRACES_SAMPLER` says otherwise.
+- The upstream gets a `traceparent` that names the span of the attempt, in all formats; a request of a caller without a trace begins one.
+  The caller's `tracestate` goes with it. `headers` of a channel can replace both. Without spans (no collector, `traces: false`) nothing is
+  made up: the caller's own headers pass to upstreams of its own format, and to no other.
+- `gen_ai.response.id`, `.model` and `.finish_reasons` are the upstream's own words (`tool_calls`, `end_turn`, `MAX_TOKENS`; of Responses the
+  reason why an answer is incomplete, else its status), also where the client is told others. What is not known of an answer that broke
+  off is left out.
 - Attributes beside those of the conventions: `opm.request.id`, `opm.client.format`, `opm.api`, `opm.key.name`, `opm.cost_usd`,
   `opm.attempts`, `opm.channel`, `opm.upstream.model`, `opm.upstream.format`, and `opm.outcome` of an attempt. `error.type` is the class
   of the failure, as in `opm_attempts_total`.
 - Histograms: `gen_ai.client.operation.duration`, `gen_ai.client.token.usage`, `gen_ai.client.operation.time_to_first_chunk`,
-  `gen_ai.server.time_per_output_token`. Their model is a configured name or `other`.
+  `gen_ai.server.time_per_output_token`. The model that was asked for is a configured name or `other`. The one that answered
+  (`gen_ai.response.model`) is named if it has answered a request for a configured name, 256 of them at most; further ones are `other`.
 - Prompts, answers, users and keys are never sent.
 ";
 

@@ -4,6 +4,7 @@ use super::Progress;
 use super::decode::{Decode, decoder};
 use super::encode::{Encode, encoder};
 use super::normalise::{Normaliser, State, broken};
+use super::notes::Notes;
 use super::replay::replay;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -124,6 +125,14 @@ impl Converter {
 
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
         self.encoder.keep_alive(out);
+    }
+
+    pub(super) fn take_notes(&mut self) {
+        self.state.notes = Some(Box::new(Notes::new(self.context.upstream)));
+    }
+
+    pub(super) fn notes(&mut self) -> Option<Box<Notes>> {
+        self.state.notes.take()
     }
 
     pub(super) fn usage(&self) -> &Usage {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::encode::Encode;
 use super::event::{BlockId, BlockKind, Event, Sink, Start};
+use super::notes::Notes;
 use super::surrogates::Half;
 use crate::context::Context;
 use crate::estimate::Estimator;
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) usage: Usage,
     /// Counts what was generated, for streams that end without usage.
     pub(super) output: Estimator,
+    /// What the upstream says of its answer, where that was asked for.
+    pub(super) notes: Option<Box<Notes>>,
     /// Found on the way: the upstream's fault.
     pub(super) failure: Option<Failure>,
 }
@@ -210,7 +213,12 @@ impl Sink for Normaliser<'_> {
                 }
             }
             Event::BlockStop { block } => self.block_stop(block),
-            Event::Finish { choice, stop } => self.finish(choice, stop),
+            Event::Finish { choice, stop } => {
+                if let Some(notes) = &mut self.state.notes {
+                    notes.finish(choice, &stop);
+                }
+                self.finish(choice, stop);
+            }
             Event::Usage { .. } | Event::End | Event::Ping | Event::Foreign { .. } => {}
         }
     }
@@ -235,6 +243,9 @@ impl Normaliser<'_> {
         if self.state.announced || self.state.content {
             self.state.failure = Some(spliced());
             return;
+        }
+        if let Some(notes) = &mut self.state.notes {
+            notes.start(&start);
         }
         self.state.id = Some(start.id.clone().into_owned());
         self.state.start = Some(start.into_owned());

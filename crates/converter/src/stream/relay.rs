@@ -9,6 +9,7 @@ use super::converter::{complete, too_large};
 use super::decode::{Decode, decoder};
 use super::encode::{Encode, encoder};
 use super::normalise::{Normaliser, State, cut};
+use super::notes::Notes;
 use super::replay::replay;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -208,6 +209,7 @@ impl Relay {
     /// A whole answer where a stream was asked for becomes one.
     fn document(&mut self, data: &str, out: &mut Vec<u8>) {
         let mut state = State::default();
+        state.notes = self.tap.notes.take();
         let mut sink = Normaliser {
             state: &mut state,
             encoder: self.encoder.as_mut(),
@@ -218,6 +220,7 @@ impl Relay {
         self.tap.content |= state.content;
         self.tap.usage = state.usage;
         self.tap.output = state.output;
+        self.tap.notes = state.notes;
     }
 
     pub(super) fn release(&mut self, _out: &mut Vec<u8>) -> Progress {
@@ -231,6 +234,14 @@ impl Relay {
 
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
         self.encoder.keep_alive(out);
+    }
+
+    pub(super) fn take_notes(&mut self) {
+        self.tap.notes = Some(Box::new(Notes::new(self.context.upstream)));
+    }
+
+    pub(super) fn notes(&mut self) -> Option<Box<Notes>> {
+        self.tap.notes.take()
     }
 
     pub(super) fn usage(&self) -> &Usage {

@@ -15,14 +15,13 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
-use super::Settings;
 use super::measures::Measures;
-use super::parent::Parent;
-use super::span::Trace;
+use super::span::spans;
+use super::{Sampling, Settings};
 use crate::Metrics;
-use crate::finished::{Finished, Sink};
+use crate::finished::{Finished, Following, Sink};
 
 /// Finished requests that wait for their spans to be made.
 const QUEUE: usize = 2_048;
@@ -38,6 +37,10 @@ pub struct Exporter {
     queue: SyncSender<Message>,
     stopped: Mutex<Receiver<()>>,
     metrics: Metrics,
+    /// Which requests get spans; `None`: no spans are sent.
+    sampling: Option<Sampling>,
+    /// Measures of all requests are sent.
+    measures: bool,
 }
 
 enum Message {
@@ -90,7 +93,6 @@ impl Exporter {
                 .map(|meters| Measures::new(&meters.meter_with_scope(scope.clone()))),
             meters,
             sender,
-            sampling: settings.sampling,
             scope,
             batch: Batch::default(),
             since: Instant::now(),
@@ -105,6 +107,8 @@ impl Exporter {
             queue,
             stopped: Mutex::new(stopped),
             metrics,
+            sampling: settings.traces.then_some(settings.sampling),
+            measures: settings.metrics,
         })
     }
 
@@ -120,6 +124,15 @@ impl Exporter {
 }
 
 impl Sink for Exporter {
+    fn begin(&self, traceparent: Option<&str>) -> Following {
+        let trace = self.sampling.map(|sampling| sampling.place(traceparent));
+        Following {
+            // Measures name the model that answered, also where no span is sent.
+            particulars: self.measures || trace.is_some_and(|trace| trace.sampled),
+            trace,
+        }
+    }
+
     fn finished(&self, request: Finished) {
         if self.queue.try_send(Message::Finished(Box::new(request))).is_err() {
             self.metrics.otel_dropped(1);
@@ -160,7 +173,6 @@ struct Worker {
     measures: Option<Measures>,
     meters: Option<SdkMeterProvider>,
     sender: Option<Sender>,
-    sampling: super::Sampling,
     scope: InstrumentationScope,
     batch: Batch,
     /// When the first request of the batch came.
@@ -192,29 +204,18 @@ impl Worker {
     }
 
     fn take(&mut self, request: &Finished) {
-        if let Some(measures) = &self.measures {
+        if let Some(measures) = &mut self.measures {
             measures.record(request);
         }
-        if self.sender.is_none() {
+        let trace = request.trace.filter(|trace| trace.sampled);
+        let Some(trace) = trace.filter(|_| self.sender.is_some()) else {
             return;
-        }
-        let parent = request.traceparent.as_deref().and_then(Parent::read);
-        let ids = RandomIdGenerator::default();
-        let id = parent.map_or_else(|| ids.new_trace_id(), |parent| parent.trace);
-        if !self.sampling.takes(parent, id) {
-            return;
-        }
-        let trace = Trace {
-            id,
-            parent,
-            ids: &ids,
-            scope: &self.scope,
         };
         if self.batch.requests == 0 {
             self.since = Instant::now();
         }
         self.batch.requests += 1;
-        self.batch.spans.extend(trace.spans(request));
+        self.batch.spans.extend(spans(&trace, request, &self.scope));
         if self.batch.spans.len() >= BATCH {
             self.hand_on();
         }

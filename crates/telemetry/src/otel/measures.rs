@@ -1,10 +1,18 @@
-//! Histograms of the GenAI conventions. Their attributes come from the configuration and from fixed lists only.
+//! Histograms of the GenAI conventions. Their attributes come from the configuration, from fixed lists, and from upstreams, as far as
+//! their names are few.
+
+use std::collections::HashSet;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
 use super::semconv as name;
 use crate::finished::Finished;
+
+/// Names of models that upstreams report, at most; further ones are `other`.
+const MODELS: usize = 256;
+/// What stands for names that are not told apart.
+const OTHER: &str = "other";
 
 /// The instruments.
 pub(super) struct Measures {
@@ -14,6 +22,8 @@ pub(super) struct Measures {
     /// We stand where the model server stands for our callers: this is what they saw of its speed. The other `gen_ai.server`
     /// instruments would repeat the client's.
     per_token: Histogram<f64>,
+    /// Models that have answered so far.
+    models: HashSet<String>,
 }
 
 impl Measures {
@@ -44,11 +54,16 @@ impl Measures {
                 &name::SECONDS_PER_TOKEN,
                 "Time per output token generated after the first one.",
             ),
+            models: HashSet::new(),
         }
     }
 
-    pub(super) fn record(&self, request: &Finished) {
-        let common = common(request);
+    pub(super) fn record(&mut self, request: &Finished) {
+        let mut common = common(request);
+        let answered = request.particulars.model.as_deref();
+        common.extend(
+            answered.map(|model| KeyValue::new(name::RESPONSE_MODEL, self.answering(model, &request.label))),
+        );
         let mut with_error = common.clone();
         with_error.extend(request.error.map(|error| KeyValue::new(name::ERROR_TYPE, error)));
         self.duration.record(request.total.as_secs_f64(), &with_error);
@@ -68,6 +83,13 @@ impl Measures {
             let rest = request.total.saturating_sub(first).as_secs_f64();
             self.per_token.record(rest / more as f64, &common);
         }
+    }
+
+    /// The model that answered, if it may be told: upstreams repeat what a client made up.
+    fn answering(&mut self, model: &str, label: &str) -> String {
+        let known = self.models.contains(model)
+            || (label != OTHER && self.models.len() < MODELS && self.models.insert(model.to_owned()));
+        if known { model } else { OTHER }.to_owned()
     }
 }
 

@@ -3,49 +3,69 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use ai_api_converter::{Format, Usage};
+use ai_api_converter::{Format, Particulars, Usage};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{IdGenerator, SpanData, SpanEvents, SpanLinks};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 
-use super::parent::Parent;
 use super::semconv as name;
 use crate::finished::{Attempt, Finished};
+use crate::trace::Trace;
 
 /// Pico-dollars in a dollar.
 const PICO: f64 = 1e12;
 
-/// The trace that spans belong to, and their own ids.
-pub(super) struct Trace<'t> {
-    pub(super) id: TraceId,
-    pub(super) parent: Option<Parent>,
-    pub(super) ids: &'t dyn IdGenerator,
-    pub(super) scope: &'t InstrumentationScope,
+/// The spans of a request, the one of the whole request first.
+pub(super) fn spans(trace: &Trace, request: &Finished, scope: &InstrumentationScope) -> Vec<SpanData> {
+    let state = request.tracestate.as_deref();
+    let made = Made {
+        trace,
+        state: state.and_then(|text| text.parse().ok()).unwrap_or_default(),
+        scope,
+    };
+    let mut spans = Vec::with_capacity(1 + request.attempts.len());
+    spans.push(made.whole(request));
+    spans.extend(
+        request
+            .attempts
+            .iter()
+            .map(|attempt| made.attempt(attempt, request.started)),
+    );
+    spans
 }
 
-impl Trace<'_> {
-    /// The spans of a request, the one of the whole request first.
-    pub(super) fn spans(&self, request: &Finished) -> Vec<SpanData> {
-        let own = self.ids.new_span_id();
-        let mut spans = Vec::with_capacity(1 + request.attempts.len());
-        let remote = self.parent.map_or(SpanId::INVALID, |parent| parent.span);
+/// What all spans of a request have in common.
+struct Made<'m> {
+    trace: &'m Trace,
+    state: TraceState,
+    scope: &'m InstrumentationScope,
+}
+
+impl Made<'_> {
+    fn whole(&self, request: &Finished) -> SpanData {
+        let (own, parent) = (self.trace.request.get().into(), self.trace.parent);
+        let remote = parent.map_or(SpanId::INVALID, |span| span.get().into());
         let time = (request.started, request.started + request.total);
         let text = format!("{} {}", request.operation, request.model);
-        let mut whole = self.span(own, remote, text.into(), time);
-        whole.parent_span_is_remote = self.parent.is_some();
-        whole.attributes = attributes(request);
-        whole.status = status(request.error);
-        spans.push(whole);
-        for attempt in &request.attempts {
-            let started = request.started + attempt.after;
-            let text = format!("attempt {}", attempt.channel);
-            let time = (started, started + attempt.time);
-            let mut span = self.span(self.ids.new_span_id(), own, text.into(), time);
-            span.attributes = attempt_attributes(attempt);
-            span.status = status((!attempt.is_good()).then_some(attempt.outcome));
-            spans.push(span);
+        SpanData {
+            parent_span_is_remote: parent.is_some(),
+            attributes: attributes(request),
+            status: status(request.error),
+            ..self.span(own, remote, text.into(), time)
         }
-        spans
+    }
+
+    fn attempt(&self, attempt: &Attempt, begin: SystemTime) -> SpanData {
+        let id = attempt.span.map(|span| span.get().into());
+        let id = id.unwrap_or_else(|| RandomIdGenerator::default().new_span_id());
+        let parent = self.trace.request.get().into();
+        let started = begin + attempt.after;
+        let text = format!("attempt {}", attempt.channel);
+        SpanData {
+            attributes: attempt_attributes(attempt),
+            status: status((!attempt.is_good()).then_some(attempt.outcome)),
+            ..self.span(id, parent, text.into(), (started, started + attempt.time))
+        }
     }
 
     fn span(
@@ -55,9 +75,9 @@ impl Trace<'_> {
         name: Cow<'static, str>,
         (start_time, end_time): (SystemTime, SystemTime),
     ) -> SpanData {
-        let flags = TraceFlags::SAMPLED;
+        let (trace, state) = (TraceId::from(self.trace.id), self.state.clone());
         SpanData {
-            span_context: SpanContext::new(self.id, id, flags, false, TraceState::default()),
+            span_context: SpanContext::new(trace, id, TraceFlags::SAMPLED, false, state),
             parent_span_id: parent,
             parent_span_is_remote: false,
             span_kind: SpanKind::Client,
@@ -111,6 +131,7 @@ fn attributes(request: &Finished) -> Vec<KeyValue> {
         list.push(KeyValue::new(name::CHANNEL, last.channel.clone()));
         place(last, &mut list);
     }
+    said(&request.particulars, &mut list);
     tokens(&request.usage, &mut list);
     list
 }
@@ -146,6 +167,26 @@ fn place(attempt: &Attempt, list: &mut Vec<KeyValue>) {
     };
     if attempt.provider == "openai" {
         list.push(KeyValue::new(name::OPENAI_API, api));
+    }
+}
+
+/// What the answer said of itself.
+fn said(particulars: &Particulars, list: &mut Vec<KeyValue>) {
+    let texts = [
+        (name::RESPONSE_ID, &particulars.id),
+        (name::RESPONSE_MODEL, &particulars.model),
+    ];
+    let known = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text.clone()?)));
+    list.extend(known.map(|(name, text)| KeyValue::new(name, text)));
+    let reasons: Vec<StringValue> = particulars
+        .finishes()
+        .map(|reason| reason.to_owned().into())
+        .collect();
+    if !reasons.is_empty() {
+        let reasons = Value::Array(Array::String(reasons));
+        list.push(KeyValue::new(name::FINISH_REASONS, reasons));
     }
 }
 

@@ -1,10 +1,12 @@
 //! What arrives at a collector, decoded.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ai_api_converter::{Format, Usage};
+use ai_api_converter::decode::relayed_noting;
+use ai_api_converter::{Format, Particulars, Usage};
 use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -16,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
 use super::*;
-use crate::{Attempt, Finished, Metrics, Sink as _};
+use crate::{Attempt, Finished, Metrics, Sink as _, Trace};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -111,6 +113,7 @@ fn started() -> SystemTime {
 
 fn attempt(channel: &str, outcome: &'static str, after: u64, time: u64) -> Attempt {
     Attempt {
+        span: NonZeroU64::new(after),
         channel: channel.into(),
         provider: "openai",
         model: "gpt-5.6-luna-2026".into(),
@@ -122,6 +125,25 @@ fn attempt(channel: &str, outcome: &'static str, after: u64, time: u64) -> Attem
         after: Duration::from_millis(after),
         time: Duration::from_millis(time),
     }
+}
+
+fn trace() -> Trace {
+    Trace {
+        id: 0xabc,
+        parent: None,
+        request: NonZeroU64::MAX,
+        attempt: NonZeroU64::MIN,
+        sampled: true,
+    }
+}
+
+fn particulars(model: &str) -> Particulars {
+    let answer = format!(
+        r#"{{"id":"chatcmpl-1","model":"{model}","choices":[{{"finish_reason":"stop"}},{{"finish_reason":"length"}}]}}"#
+    );
+    let mut noted = Particulars::default();
+    relayed_noting(&answer, Format::Chat, Some(&mut noted)).unwrap();
+    noted
 }
 
 fn finished() -> Finished {
@@ -147,7 +169,9 @@ fn finished() -> Finished {
         },
         cost_pico_usd: Some(1_250_000_000),
         key: Some("team-a".into()),
-        traceparent: None,
+        particulars: particulars("gpt-5.6-luna-2026-07-01"),
+        trace: Some(trace()),
+        tracestate: None,
         attempts: vec![
             attempt("first", "overloaded", 10, 90),
             attempt("second", "ok", 110, 2_390),
@@ -166,17 +190,24 @@ fn send(collector: &Arc<Collector>, settings: &Settings, requests: Vec<Finished>
 }
 
 fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
-    let text = |value: &Option<AnyValue>| match value.as_ref().and_then(|value| value.value.as_ref()) {
+    let pairs = attributes
+        .iter()
+        .map(|pair| (pair.key.clone(), text(pair.value.as_ref())));
+    pairs.collect()
+}
+
+fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|value| value.value.as_ref()) {
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::BoolValue(value)) => value.to_string(),
         Some(Value::IntValue(value)) => value.to_string(),
         Some(Value::DoubleValue(value)) => value.to_string(),
+        Some(Value::ArrayValue(list)) => {
+            let texts: Vec<String> = list.values.iter().map(|value| text(Some(value))).collect();
+            format!("{texts:?}")
+        }
         other => panic!("{other:?}"),
-    };
-    let pairs = attributes
-        .iter()
-        .map(|pair| (pair.key.clone(), text(&pair.value)));
-    pairs.collect()
+    }
 }
 
 fn expect(attributes: &[KeyValue], wanted: &[(&str, &str)]) {
@@ -214,6 +245,9 @@ fn a_request_is_one_span_over_all_tries_with_a_span_below_it_for_each() {
             ("gen_ai.request.max_tokens", "1000"),
             ("gen_ai.request.model", "smart"),
             ("gen_ai.request.stream", "true"),
+            ("gen_ai.response.finish_reasons", r#"["stop", "length"]"#),
+            ("gen_ai.response.id", "chatcmpl-1"),
+            ("gen_ai.response.model", "gpt-5.6-luna-2026-07-01"),
             ("gen_ai.response.time_to_first_chunk", "0.5"),
             ("gen_ai.usage.cache_read.input_tokens", "100"),
             ("gen_ai.usage.input_tokens", "120"),
@@ -233,8 +267,13 @@ fn a_request_is_one_span_over_all_tries_with_a_span_below_it_for_each() {
             ("server.port", "443"),
         ],
     );
-    for (span, name) in [(first, "attempt first"), (second, "attempt second")] {
-        assert_eq!(span.name, name);
+    assert_eq!(hex(&whole.trace_id), format!("{:032x}", 0xabc));
+    assert_eq!(hex(&whole.span_id), "f".repeat(16));
+    for (span, name, id) in [(first, "attempt first", 10), (second, "attempt second", 110)] {
+        assert_eq!(
+            (span.name.as_str(), hex(&span.span_id)),
+            (name, format!("{id:016x}"))
+        );
         assert_eq!(
             (&span.parent_span_id, &span.trace_id),
             (&whole.span_id, &whole.trace_id)
@@ -323,6 +362,7 @@ fn a_failed_request_names_its_class_and_has_no_first_chunk() {
         first_token: None,
         usage: Usage::default(),
         cost_pico_usd: None,
+        particulars: Particulars::default(),
         attempts: vec![attempt("first", "overloaded", 10, 90)],
         ..finished()
     };
@@ -332,6 +372,7 @@ fn a_failed_request_names_its_class_and_has_no_first_chunk() {
     assert_eq!(attributes["error.type"], "overloaded");
     assert_eq!(attributes["http.response.status_code"], "529");
     assert!(!attributes.contains_key("gen_ai.usage.input_tokens"));
+    assert!(!attributes.keys().any(|name| name.starts_with("gen_ai.response.")));
     assert_eq!(spans[0].status.as_ref().unwrap().code, 2);
     let points = collector.points();
     let names: Vec<&str> = points.iter().map(|point| point.0.as_str()).collect();
@@ -339,24 +380,97 @@ fn a_failed_request_names_its_class_and_has_no_first_chunk() {
     assert_eq!(points[0].1["error.type"], "overloaded");
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn the_callers_trace_goes_on_in_ours() {
     let collector = Collector::new(200, true);
-    let traced = |flags: &str| Finished {
-        traceparent: Some(format!(
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"
-        )),
+    let traced = |sampled| Finished {
+        trace: Some(Trace {
+            parent: NonZeroU64::new(0xb7ad_6b71_6920_3331),
+            sampled,
+            ..trace()
+        }),
+        tracestate: Some("vendor=1,other=2".into()),
         ..finished()
     };
-    send(&collector, &settings(), vec![traced("01"), traced("00")]);
+    send(&collector, &settings(), vec![traced(true), traced(false)]);
     let spans = collector.spans();
     assert_eq!(spans.len(), 3, "a caller that does not sample gets no spans");
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&spans[0].trace_id), "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(hex(&spans[0].parent_span_id), "b7ad6b7169203331");
+    assert!(spans.iter().all(|span| span.trace_state == "vendor=1,other=2"));
     let durations = collector.points();
     let durations = durations.iter().find(|point| point.0.ends_with("duration"));
     assert_eq!(durations.unwrap().2, 2, "measures count every request");
+}
+
+#[test]
+fn what_is_wanted_of_a_request_depends_on_what_is_sent() {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+    for (traces, metrics, flags, place, particulars) in [
+        (true, true, "01", true, true),
+        (true, true, "00", true, true),
+        (true, false, "01", true, true),
+        (true, false, "00", true, false),
+        (false, true, "01", false, true),
+    ] {
+        let settings = Settings {
+            traces,
+            metrics,
+            ..settings()
+        };
+        let client = Client(Collector::new(200, true));
+        let exporter = Exporter::start(&settings, client, Metrics::new()).unwrap();
+        let following = exporter.begin(Some(&format!("{PARENT}-{flags}")));
+        let case = format!("{traces} {metrics} {flags}");
+        assert_eq!(
+            (following.trace.is_some(), following.particulars),
+            (place, particulars),
+            "{case}"
+        );
+        let sampled = following.trace.map(|trace| trace.sampled);
+        assert!(sampled.is_none_or(|sampled| sampled == (flags == "01")), "{case}");
+        assert!(exporter.stop(PATIENCE));
+    }
+}
+
+#[test]
+fn models_that_upstreams_report_make_few_series() {
+    let collector = Collector::new(200, true);
+    let answered = |model: &str, label: &str| Finished {
+        label: label.into(),
+        particulars: particulars(model),
+        ..finished()
+    };
+    let mut requests = vec![answered("real", "smart"), answered("made-up", "other")];
+    requests.extend((0..400).map(|number| answered(&format!("model-{number}"), "smart")));
+    requests.extend([answered("made-up", "smart"), answered("real", "other")]);
+    let settings = Settings {
+        traces: false,
+        ..settings()
+    };
+    send(&collector, &settings, requests);
+    let points = collector.points();
+    let durations = points
+        .iter()
+        .filter(|point| point.0.ends_with("operation.duration"));
+    let counts: BTreeMap<(&str, &str), u64> = durations
+        .map(|(_, names, count, _)| {
+            let key = (
+                names["gen_ai.request.model"].as_str(),
+                names["gen_ai.response.model"].as_str(),
+            );
+            (key, *count)
+        })
+        .collect();
+    assert_eq!((counts[&("smart", "real")], counts[&("other", "real")]), (1, 1));
+    assert_eq!(
+        (counts[&("other", "other")], counts[&("smart", "other")]),
+        (1, 400 - 255 + 1)
+    );
+    assert_eq!(counts.len(), 256 + 3);
 }
 
 #[test]

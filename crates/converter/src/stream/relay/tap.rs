@@ -3,8 +3,9 @@
 use crate::estimate::Estimator;
 use crate::failure::Failure;
 use crate::stream::encode::Encode;
-use crate::stream::event::{BlockKind, Event, Sink};
+use crate::stream::event::{BlockKind, Event, Sink, Start};
 use crate::stream::normalise::spliced;
+use crate::stream::notes::Notes;
 use crate::usage::Usage;
 
 /// What was seen.
@@ -14,6 +15,8 @@ pub(super) struct Tap {
     pub(super) ended: bool,
     pub(super) usage: Usage,
     pub(super) output: Estimator,
+    /// Only where they were asked for.
+    pub(super) notes: Option<Box<Notes>>,
     id: Option<String>,
     /// Answers that began, and whether each is finished.
     choices: Vec<(u32, bool)>,
@@ -23,6 +26,12 @@ impl Tap {
     /// Every answer that began has its finish.
     pub(super) fn is_finished(&self) -> bool {
         !self.choices.is_empty() && self.choices.iter().all(|(_, finished)| *finished)
+    }
+
+    fn note_start(&mut self, start: &Start<'_>) {
+        if let Some(notes) = &mut self.notes {
+            notes.start(start);
+        }
     }
 
     fn choice(&mut self, number: u32, finished: bool) {
@@ -50,12 +59,16 @@ impl Sink for TapSink<'_> {
         match event {
             Event::Start(start) => match &tap.id {
                 None => {
+                    tap.note_start(&start);
                     tap.id = Some(start.id.clone().into_owned());
                     self.encoder.resume(&start);
                 }
                 Some(id) if *id == *start.id => self.repeated = true,
                 Some(_) if tap.content => self.failure = Some(spliced()),
-                Some(_) => tap.id = Some(start.id.into_owned()),
+                Some(_) => {
+                    tap.note_start(&start);
+                    tap.id = Some(start.id.into_owned());
+                }
             },
             Event::BlockStart { choice, kind, .. } => {
                 tap.choice(choice, false);
@@ -72,7 +85,10 @@ impl Sink for TapSink<'_> {
             Event::Seal { state, .. } => tap.content |= !matches!(state.state, crate::ir::State::Plain),
             Event::Media { .. } => tap.content = true,
             Event::Usage { usage, .. } => tap.usage.update(&usage),
-            Event::Finish { choice, .. } => {
+            Event::Finish { choice, stop } => {
+                if let Some(notes) = &mut tap.notes {
+                    notes.finish(choice, &stop);
+                }
                 tap.choice(choice, true);
                 tap.content = true;
             }
