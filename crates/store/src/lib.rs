@@ -20,6 +20,7 @@ mod channel;
 mod error;
 mod key;
 mod ledger;
+mod line;
 mod location;
 mod material;
 mod request;

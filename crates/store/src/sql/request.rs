@@ -10,7 +10,7 @@ use super::SqlStore;
 use super::session::{Row, Value};
 use crate::attempt::{AttemptOutcome, Billed, UsageRow, UsageSource};
 use crate::error::StoreError;
-use crate::ledger::{stored, wanted};
+use crate::line::{stored, wanted};
 use crate::request::{Page, RequestQuery, RowCursor};
 
 macro_rules! select {
