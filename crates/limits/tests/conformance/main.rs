@@ -477,7 +477,9 @@ async fn a_window_of_requests_refills_slot_by_slot(stand: Stand) {
         stand.pass(refused.retry_after).await;
         stand.spend(&rule, 1).await;
     }
-    assert!(waits[0] >= Duration::from_millis(590), "{waits:?}");
+    // By a real clock the pauses before may have been longer.
+    let least = if stand.clock.is_some() { 590 } else { 400 };
+    assert!(waits[0] >= Duration::from_millis(least), "{waits:?}");
     assert!(
         waits[1..].iter().all(|wait| *wait <= Duration::from_millis(140)),
         "{waits:?}"
