@@ -25,6 +25,10 @@ use crate::usage_sink::{Nowhere, UsageSink};
 
 /// How often old usage is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// The same for a store in memory, which keeps little.
+const FORGET_IN_MEMORY_EVERY: Duration = Duration::from_secs(10);
+/// Attempts, and sums of each width, that a store in memory keeps: some 40 MB of each.
+const MOST_IN_MEMORY: u32 = 100_000;
 /// Budgets last a month at most; what began before is over.
 const BUDGETS_SINCE: i64 = 40 * 86_400;
 
@@ -205,7 +209,13 @@ impl Feeding {
 
 async fn forget(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>) {
     loop {
-        tokio::time::sleep(FORGET_EVERY).await;
+        let in_memory = Memory::of(&snapshot.load().config) == Memory::Ledger;
+        tokio::time::sleep(if in_memory {
+            FORGET_IN_MEMORY_EVERY
+        } else {
+            FORGET_EVERY
+        })
+        .await;
         let kept = snapshot.load().config.retention;
         let now = unix_ms();
         let before = |age: Duration| {
@@ -217,9 +227,11 @@ async fn forget(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>) {
             minutes_before: before(kept.minutes) / 1000,
             hours_before: before(kept.hours) / 1000,
             budgets_before: before(kept.hours) / 1000,
+            most: in_memory.then_some(MOST_IN_MEMORY),
         };
         match store.forget_usage(&retention).await {
             Ok(0) => {}
+            Ok(_) if in_memory => {}
             Ok(rows) => tracing::info!(rows, "old usage is forgotten"),
             Err(error) => tracing::warn!("old usage cannot be forgotten: {error}"),
         }

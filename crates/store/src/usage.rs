@@ -146,6 +146,8 @@ pub struct Retention {
     pub hours_before: i64,
     /// Budget periods that began before, in Unix seconds.
     pub budgets_before: i64,
+    /// The oldest rows beyond so many, and as many sums of each width: for a store in memory. `None`: all are kept.
+    pub most: Option<u32>,
 }
 
 /// Keeps usage. Does not touch the revision.

@@ -131,6 +131,12 @@ const FORGET_SUMS: &str = "DELETE FROM opm_usage_sums WHERE (width, start, key_i
 const FORGET_BUDGETS: &str = "DELETE FROM opm_budgets WHERE (subject, period_start) IN \
      (SELECT subject, period_start FROM opm_budgets WHERE period_start < $1 LIMIT $2)";
 
+/// Where the last of so many newest ones lies. Both bind $2, so that they share their caller.
+const NEWEST_ROWS: &str =
+    "SELECT at_ms AS place FROM opm_usage WHERE $2 = 0 ORDER BY at_ms DESC LIMIT 1 OFFSET $1";
+const NEWEST_SUMS: &str =
+    "SELECT start AS place FROM opm_usage_sums WHERE width = $2 ORDER BY start DESC LIMIT 1 OFFSET $1";
+
 #[async_trait]
 impl UsageStore for SqlStore {
     async fn record_usage(&self, batch: &[UsageRow]) -> Result<(), StoreError> {
@@ -185,13 +191,27 @@ impl UsageStore for SqlStore {
     async fn forget_usage(&self, retention: &Retention) -> Result<u64, StoreError> {
         let width = |width: Width| width.seconds();
         let steps = [
-            (FORGET_ROWS, retention.rows_before_ms, None),
-            (FORGET_SUMS, retention.minutes_before, Some(width(Width::Minute))),
-            (FORGET_SUMS, retention.hours_before, Some(width(Width::Hour))),
-            (FORGET_BUDGETS, retention.budgets_before, None),
+            (FORGET_ROWS, retention.rows_before_ms, None, Some(NEWEST_ROWS)),
+            (
+                FORGET_SUMS,
+                retention.minutes_before,
+                Some(width(Width::Minute)),
+                Some(NEWEST_SUMS),
+            ),
+            (
+                FORGET_SUMS,
+                retention.hours_before,
+                Some(width(Width::Hour)),
+                Some(NEWEST_SUMS),
+            ),
+            (FORGET_BUDGETS, retention.budgets_before, None, None),
         ];
         let mut forgotten = 0;
-        for (sql, before, width) in steps {
+        for (sql, before, width, newest) in steps {
+            let before = match newest.zip(retention.most) {
+                Some((newest, most)) => before.max(oldest_kept(self, newest, most, width).await?),
+                None => before,
+            };
             forgotten += forget(self, sql, before, width).await?;
         }
         Ok(forgotten)
@@ -245,6 +265,21 @@ async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError
         change.execute(SPEND, &[(&spendings).into()]).await?;
     }
     Ok(())
+}
+
+/// The place of the oldest of `most`; what lies there with it stays too. Nothing lies before `i64::MIN`.
+async fn oldest_kept(
+    store: &SqlStore,
+    newest: &'static str,
+    most: u32,
+    width: Option<i64>,
+) -> Result<i64, StoreError> {
+    let values = [
+        i64::from(most.saturating_sub(1)).into(),
+        width.unwrap_or(0).into(),
+    ];
+    let row = store.row("looking for old usage", newest, &values).await?;
+    row.map_or(Ok(i64::MIN), |row| row.get("place"))
 }
 
 async fn forget(

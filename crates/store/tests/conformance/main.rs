@@ -88,7 +88,8 @@ cases! { ALONE, false:
         usage_by_time_has_spans_that_begin_where_the_question_does
         budgets_take_the_cost_of_their_periods
         text_from_clients_never_fails_a_batch
-        what_is_old_is_forgotten_and_the_rest_stays;
+        what_is_old_is_forgotten_and_the_rest_stays
+        only_the_newest_are_kept_where_there_is_little_room;
     requests:
         requests_come_newest_first_and_their_attempts_when_asked_for
         pages_join_without_a_gap_or_a_repetition

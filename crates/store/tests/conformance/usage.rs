@@ -349,6 +349,7 @@ pub(crate) async fn what_is_old_is_forgotten_and_the_rest_stays(place: Place) {
         minutes_before: DAY,
         hours_before: DAY,
         budgets_before: DAY,
+        most: None,
     };
     assert_eq!(store.forget_usage(&keep).await.unwrap(), 0);
     let drop_rows = Retention {
@@ -370,9 +371,36 @@ pub(crate) async fn what_is_old_is_forgotten_and_the_rest_stays(place: Place) {
         minutes_before: i64::MAX,
         hours_before: i64::MAX,
         budgets_before: i64::MAX,
+        most: None,
     };
     assert_eq!(store.forget_usage(&drop_all).await.unwrap(), 10 + 1 + 2 + 1);
     assert!(store.usage(&day(UsageBy::Key)).await.unwrap().is_empty());
+}
+
+pub(crate) async fn only_the_newest_are_kept_where_there_is_little_room(place: Place) {
+    let store = place.open().await;
+    // Each in a minute of its own; the last two in the second hour.
+    let rows: Vec<_> = [0, 60, 120, 3_600, 3_660]
+        .map(|second| row(&format!("r{second}"), 0, second))
+        .into();
+    store.record_usage(&rows).await.unwrap();
+    let newest = |most| Retention {
+        rows_before_ms: 0,
+        minutes_before: 0,
+        hours_before: 0,
+        budgets_before: 0,
+        most: Some(most),
+    };
+    assert_eq!(store.forget_usage(&newest(5)).await.unwrap(), 0);
+    assert_eq!(store.forget_usage(&newest(2)).await.unwrap(), 3 + 3);
+    assert_eq!(store.attempts("r3660").await.unwrap().len(), 1);
+    assert!(store.attempts("r120").await.unwrap().is_empty());
+    assert_eq!(
+        total(&*store, day(UsageBy::Key)).await.requests,
+        5,
+        "hours are few"
+    );
+    assert_eq!(store.forget_usage(&newest(1)).await.unwrap(), 1 + 1 + 1);
 }
 
 pub(crate) async fn two_handles_record_the_same_sums_at_once(place: Place) {
