@@ -463,6 +463,24 @@ def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):
     assert metric(at, 'opm_budget_crossed_total{limit="key.budget",percent="100"}') == 1
 
 
+@pytest.mark.parametrize("how, steps", [("action: warn", [(2000, 0, 0), (2000, 1, 0), (2000, 1, 1)]), ("mode: estimate", [(2600, 1, 0)])])
+def test_a_threshold_that_only_the_real_cost_reaches_is_told_once(gateways, provider, tmp_path, how, steps):
+    # Expected are the 512 tokens of a model that nobody knows; it writes more.
+    text = PRICES + key_with(budget=f"{{ usd: 0.5, per: day, {how}, at: [50%, 100%] }}") + f"storage: {{ url: 'sqlite:{tmp_path}/opm.db' }}\n"
+    at = gateways(text)
+    told = lambda at, percent: metric(at, f'opm_budget_crossed_total{{limit="key.budget",percent="{percent}"}}')
+    for out, half, whole in steps:
+        status, _, body = ask(at, f"out={out}", model="priced")
+        assert status == 200, body
+        assert (told(at, 50), told(at, 100)) == (half, whole)
+    assert (tmp_path / "opm.log").read_text().count("a budget has reached a threshold") == sum(steps[-1][1:])
+    at.terminate()
+    at.wait(20)
+    again = gateways(text, name="again")
+    ask(again, "out=5", model="priced")
+    assert (told(again, 50), told(again, 100)) == (0, 0), "it was told before the restart"
+
+
 def test_invented_users_neither_grow_metrics_nor_shut_out_who_is_known(gateways, provider):
     at = gateways("users: { limits: { tpm: 1k, window: 60m } }\n")
 
@@ -549,6 +567,26 @@ def test_what_an_earlier_try_may_have_used_stays_counted(gateways, provider):
     statuses = asyncio.run(run())
     assert statuses[-1] == 429 and len(provider.calls) > 3
     assert sum(call["prompt"] + call["output"] for call in provider.calls) <= 1_000
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+def test_a_try_that_comes_late_counts_when_it_comes(gateways, provider, redis, shared):
+    first = f"  - {{ name: first, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ m: late }}, priority: 1 }}\n"
+    limits = "{ tpm: 1000, window: 2s }"
+    at = gateways(first + (redis_limits(redis, 1000, "2s") if shared else key_with(limits)))
+
+    async def run():
+        callers = [Caller(at.port, KEY) for _ in range(4)]
+        # Admitted at once, sent to the second channel 1.7 s later; then two more, when the first slot has left its window.
+        early = [asyncio.create_task(caller.ask("late=1700 out=400", model="m", max_tokens=400)) for caller in callers[:2]]
+        await asyncio.sleep(2.15)
+        late = [asyncio.create_task(caller.ask("late=0 out=400", model="m", max_tokens=400)) for caller in callers[2:]]
+        return [(await task)[0] for task in early + late]
+
+    statuses = asyncio.run(run())
+    assert statuses[:2] == [200, 200] and statuses.count(429) >= 1, statuses
+    answered = [call for call in provider.calls if call["key"] != "late"]
+    assert worst_window(answered, 2) <= 1000, answered
 
 
 def test_failed_requests_cost_nothing(gateways, provider):

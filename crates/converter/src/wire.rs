@@ -69,6 +69,30 @@ impl crate::json::Read<'_> for Count {
     }
 }
 
+/// A thinking budget of Gemini: a count, or -1 for one that the model chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// At most so many tokens.
+    Tokens(u64),
+    /// As many as the model finds right.
+    Dynamic,
+}
+
+impl crate::json::Read<'_> for Budget {
+    fn read(reader: &mut crate::json::Reader<'_>) -> Result<Self, crate::Error> {
+        let text = reader.number()?.get();
+        let count = text.parse::<u64>().ok().or_else(|| spelled_out(text));
+        match count {
+            Some(count) => Ok(Budget::Tokens(count)),
+            None if text.parse::<f64>() == Ok(-1.0) => Ok(Budget::Dynamic),
+            None => {
+                let message = "a whole number was expected, 0 or more, or -1";
+                Err(crate::Error::new(crate::ErrorKind::Invalid, message))
+            }
+        }
+    }
+}
+
 /// The whole number that `12.0` or `1e3` is.
 fn spelled_out(text: &str) -> Option<u64> {
     /// Up to here every whole number is a float of its own.

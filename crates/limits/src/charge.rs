@@ -57,8 +57,6 @@ pub struct Standing {
     pub remaining: u64,
     /// After this time the whole limit is free again if nothing else happens.
     pub reset: Duration,
-    /// The highest warning threshold (percent) that this request crossed.
-    pub crossed: Option<u8>,
 }
 
 /// Why a request was refused.

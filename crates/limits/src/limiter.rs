@@ -99,6 +99,8 @@ impl Limiter {
                 }
                 Some(shared) => shared.raise(&self.core, &ask),
             }
+            // What was reached before the start was reported then.
+            self.core.table.crossing(&ask, now);
         }
     }
 
@@ -111,6 +113,17 @@ impl Limiter {
         for ask in Ask::all(&[*charge], &self.core.secret) {
             self.core.table.restore(&ask, at, now);
         }
+    }
+
+    /// The highest warning threshold (percent) of a rule that these subjects have reached in its period, once: for the caller to report.
+    /// To be asked when a cost is settled; open reservations count. Each instance reports for itself.
+    #[must_use]
+    pub fn crossing(&self, rule: &Arc<Rule>, subjects: &Subjects<'_>, now: u64) -> Option<u8> {
+        if !rule.warns() {
+            return None;
+        }
+        let asks = Ask::all(&[Charge::new(rule, subjects, 0)], &self.core.secret);
+        asks.iter().find_map(|ask| self.core.table.crossing(ask, now))
     }
 
     /// What a rule counts at present for these subjects (tokens, requests, pico-USD), open reservations included. With a shared store
@@ -138,6 +151,26 @@ impl Limiter {
 }
 
 impl Core {
+    /// The time that decides: the shared store's, if there is one.
+    pub(crate) fn now(&self, now: u64) -> u64 {
+        self.shared.as_ref().map_or(now, Shared::now)
+    }
+
+    /// Moves a cost to the slot of `now`; false if its own is not there any more.
+    pub(crate) fn renew(&self, held: &mut Held, now: u64) -> bool {
+        let Some(slot) = held.kept.slot(now).filter(|slot| *slot > held.place) else {
+            return true;
+        };
+        match &self.shared {
+            None => {
+                let moved = self.table.renew(held, slot);
+                held.place = if moved { slot } else { held.place };
+                moved
+            }
+            Some(shared) => shared.renew(self, held, slot),
+        }
+    }
+
     pub(crate) fn shared(&self) -> Option<&Shared> {
         self.shared.as_ref()
     }

@@ -3,6 +3,7 @@
 use crate::period::{Bounds, Period};
 use crate::ring::Ring;
 use crate::rule::{Over, Rule};
+use crate::window::GUARD_MAX_MS;
 
 /// A counter of one subject. The *place* of a cost is what settling needs to find it again: the slot of a window, the
 /// start of a period.
@@ -96,6 +97,16 @@ impl Meter {
         }
     }
 
+    /// Moves a cost to a later slot; false if its own is not there any more, or if it is no window.
+    pub(crate) fn postpone(&mut self, from: u64, to: u64, amount: u64) -> bool {
+        let Meter::Ring(ring) = self else { return false };
+        let is_there = ring.adjust(from, i64::try_from(amount).map_or(i64::MIN, |amount| -amount));
+        if is_there {
+            ring.charge_slot(to, amount);
+        }
+        is_there
+    }
+
     pub(crate) fn adjust(&mut self, place: u64, delta: i64) {
         match self {
             Meter::Ring(ring) => {
@@ -175,6 +186,34 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
+    /// The first millisecond at which a slot of a window no longer counts; `None`: it is no window.
+    pub(crate) fn gone_at(self, slot: u64) -> Option<u64> {
+        match self {
+            Kept::Ring { width, life } => Some(
+                slot.saturating_add(1)
+                    .saturating_mul(width)
+                    .saturating_add(life - 1),
+            ),
+            Kept::Open | Kept::Spent { .. } => None,
+        }
+    }
+
+    /// The slot of a moment.
+    pub(crate) fn slot(self, now: u64) -> Option<u64> {
+        match self {
+            Kept::Ring { width, .. } => now.checked_div(width),
+            Kept::Open | Kept::Spent { .. } => None,
+        }
+    }
+
+    /// The guard of a window.
+    pub(crate) fn guard_ms(self) -> Option<u64> {
+        match self {
+            Kept::Ring { width, .. } => Some(width.min(GUARD_MAX_MS.into())),
+            Kept::Open | Kept::Spent { .. } => None,
+        }
+    }
+
     pub(crate) fn ring(window: crate::window::Window) -> Self {
         Kept::Ring {
             width: window.width_ms(),

@@ -1,6 +1,7 @@
 //! What a request holds until it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::charge::Standing;
 use crate::limiter::Core;
@@ -82,6 +83,23 @@ impl Reservation {
     /// From here on the upstream may bill.
     pub fn sent(&mut self) {
         self.sent = true;
+    }
+
+    /// Counts it from `now` on (milliseconds since 1970; with a shared store its clock counts) instead of from its admission: what
+    /// reaches the upstream late must not leave its windows early. False if one of them has let go of it already: then it is to be
+    /// released and reserved anew.
+    pub fn renew(&mut self, now: u64) -> bool {
+        let now = self.core.now(now);
+        let stays = |held: &Held| held.kept.gone_at(held.place).is_none_or(|gone| gone > now);
+        self.held.iter().all(stays) && self.held.iter_mut().all(|held| self.core.renew(held, now))
+    }
+
+    /// How late it may be sent without [`Reservation::renew`]: half of the shortest guard, the other half is the network's. `None`: it is
+    /// in no window.
+    #[must_use]
+    pub fn slack(&self) -> Option<Duration> {
+        let guards = self.held.iter().filter_map(|held| held.kept.guard_ms());
+        guards.min().map(|guard| Duration::from_millis(guard / 2))
     }
 
     /// Raises the costs to what is known so far, while an answer streams (every 256 output tokens). Never lowers.

@@ -182,7 +182,7 @@ mod tests {
     fn a_cost_counts_until_its_whole_slot_has_left() {
         let mut ring = ring();
         let slot = ring.charge(T0, 7);
-        let gone = T0 + 499 + 61_000;
+        let gone = T0 + 499 + 60_500;
         ring.expire(gone - 1);
         assert_eq!((ring.used(), ring.freed_at(7)), (7, Some(gone)));
         ring.expire(gone);

@@ -179,7 +179,7 @@ impl Rule {
         self
     }
 
-    /// Reports the crossing of these percentages of the limit in [`crate::Standing::crossed`].
+    /// Reports the crossing of these percentages of the limit by [`crate::Limiter::crossing`].
     ///
     /// # Errors
     /// A percentage of 0 or above 100.
@@ -269,13 +269,17 @@ impl Rule {
         self.at_limit == AtLimit::Block
     }
 
-    /// The highest threshold that lies between what was used before and after.
-    pub(crate) fn crossed(&self, before: u64, after: u64) -> Option<u8> {
-        let reached = |used: u64, percent: u8| {
-            u128::from(used).saturating_mul(100) >= u128::from(self.limit).saturating_mul(percent.into())
+    /// The highest threshold that what is used (units) has reached.
+    pub(crate) fn reached(&self, used: u64) -> Option<u8> {
+        let reached = |percent: &u8| {
+            u128::from(used).saturating_mul(100) >= u128::from(self.limit).saturating_mul((*percent).into())
         };
-        let crossed = |percent: &u8| !reached(before, *percent) && reached(after, *percent);
-        self.warn_at.iter().copied().filter(crossed).max()
+        self.warn_at.iter().copied().filter(reached).max()
+    }
+
+    /// True if thresholds are to be reported.
+    pub(crate) fn warns(&self) -> bool {
+        !self.warn_at.is_empty()
     }
 }
 
@@ -327,12 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_crossed_threshold_is_reported_once() {
+    fn the_highest_threshold_that_is_reached_counts() {
         let rule = Rule::new("x", Dimension::Tokens, 1_000, minute()).unwrap();
         let rule = rule.warn_at(&[80, 50, 100]).unwrap();
-        assert_eq!(rule.crossed(0, 499), None);
-        assert_eq!(rule.crossed(499, 801), Some(80));
-        assert_eq!(rule.crossed(801, 900), None);
-        assert_eq!(rule.crossed(900, 1_000), Some(100));
+        for (used, percent) in [(499, None), (500, Some(50)), (999, Some(80)), (5_000, Some(100))] {
+            assert_eq!(rule.reached(used), percent);
+        }
     }
 }

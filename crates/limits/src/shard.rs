@@ -53,6 +53,8 @@ struct Subject {
     /// Where in the overflow this subject's older costs may be; 0: nowhere.
     wary_until: u64,
     sight: Sight,
+    /// The period of a budget and the highest of its thresholds that was reported in it.
+    told: (u64, u8),
 }
 
 #[derive(Default)]
@@ -144,6 +146,7 @@ impl Shard {
             meter: Meter::new(&ask.rule, now),
             wary_until: overflow.get(&tag).map_or(0, |_| wary_until(&ask.rule, now)),
             sight: Sight::default(),
+            told: (0, 0),
         });
         (&mut subject.meter, None)
     }
@@ -211,6 +214,28 @@ impl Shard {
         if let Some(meter) = meter {
             meter.adjust(held.place, delta);
         }
+    }
+
+    /// Moves a cost to a later slot of its window; false if its own is not there any more.
+    pub(crate) fn renew(&mut self, held: &Held, slot: u64) -> bool {
+        let meter = match held.overflow {
+            Some(tag) => self.overflow.get_mut(&tag),
+            None => self.subjects.get_mut(&held.key).map(|subject| &mut subject.meter),
+        };
+        meter.is_some_and(|meter| meter.postpone(held.place, slot, held.amount))
+    }
+
+    /// The highest threshold that is reached, if it was not reported yet in this period. Subjects that share an overflow have none.
+    pub(crate) fn crossing(&mut self, ask: &Ask, now: u64) -> Option<u8> {
+        let reached = ask.rule.reached(self.used(ask, now))?;
+        let subject = self.subjects.get_mut(&ask.key)?;
+        let period = subject.meter.period();
+        let (of, told) = subject.told;
+        let is_new = of != period || told < reached;
+        if is_new {
+            subject.told = (period, reached);
+        }
+        is_new.then_some(reached)
     }
 
     pub(crate) fn raise(&mut self, ask: &Ask, now: u64, capacity: usize) -> Option<(Held, u64)> {

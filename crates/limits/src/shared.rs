@@ -255,6 +255,21 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Moves a cost to a later slot.
+    pub(crate) fn renew(&self, core: &Core, held: &mut Held, slot: u64) -> bool {
+        let mut backlog = self.backlog.lock();
+        if !core.table.renew(held, slot) {
+            return false;
+        }
+        let amount = signed(held.amount);
+        backlog.add(held, -amount, false);
+        held.place = slot;
+        backlog.add(held, amount, true);
+        drop(backlog);
+        self.wake.notify_one();
+        true
+    }
+
     /// Raises what is spent to what the ledger knows.
     pub(crate) fn raise(&self, core: &Core, ask: &Ask) {
         let now = self.now();

@@ -91,9 +91,19 @@ impl Table {
         self.shard_of(held.key).lock().adjust(held, delta);
     }
 
+    /// Moves a cost to a later slot; false if its own is not there any more.
+    pub(crate) fn renew(&self, held: &Held, slot: u64) -> bool {
+        self.shard_of(held.key).lock().renew(held, slot)
+    }
+
     /// Raises what is spent to at least the amount asked; returns what was missing.
     pub(crate) fn raise(&self, ask: &Ask, now: u64) -> Option<(Held, u64)> {
         self.shard_of(ask.key).lock().raise(ask, now, self.per_shard)
+    }
+
+    /// The threshold of a rule that was reached and not told yet.
+    pub(crate) fn crossing(&self, ask: &Ask, now: u64) -> Option<u8> {
+        self.shard_of(ask.key).lock().crossing(ask, now)
     }
 
     /// What is used under a rule.
@@ -168,7 +178,6 @@ fn standing(rule: &Rule, sought: &Sought, granted: u64, reset: std::time::Durati
             .dimension()
             .amount(rule.units().min(sought.most).saturating_sub(used)),
         reset,
-        crossed: rule.crossed(sought.used, used),
     }
 }
 
@@ -201,7 +210,6 @@ fn unchecked(rule: &Rule) -> Refused {
             limit: rule.limit(),
             remaining: 0,
             reset: ASK_AGAIN,
-            crossed: None,
         },
     }
 }

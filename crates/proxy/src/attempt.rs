@@ -85,7 +85,7 @@ impl From<UpstreamError> for Missed {
     fn from(error: UpstreamError) -> Self {
         use UpstreamErrorKind as K;
         let stage = match error.kind {
-            K::Dns | K::Connect | K::Tls | K::ConnectTimeout => Stage::Connect,
+            K::Dns | K::Connect | K::Tls | K::ConnectTimeout | K::Late => Stage::Connect,
             K::FirstByteTimeout => Stage::FirstByte,
             K::IdleTimeout | K::Reset | K::Protocol => Stage::Answer,
         };
@@ -97,7 +97,7 @@ impl From<UpstreamError> for Missed {
 pub(crate) fn transport(error: UpstreamError) -> Failure {
     use UpstreamErrorKind as K;
     let class = match error.kind {
-        K::ConnectTimeout | K::FirstByteTimeout | K::IdleTimeout => FailureClass::Timeout,
+        K::ConnectTimeout | K::Late | K::FirstByteTimeout | K::IdleTimeout => FailureClass::Timeout,
         K::Dns | K::Connect | K::Tls | K::Reset | K::Protocol => FailureClass::UpstreamBad,
     };
     Failure::new(class, error.to_string())
@@ -155,21 +155,33 @@ impl Exchange<'_> {
         let deadline = self.deadline(channel);
         account.dispatch().await;
         let sent = Instant::now();
-        let mut sending = std::pin::pin!(upstreams.send(peer, &request, channel.timeouts.first_byte));
-        let response = tokio::select! {
-            biased;
-            response = tokio::time::timeout_at(deadline, &mut sending) => response,
-            _ = client.gone() => {
-                if !self.stream
-                    && !client.is_expired()
-                    && let Some(_place) = account.may_drain()
-                    && let Some(bytes) = Box::pin(rest_of_answer(sending, abandoned::deadline())).await
-                {
-                    let conversion = conversion.as_deref();
-                    // Boxed, as all that is rare here: it does not weigh on every request.
-                    record.particulars = Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;
+        let response = loop {
+            let mut sending = std::pin::pin!(upstreams.send(
+                peer,
+                &request,
+                channel.timeouts.first_byte,
+                account.send_by()
+            ));
+            let answered = tokio::select! {
+                biased;
+                response = tokio::time::timeout_at(deadline, &mut sending) => response,
+                _ = client.gone() => {
+                    if !self.stream
+                        && !client.is_expired()
+                        && let Some(_place) = account.may_drain()
+                        && let Some(bytes) = Box::pin(rest_of_answer(sending, abandoned::deadline())).await
+                    {
+                        let conversion = conversion.as_deref();
+                        // Boxed, as all that is rare here: it does not weigh on every request.
+                        record.particulars = Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;
+                    }
+                    return Err(Missed::Gone);
                 }
-                return Err(Missed::Gone);
+            };
+            match answered {
+                // It has to be counted from now on; the connection waits.
+                Ok(Err(error)) if error.kind == UpstreamErrorKind::Late && account.renew() => {}
+                other => break other,
             }
         };
         record.waited += sent.elapsed();

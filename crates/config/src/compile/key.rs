@@ -24,6 +24,13 @@ pub(super) fn keys(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
                 let text = format!("another client key is named `{}`", found.name);
                 r.error("E006", element, text, None);
             }
+            if let Some(known) = config.keys.iter().find(|known| known.proof == found.proof) {
+                let text = format!(
+                    "the client key `{}` is the same secret: a request could be of either",
+                    known.name
+                );
+                r.error("E006", element, text, Some("give each its own".into()));
+            }
             config.keys.push(found);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{decoded, text, write};
 use crate::error::Error;
-use crate::estimate::{Counter, Estimator, walk};
+use crate::estimate::{Counter, walk};
 use crate::format::Format;
 use crate::json::Text;
 
@@ -17,7 +17,8 @@ const FAMILIES: [&str; 9] = [
 const REPLY: u64 = 3;
 /// Longest body that is counted so, bytes.
 const LONGEST_BODY: usize = 1 << 20;
-/// Longest run of letters and digits, bytes. No language has such words, and merging one costs more than its length.
+/// A run of letters and digits is counted in pieces of so many bytes: to merge one costs more than its length, and where it is cut costs a
+/// token at most.
 const LONGEST_WORD: usize = 4_096;
 
 /// True if the model's vocabulary is at hand.
@@ -55,13 +56,9 @@ struct Exact {
 impl Counter for Exact {
     fn text(&mut self, text: &Text<'_>) {
         let decoded = text.decode();
-        if longest_word(&decoded) > LONGEST_WORD {
-            let mut estimator = Estimator::default();
-            estimator.add(&decoded);
-            self.sum += estimator.tokens();
-        } else {
-            self.sum += self.vocabulary.count(&decoded) as u64;
-        }
+        self.sum += pieces(&decoded)
+            .map(|piece| self.vocabulary.count(piece) as u64)
+            .sum::<u64>();
     }
 
     fn tokens(&mut self, tokens: u64) {
@@ -69,9 +66,20 @@ impl Counter for Exact {
     }
 }
 
-fn longest_word(text: &str) -> usize {
-    let words = text.split(|character: char| !character.is_alphanumeric());
-    words.map(str::len).max().unwrap_or(0)
+/// The text, cut within runs of letters and digits that are longer than [`LONGEST_WORD`], on the edge of a character.
+fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut run = 0;
+        let cut = text.char_indices().find(|(at, character)| {
+            if !character.is_alphanumeric() {
+                run = at + character.len_utf8();
+            }
+            at - run.min(*at) >= LONGEST_WORD
+        });
+        let (piece, rest) = text.split_at(cut.map_or(text.len(), |(at, _)| at));
+        text = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 #[cfg(test)]
@@ -105,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_long_is_estimated() {
+    fn what_would_take_long_is_cut_or_left_to_the_estimate() {
         let with = |text: &str| format!(r#"{{"model":"gpt-5","input":"{text}"}}"#);
         let long = count(&with(&"a".repeat(100_000)), Format::Responses, "gpt-5").unwrap();
         assert!(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Count, object};
+use super::{Budget, Count, object};
 use crate::json::{Raw, Text};
 
 object! {
@@ -223,7 +223,7 @@ object! {
         /// Show thoughts.
         include_thoughts: bool = "includeThoughts" | "include_thoughts",
         /// Tokens; -1 is dynamic.
-        thinking_budget: Raw<'a> = "thinkingBudget" | "thinking_budget",
+        thinking_budget: Budget = "thinkingBudget" | "thinking_budget",
         /// Level.
         thinking_level: Cow<'a, str> = "thinkingLevel" | "thinking_level",
     }

@@ -138,7 +138,7 @@ fn refused(core: &Core, asks: &[Ask], rest: &[u64]) -> Option<Refused> {
         rule: ask.rule.name().clone(),
         cause: Cause::Limit,
         retry_after: Duration::from_millis(*retry),
-        standing: standing(&ask.rule, *used, *used, *reset),
+        standing: standing(&ask.rule, *used, *reset),
     })
 }
 
@@ -176,19 +176,17 @@ fn granted(
             Kept::Ring { .. } | Kept::Spent { .. } => {}
         }
         all.held.push(held);
-        all.standings
-            .push(standing(&ask.rule, used.saturating_sub(*amount), *used, *reset));
+        all.standings.push(standing(&ask.rule, *used, *reset));
     }
     drop(backlog);
     Answer::Granted(Box::new(Reservation::new(core, all)))
 }
 
-fn standing(rule: &Rule, before: u64, used: u64, reset_ms: u64) -> Standing {
+fn standing(rule: &Rule, used: u64, reset_ms: u64) -> Standing {
     Standing {
         dimension: rule.dimension(),
         limit: rule.limit(),
         remaining: rule.dimension().amount(rule.units().saturating_sub(used)),
         reset: Duration::from_millis(reset_ms),
-        crossed: rule.crossed(before, used),
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Account<'a> {
     admitted: bool,
     /// A try before may have used what was reserved for it.
     again: bool,
+    /// When the limits began to count what is held.
+    counted: Instant,
     held: Option<Reservation>,
     /// What is held of a channel, by its number.
     channel_held: Option<(usize, Reservation)>,
@@ -142,6 +144,7 @@ impl<'a> Account<'a> {
             price: None,
             admitted: false,
             again: false,
+            counted: Instant::now(),
             held: None,
             channel_held: None,
             standings: (Vec::new(), 0),

@@ -122,7 +122,6 @@ mod tests {
             limit,
             remaining,
             reset: Duration::from_millis(reset_ms),
-            crossed: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Connections to upstreams: pooled, HTTP/1.1 in one write or HTTP/2, stale connections retried.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -53,6 +53,8 @@ pub enum UpstreamErrorKind {
     Tls,
     /// No connection in time.
     ConnectTimeout,
+    /// The connection took so long that what is to be sent is out of date. Nothing was sent, and the connection is kept.
+    Late,
     /// No first byte in time.
     FirstByteTimeout,
     /// Silence in the middle of the answer.
@@ -78,6 +80,7 @@ impl fmt::Display for UpstreamError {
             UpstreamErrorKind::Tls => "no trusted TLS connection to the upstream",
             UpstreamErrorKind::ConnectTimeout => "the upstream did not accept the connection in time",
             UpstreamErrorKind::FirstByteTimeout => "the upstream did not answer in time",
+            UpstreamErrorKind::Late => "the connection to the upstream took too long",
             UpstreamErrorKind::IdleTimeout => "the upstream fell silent in the middle of its answer",
             UpstreamErrorKind::Reset => "the upstream broke the connection",
             UpstreamErrorKind::Protocol => "the upstream's answer is not readable HTTP",
@@ -147,7 +150,8 @@ impl Upstreams {
         }
     }
 
-    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream.
+    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream. Over a new
+    /// connection that is there only after `send_by` nothing is sent ([`UpstreamErrorKind::Late`]).
     ///
     /// # Errors
     /// See [`UpstreamError`]; nothing of the answer was seen.
@@ -156,11 +160,16 @@ impl Upstreams {
         peer: &'u EndpointPeer,
         request: &UpstreamRequest,
         first_byte: Duration,
+        send_by: Option<Instant>,
     ) -> Result<UpstreamResponse<'u>, UpstreamError> {
         let (mut tries, mut fresh) = (0, false);
         loop {
             let line = self.connect(peer, fresh).await?;
             let reused = line.reused;
+            if !reused && send_by.is_some_and(|by| Instant::now() > by) {
+                self.keep(peer, line).await;
+                return Err(UpstreamErrorKind::Late.into());
+            }
             match exchange(line, peer, request, first_byte).await {
                 Ok((head, link)) => return Ok(UpstreamResponse::new(self, peer, head, link)),
                 // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
@@ -200,6 +209,14 @@ impl Upstreams {
             reused,
             spare: peer.may_http2() && fresh,
         })
+    }
+
+    /// Takes back a connection that nothing was sent over.
+    async fn keep(&self, peer: &EndpointPeer, line: Line) {
+        match line.to {
+            Speaks::Http1(stream) => self.release(peer, stream),
+            Speaks::Other(session) => Box::pin(self.release_other(peer, *session, line.spare)).await,
+        }
     }
 
     /// Takes back an HTTP/1 connection that may serve another request.

@@ -157,7 +157,7 @@ fn place(attempt: &Attempt, list: &mut Vec<KeyValue>) {
         KeyValue::new(name::PROVIDER, attempt.provider),
         KeyValue::new(name::SERVER_ADDRESS, attempt.server_address.clone()),
         KeyValue::new(name::SERVER_PORT, i64::from(attempt.server_port)),
-        KeyValue::new(name::UPSTREAM_MODEL, attempt.model.clone()),
+        KeyValue::new(name::UPSTREAM_MODEL, short(&attempt.model)),
         KeyValue::new(name::UPSTREAM_FORMAT, attempt.format.as_str()),
     ]);
     let api = match attempt.format {
@@ -207,6 +207,14 @@ fn tokens(usage: &Usage, list: &mut Vec<KeyValue>) {
         .into_iter()
         .filter_map(|(name, count)| Some((name, count?)));
     list.extend(known.map(|(name, count)| KeyValue::new(name, whole(count))));
+}
+
+/// A name that callers make up with a glob, as the other names cut short: a collector refuses what is too large with all beside it.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 256;
+    name.get(..name.floor_char_boundary(LONGEST))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn whole(count: impl TryInto<i64>) -> i64 {

@@ -4,7 +4,7 @@ use crate::decode::intake::Intake;
 use crate::ir::{Effort, OutputFormat, Reasoning, ReasoningDepth, Show};
 use crate::json::{Raw, from_str};
 use crate::report::Class;
-use crate::wire::gemini as wire;
+use crate::wire::{Budget, gemini as wire};
 
 pub(super) fn reasoning(config: Option<wire::ThinkingConfig<'_>>, intake: &Intake) -> Reasoning {
     let Some(config) = config else {
@@ -25,13 +25,11 @@ pub(super) fn reasoning(config: Option<wire::ThinkingConfig<'_>>, intake: &Intak
     } else {
         Show::Hidden
     };
-    let budget = config
-        .thinking_budget
-        .and_then(|raw| raw.get().parse::<i64>().ok());
-    let depth = match (config.thinking_level, budget) {
+    let depth = match (config.thinking_level, config.thinking_budget) {
         (Some(level), _) => Effort::parse(&level).map_or(ReasoningDepth::Unset, ReasoningDepth::Effort),
-        (None, Some(0)) => ReasoningDepth::Off,
-        (None, Some(budget)) => u64::try_from(budget).map_or(ReasoningDepth::Dynamic, ReasoningDepth::Budget),
+        (None, Some(Budget::Tokens(0))) => ReasoningDepth::Off,
+        (None, Some(Budget::Tokens(budget))) => ReasoningDepth::Budget(budget),
+        (None, Some(Budget::Dynamic)) => ReasoningDepth::Dynamic,
         (None, None) => ReasoningDepth::Unset,
     };
     Reasoning {

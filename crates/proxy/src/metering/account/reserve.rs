@@ -1,16 +1,20 @@
 //! Before a try: what is reserved, and to how much output that holds the request.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Mode, Rule, Standing};
+use opm_limits::{Charge, Dimension, Mode, Reservation, Rule};
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
 use crate::metering::refused::{Denied, reached, too_small, unpriced, unrecorded};
 use crate::metering::rules::Ruled;
+
+/// A try so long after the last reservation is another request for limits of requests: a slot of their minute.
+const LATE: Duration = Duration::from_millis(500);
 
 impl<'a> Account<'a> {
     /// Reserves what a try at a channel needs: the first time for the caller too, all in one step.
@@ -32,6 +36,11 @@ impl<'a> Account<'a> {
         if self.admitted && rules.is_empty() {
             return Ok(());
         }
+        let late = self.counted.elapsed() >= LATE;
+        if self.admitted {
+            // What a window has let go of is reserved anew below.
+            self.renew();
+        }
         let (who, name) = (self.who, to.channel.name.as_str());
         let mut charged: Vec<&Ruled> = Vec::new();
         // Counting tokens is free, and possible when nothing else is.
@@ -39,8 +48,9 @@ impl<'a> Account<'a> {
         let used = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
         let counts = |ruled: &&Ruled| !(is_free && used(ruled));
         if !self.admitted {
-            // What an earlier try may have used stays counted; but it is one request.
-            let once = |ruled: &&Ruled| !self.again || ruled.rule.dimension() != Dimension::Requests;
+            // What an earlier try may have used stays counted; but it is one request, unless it comes much later.
+            let again = self.again && !late;
+            let once = |ruled: &&Ruled| !again || ruled.rule.dimension() != Dimension::Requests;
             charged.extend(rules.of_request(&who).filter(once).filter(counts));
         }
         let own = charged.len();
@@ -54,9 +64,38 @@ impl<'a> Account<'a> {
         }
         if !charged.is_empty() {
             self.charge(&charged, own, (to, price)).await?;
+            self.counted = Instant::now();
         }
         self.admitted = true;
         self.bound(to, &price)
+    }
+
+    /// Counts what is held from now on: a later try reaches its upstream later, and must not have left the windows by then. False if a
+    /// window has let go of it already; it is given back then.
+    pub(crate) fn renew(&mut self) -> bool {
+        let now = unix_ms();
+        self.counted = Instant::now();
+        if self.held.as_mut().is_some_and(|held| !held.renew(now)) {
+            self.held.take().into_iter().for_each(Reservation::release);
+            self.admitted = false;
+        }
+        if self
+            .channel_held
+            .as_mut()
+            .is_some_and(|(_, held)| !held.renew(now))
+        {
+            let gone = self.channel_held.take();
+            gone.into_iter().for_each(|(_, held)| held.release());
+            return false;
+        }
+        self.admitted
+    }
+
+    /// Until when what is held may be sent without [`Account::renew`]; `None`: whenever.
+    pub(crate) fn send_by(&self) -> Option<Instant> {
+        let channel = self.channel_held.iter().map(|held| &held.1);
+        let slack = self.held.iter().chain(channel).filter_map(Reservation::slack);
+        slack.min().map(|slack| self.counted + slack)
     }
 
     async fn charge(
@@ -94,9 +133,6 @@ impl<'a> Account<'a> {
                 .position(|ruled| *ruled.rule.name() == refused.rule);
             Denied::at(at.is_none_or(|at| at < own), reached(&refused))
         })?;
-        for (ruled, standing) in charged.iter().zip(reservation.standings()) {
-            self.warn(ruled, standing);
-        }
         let (all, callers) = &mut self.standings;
         if own > 0 {
             all.clear();
@@ -113,19 +149,6 @@ impl<'a> Account<'a> {
             self.channel_held = Some((to.number, rest));
         }
         Ok(())
-    }
-
-    fn warn(&self, ruled: &Ruled, standing: &Standing) {
-        if let Some(percent) = standing.crossed {
-            let limit = &**ruled.rule.name();
-            self.metrics.budget_crossed(ruled.rule.name(), percent.into());
-            tracing::warn!(
-                limit,
-                percent,
-                key = self.who.key_name,
-                "a budget has reached a threshold"
-            );
-        }
     }
 
     /// Estimates what the request will need at a channel.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ai_api_converter::Usage;
-use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket};
+use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket, unix_ms};
 use opm_limits::Reservation;
 
 use super::{Account, Bill, Seen, millis};
@@ -178,6 +178,7 @@ impl<'a> Account<'a> {
                 Counted::AsRecorded | Counted::Most(_) => held.settle(actual),
             }
         }
+        self.warn();
         if let Some(to) = self.destination {
             let model = self.snapshot.model_label(self.who.model);
             to.meters.used(model, &usage, ending.cost.map(|cost| cost.0));
@@ -187,6 +188,29 @@ impl<'a> Account<'a> {
             cost: ending.cost,
         });
         self.entry.take().map(|entry| entry.end(ending))
+    }
+
+    /// Reports budgets that have reached a threshold.
+    fn warn(&self) {
+        let rules = &self.snapshot.rules;
+        let Some(to) = self.destination.filter(|_| rules.has_budgets()) else {
+            return;
+        };
+        let (now, subjects) = (unix_ms(), self.who.subjects(&to.channel.name));
+        let of_channel = rules.of_channel(&self.who, (to.number, &to.channel.name));
+        for ruled in rules.of_request(&self.who).chain(of_channel) {
+            let Some(percent) = self.metering.limiter.crossing(&ruled.rule, &subjects, now) else {
+                continue;
+            };
+            let limit = &**ruled.rule.name();
+            self.metrics.budget_crossed(ruled.rule.name(), percent.into());
+            tracing::warn!(
+                limit,
+                percent,
+                key = self.who.key_name,
+                "a budget has reached a threshold"
+            );
+        }
     }
 
     /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
