@@ -267,3 +267,14 @@ def test_environment_channels_and_ports(mock_server, started):
     status, text, _ = post(here, "/v1/chat/completions", {"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}]})
     assert status == 200 and "You said: hi" in text
     assert urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics").status == 200
+
+
+@pytest.mark.parametrize("text, said", [(None, b"No such file"), ("garbage", b"holds no certificate")])
+def test_a_file_of_authorities_that_holds_none_is_an_error_at_the_start(tmp_path, text, said):
+    path = tmp_path / "ca.pem"
+    if text is not None:
+        path.write_text(text)
+    env = {**os.environ, "SSL_CERT_FILE": str(path), "OPENAI_API_KEY": "sk-0123456789abcdef0123"}
+    ended = subprocess.run([BINARY, "serve"], env=env, cwd=tmp_path, capture_output=True, timeout=20, check=False)
+    assert ended.returncode == 78 and b"SSL_CERT_FILE" in ended.stderr and said in ended.stderr, ended
+    assert b"panicked" not in ended.stderr

@@ -61,6 +61,10 @@ pub(super) fn start(
         .enable_all()
         .build()
         .context("starting the background runtime")?;
+    if let Err(error) = check_ca_file() {
+        eprintln!("opm: {error:#}");
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
     let kept = match open_store(&config, &runtime) {
         Ok(kept) => kept,
         Err(error) => {
@@ -287,6 +291,18 @@ fn reload(configured: &LiveConfig) {
             tracing::error!("the new configuration is not valid; the old one stays");
         }
     }
+}
+
+/// The connectors would panic over a file that is not there, and trust nobody with one that holds no certificate.
+fn check_ca_file() -> anyhow::Result<()> {
+    let Some(path) = ca_file() else { return Ok(()) };
+    let text = std::fs::read(&path).with_context(|| format!("SSL_CERT_FILE: reading {path}"))?;
+    let holds_one = String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----");
+    anyhow::ensure!(
+        holds_one,
+        "SSL_CERT_FILE: {path} holds no certificate in PEM form"
+    );
+    Ok(())
 }
 
 pub(crate) fn ca_file() -> Option<String> {
