@@ -207,22 +207,23 @@ impl Shard {
     }
 
     pub(crate) fn adjust(&mut self, held: &Held, delta: i64) {
-        let meter = match held.overflow {
+        if let Some(meter) = self.meter_of(held) {
+            meter.adjust(held.place, delta);
+        }
+    }
+
+    /// The meter that holds a cost, if it is still there.
+    fn meter_of(&mut self, held: &Held) -> Option<&mut Meter> {
+        match held.overflow {
             Some(tag) => self.overflow.get_mut(&tag),
             None => self.subjects.get_mut(&held.key).map(|subject| &mut subject.meter),
-        };
-        if let Some(meter) = meter {
-            meter.adjust(held.place, delta);
         }
     }
 
     /// Moves a cost to a later slot of its window; false if its own is not there any more.
     pub(crate) fn renew(&mut self, held: &Held, slot: u64) -> bool {
-        let meter = match held.overflow {
-            Some(tag) => self.overflow.get_mut(&tag),
-            None => self.subjects.get_mut(&held.key).map(|subject| &mut subject.meter),
-        };
-        meter.is_some_and(|meter| meter.postpone(held.place, slot, held.amount))
+        self.meter_of(held)
+            .is_some_and(|meter| meter.postpone(held.place, slot, held.amount))
     }
 
     /// The highest threshold that is reached, if it was not reported yet in this period. Subjects that share an overflow have none.

@@ -1,4 +1,4 @@
-//! Counting by the vocabulary itself, for the models of OpenAI that share `o200k_base`. Milliseconds for 100 KB, seconds for a text
+//! Counting by the vocabulary itself, for the models of OpenAI that share `o200k_base`. Milliseconds for 100 KB, more for a text
 //! made to be slow: not for a thread that serves others.
 
 use super::{decoded, text, write};
@@ -118,8 +118,21 @@ mod tests {
         let long = count(&with(&"a".repeat(100_000)), Format::Responses, "gpt-5").unwrap();
         assert!(
             long.contains(r#""input_tokens":12"#),
-            "by the estimate, which knows no run of one letter: {long}"
+            "eight letters are a token: {long}"
         );
+        // Three digits are one.
+        let digits = count(&with(&"1".repeat(90_000)), Format::Responses, "gpt-5").unwrap();
+        let counted: u64 = digits
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .trim_end_matches('}')
+            .parse()
+            .unwrap();
+        assert!((30_000..30_060).contains(&counted), "{counted}");
+        let whole = "word ".repeat(3_000) + &"x".repeat(5_000) + "é, y";
+        assert_eq!(pieces(&whole).collect::<String>(), whole);
+        assert_eq!(pieces(&whole).count(), 2);
         assert_eq!(
             count(&with(&"a ".repeat(600_000)), Format::Responses, "gpt-5"),
             None

@@ -36,7 +36,8 @@ impl<'a> Account<'a> {
         if self.admitted && rules.is_empty() {
             return Ok(());
         }
-        let late = self.counted.elapsed() >= LATE;
+        // Before they are counted anew.
+        let again = self.again && self.counted.elapsed() < LATE;
         if self.admitted {
             // What a window has let go of is reserved anew below.
             self.renew();
@@ -49,7 +50,6 @@ impl<'a> Account<'a> {
         let counts = |ruled: &&Ruled| !(is_free && used(ruled));
         if !self.admitted {
             // What an earlier try may have used stays counted; but it is one request, unless it comes much later.
-            let again = self.again && !late;
             let once = |ruled: &&Ruled| !again || ruled.rule.dimension() != Dimension::Requests;
             charged.extend(rules.of_request(&who).filter(once).filter(counts));
         }
