@@ -41,7 +41,6 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> a
     Ok(Metering {
         limiter: runtime.block_on(limiter(config, kept))?,
         ledger,
-        sync_always: config.ledger.sync_always,
         learned: Arc::default(),
         drains: opm_proxy::metering::drains(),
     })

@@ -78,7 +78,7 @@ pub struct Ending {
     pub total_ms: u32,
 }
 
-/// A request whose START is in the log. It writes exactly one END: by [`Entry::end`], or when it is dropped.
+/// A request whose START is recorded. It writes exactly one END: by [`Entry::end`], or when it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it ends the request as aborted"]
 pub struct Entry {
@@ -129,7 +129,6 @@ impl Entry {
     }
 
     /// The record of the start, or of the last try: to be waited for before a channel is asked.
-    #[must_use]
     pub fn started(&self) -> Ticket {
         self.start
     }
@@ -162,7 +161,7 @@ impl Entry {
         (self.row.usage, self.row.cost) = (Metered::default(), None);
         let mut row = self.row.clone();
         self.stamp(&mut row, ending);
-        self.log.append(Kind::Attempt, &row)
+        self.log.append_now(Kind::Attempt, &row)
     }
 
     /// Remembers how far the request is, for the case that it is dropped, and writes a checkpoint if one is due: a second
@@ -195,9 +194,9 @@ impl Entry {
         self.checkpoint_tokens = self.row.usage.usage().output.unwrap_or(0);
         // The newest record is all that recovery needs; older segments need not wait for this request.
         let newer = self.log.pin();
-        let ticket = self.log.append(Kind::Checkpoint, &self.row);
+        let ticket = self.log.append_now(Kind::Checkpoint, &self.row);
         // Without this record recovery still needs the one before it.
-        let stale = if ticket.is_written() {
+        let stale = if self.log.is_written(ticket) {
             std::mem::replace(&mut self.pin, newer)
         } else {
             newer
@@ -206,7 +205,7 @@ impl Entry {
         ticket
     }
 
-    /// The request is over. To be called before the last byte goes to the client.
+    /// The request is over. To be waited for ([`Ledger::durable`](crate::Ledger::durable)) before the last byte goes to the client.
     pub fn end(mut self, ending: Ending) -> Ticket {
         self.settle(ending)
     }
@@ -255,6 +254,7 @@ impl Drop for Entry {
             total_ms: since(self.row.started_ms, now),
             ..Ending::default()
         };
-        self.settle(ending);
+        _ = self.settle(ending);
+        self.log.flush();
     }
 }

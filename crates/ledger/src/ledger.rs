@@ -64,9 +64,9 @@ impl Ledger {
         Feeder::new(self.log.clone())
     }
 
-    /// Waits, at most for a second, until a record is as safe as promised: in the log, and synced with [`Sync::Always`](crate::Sync::Always).
-    /// Without that it returns at once, unless another thread hangs in the disk. False if the record is not safe (yet): the
-    /// disk refuses it, or takes too long. To be asked for the start before a channel is, and for the end before the last
+    /// Brings a record to the file and waits, at most for a second, until it is as safe as promised: written, and synced with
+    /// [`Sync::Always`](crate::Sync::Always). Requests that are ready at the same time share the write. False if the record is not safe
+    /// (yet): the disk refuses it, or takes too long. To be asked for the start before a channel is, and for the end before the last
     /// byte goes to the client; the answer may be ignored, where serving matters more than recording.
     pub async fn durable(&self, ticket: Ticket) -> bool {
         self.log.durable(ticket).await

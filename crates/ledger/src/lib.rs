@@ -7,7 +7,8 @@
 //!   or 256 output tokens. They survive `kill -9`; against a power loss they are synced together every 100 ms, or each
 //!   ([`Sync::Always`]). What was running at a crash is settled as `crashed` at the next start.
 //! - The store gets every row at least once, in its own time. A request never waits for the store. A thread never
-//!   waits longer than 10 ms for the file; a request that wants to be sure waits for its [`Ticket`], at most a second. What cannot be recorded is counted in [`Health`], never blocked on.
+//!   waits longer than 10 ms for the file; a request that wants to be sure waits for its [`Ticket`], at most a second, and shares the
+//!   write with those that are ready too. What cannot be recorded is counted in [`Health`], never blocked on.
 //!
 //! What it is not: it does not decide prices for clients or limits, it holds no prompt and no secret, and it is no query
 //! engine: the store is.
@@ -16,6 +17,7 @@
 //! `keeper.rs` syncs, `recovery.rs` reads it back, `slot.rs` lets several
 //! processes share a directory, `feeder.rs` brings it to the store, `replay.rs` shows what is still there. [`Prices`] turns usage into money.
 
+mod company;
 mod directory;
 mod entry;
 mod feeder;
@@ -27,6 +29,7 @@ mod metered;
 mod options;
 mod price;
 mod prices;
+mod queue;
 mod reader;
 pub mod record;
 mod recovery;

@@ -1,30 +1,30 @@
 //! The append-only log: what all entries, the keeper thread and the feeder share.
 //!
-//! A record goes into the file by the thread that has it, one `write(2)`, so it survives the death of the process as
-//! soon as `append` returns. If the disk refuses it or another thread hangs in it, the record goes to a bounded backlog in
-//! memory: its ticket says so, and no thread waits for more than [`PATIENCE`]. The backlog is written before
-//! anything else, by the keeper thread while the disk refuses, by whoever comes next otherwise.
+//! A record waits in memory until somebody needs it in the file ([`Log::durable`]); then all that wait go there, in one `write(2)`, and
+//! survive the death of the process. So requests that come together share the write. If the disk refuses it or another thread hangs in
+//! it, they stay in memory, bounded: no thread waits for more than [`PATIENCE`]. They are written, before anything else, by the keeper
+//! thread while the disk refuses, by whoever comes next otherwise.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::task::yield_now;
 
+use crate::company::Company;
 use crate::directory::{Directory, Position};
 use crate::options::{Options, Sync, WhenFull};
-use crate::record::{Kind, encode};
+use crate::queue::Queue;
+use crate::record::{Kind, encode, has_room};
 use crate::row::Row;
-use crate::ticket::{Place, Progress, Ticket};
+use crate::ticket::{Progress, Ticket};
 use crate::writer::Writer;
 
 /// How long a thread waits for the file while another one writes. A write takes microseconds; its thread may have to wait
 /// for a processor or for the disk, and then this one has other requests to serve.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Records of the backlog that one request writes before its own; beyond that its own joins the backlog.
-const CATCH_UP: usize = 64;
 
 /// How the ledger is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,15 +35,15 @@ pub struct Health {
     pub full: bool,
     /// Size of all segments, bytes.
     pub bytes: u64,
-    /// Records waiting in memory for the disk.
+    /// Records waiting in memory for the disk, or for the next write.
     pub backlog: u64,
     /// Records dropped since the ledger was opened, because log or backlog were full.
     pub dropped: u64,
-    /// Appends that failed.
+    /// Writes that failed.
     pub write_errors: u64,
     /// Syncs that failed.
     pub sync_errors: u64,
-    /// Appends that found the file busy for too long.
+    /// Writes that found the file busy for too long.
     pub stalls: u64,
 }
 
@@ -55,14 +55,6 @@ struct Counts {
     stalls: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Backlog {
-    records: VecDeque<Vec<u8>>,
-    bytes: usize,
-    /// Records that have ever waited.
-    taken: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) directory: Directory,
@@ -71,9 +63,9 @@ pub(crate) struct Log {
     /// Position of the writer, segment and offset in one word so that it is read whole.
     end: AtomicU64,
     bytes: AtomicU64,
-    backlog: Mutex<Backlog>,
-    /// Records that are not in the file yet, including the one that the keeper is writing.
-    waiting: AtomicUsize,
+    /// Whoever has the writer takes from it, nobody else: no record overtakes another.
+    queue: Mutex<Queue>,
+    company: Company,
     /// Running requests by the oldest segment that recovery needs for them.
     pins: Mutex<BTreeMap<u64, usize>>,
     counts: Counts,
@@ -94,15 +86,6 @@ fn pack(at: Position) -> u64 {
     at.segment << OFFSET_BITS | at.offset
 }
 
-/// Whether there is room: the last sixteenth is for ends.
-fn has_room(kind: Kind, used: u64, limit: u64) -> bool {
-    used < if kind == Kind::End {
-        limit
-    } else {
-        limit - limit / 16
-    }
-}
-
 impl Log {
     pub(crate) fn new(directory: Directory, options: Options, writer: Writer, bytes: u64) -> Self {
         Log {
@@ -111,8 +94,8 @@ impl Log {
             writer: Mutex::new(writer),
             directory,
             options,
-            backlog: Mutex::default(),
-            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            company: Company::default(),
             pins: Mutex::default(),
             counts: Counts::default(),
             failing: AtomicBool::new(false),
@@ -123,21 +106,26 @@ impl Log {
         }
     }
 
-    /// Records a row. Never fails and never waits longer than [`PATIENCE`]; what cannot be recorded is counted.
+    /// Records a row. Never fails and never waits; what cannot be recorded is counted. It is in the file after [`Log::durable`].
     pub(crate) fn append(&self, kind: Kind, row: &Row) -> Ticket {
-        if !has_room(kind, self.bytes.load(Relaxed), self.options.max_bytes) {
+        let number = has_room(kind, self.bytes.load(Relaxed), self.options.max_bytes)
+            .then(|| encode(kind, row))
+            .and_then(|record| {
+                self.queue
+                    .lock()
+                    .push(kind, record, self.options.max_backlog_bytes)
+            });
+        if number.is_none() {
             self.counts.dropped.fetch_add(1, Relaxed);
-            return Ticket(Place::Dropped);
         }
-        let record = encode(kind, row);
-        if let Some(mut writer) = self.writer() {
-            match self.append_behind_backlog(&mut writer, &record) {
-                Ok(Some(ticket)) => return ticket,
-                Ok(None) => {}
-                Err(error) => self.write_failed(&error),
-            }
-        }
-        self.put_back(kind, record)
+        Ticket(number)
+    }
+
+    /// The same for what nobody waits for. Waits no longer than [`PATIENCE`].
+    pub(crate) fn append_now(&self, kind: Kind, row: &Row) -> Ticket {
+        let ticket = self.append(kind, row);
+        self.flush();
+        ticket
     }
 
     /// Records a row, or says why not: for what can be done again later.
@@ -146,8 +134,7 @@ impl Log {
         if self.failing.load(Relaxed) || !has_room(Kind::Start, used, self.options.max_bytes) {
             return Err(io::Error::other("the ledger has no room or its disk fails"));
         }
-        let mut writer = self.writer.lock();
-        self.write(&mut writer, &encode(kind, row)).map(|_| ())
+        self.write(&mut self.writer.lock(), &encode(kind, row))
     }
 
     /// The file, unless the disk refuses records or hangs in one.
@@ -168,46 +155,55 @@ impl Log {
         writer
     }
 
-    fn append_behind_backlog(&self, writer: &mut Writer, record: &[u8]) -> io::Result<Option<Ticket>> {
-        if self.catch_up(writer)? {
-            self.write(writer, record).map(Some)
-        } else {
-            Ok(None)
+    /// Writes what waits, unless the disk refuses records or hangs. Returns how many records that were.
+    pub(crate) fn flush(&self) -> usize {
+        match self.writer() {
+            Some(mut writer) => self.empty(&mut writer).unwrap_or_else(|error| {
+                self.write_failed(&error);
+                0
+            }),
+            None if self.failing.load(Relaxed) => 0,
+            None => {
+                self.wake();
+                0
+            }
         }
     }
 
-    /// Writes some of the backlog; true if nothing is left of it. Only who has the file takes from the backlog, so that no
-    /// record of a request overtakes another.
-    fn catch_up(&self, writer: &mut Writer) -> io::Result<bool> {
-        for _ in 0..CATCH_UP {
-            if self.waiting.load(Ordering::Acquire) == 0 {
-                return Ok(true);
+    /// Writes all of the queue; what the disk refuses stays there.
+    fn empty(&self, writer: &mut Writer) -> io::Result<usize> {
+        let mut all = 0;
+        let mut together = std::mem::take(&mut writer.together);
+        let result = loop {
+            let count = self.queue.lock().gather(&mut together);
+            if count == 0 {
+                break Ok(all);
             }
-            let Some(record) = self.backlog.lock().records.pop_front() else {
-                return Ok(true);
+            if let Err(error) = self.write(writer, &together) {
+                break Err(error);
+            }
+            let (written, rest) = {
+                let mut queue = self.queue.lock();
+                (queue.written(count), queue.len())
             };
-            let written = self.write(writer, &record);
-            let mut backlog = self.backlog.lock();
-            if let Err(error) = written {
-                backlog.records.push_front(record);
-                return Err(error);
+            self.progress.set_written(written);
+            all += count;
+            if rest == 0 {
+                break Ok(all);
             }
-            backlog.bytes = backlog.bytes.saturating_sub(record.len());
-            self.waiting.fetch_sub(1, Ordering::Release);
-            self.progress.set_worked_off(writer.appended);
-        }
-        Ok(false)
-    }
-
-    fn write(&self, writer: &mut Writer, record: &[u8]) -> io::Result<Ticket> {
-        writer.append(record)?;
-        self.end.store(pack(writer.at), Ordering::Release);
-        self.bytes.fetch_add(record.len() as u64, Relaxed);
-        let ticket = Ticket(Place::Written(writer.appended));
-        if self.options.sync == Sync::Always {
+        };
+        writer.together = together;
+        if all > 0 && self.options.sync == Sync::Always {
             self.wake();
         }
-        Ok(ticket)
+        result
+    }
+
+    fn write(&self, writer: &mut Writer, records: &[u8]) -> io::Result<()> {
+        writer.append(records)?;
+        self.end.store(pack(writer.at), Ordering::Release);
+        self.bytes.fetch_add(records.len() as u64, Relaxed);
+        Ok(())
     }
 
     fn write_failed(&self, error: &io::Error) {
@@ -218,36 +214,13 @@ impl Log {
         }
     }
 
-    fn put_back(&self, kind: Kind, record: Vec<u8>) -> Ticket {
-        let mut backlog = self.backlog.lock();
-        if !has_room(kind, backlog.bytes as u64, self.options.max_backlog_bytes as u64) {
-            self.counts.dropped.fetch_add(1, Relaxed);
-            return Ticket(Place::Dropped);
-        }
-        backlog.bytes += record.len();
-        backlog.records.push_back(record);
-        backlog.taken += 1;
-        let place = Place::Waiting(backlog.taken);
-        self.waiting.fetch_add(1, Ordering::Release);
-        drop(backlog);
-        if !self.failing.load(Relaxed) {
-            self.wake();
-        }
-        Ticket(place)
-    }
-
-    /// Writes the backlog as far as the disk takes it.
+    /// Writes what waits as far as the disk takes it.
     pub(crate) fn work_off(&self) {
-        loop {
-            let caught_up = self.catch_up(&mut self.writer.lock());
-            match caught_up {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => return self.write_failed(&error),
-            }
-        }
-        if self.failing.swap(false, Relaxed) {
-            tracing::info!("the ledger can be written again");
+        let worked_off = self.empty(&mut self.writer.lock());
+        match worked_off {
+            Err(error) => self.write_failed(&error),
+            Ok(_) if self.failing.swap(false, Relaxed) => tracing::info!("the ledger can be written again"),
+            Ok(_) => {}
         }
     }
 
@@ -264,14 +237,14 @@ impl Log {
         match self.options.io.create(&self.directory.segment(next)) {
             Err(error) => self.write_failed(&error),
             Ok(file) => {
-                let (old, appended) = {
+                let (old, written) = {
                     let mut writer = self.writer.lock();
                     let old = writer.turn(file, next);
                     self.end.store(pack(writer.at), Ordering::Release);
-                    (old, writer.appended)
+                    (old, self.progress.written())
                 };
                 if let Err(error) = old.sync() {
-                    self.sync_failed(&error, appended);
+                    self.sync_failed(&error, written);
                 }
             }
         }
@@ -279,19 +252,19 @@ impl Log {
 
     /// Makes what was written safe against a power loss.
     pub(crate) fn sync(&self) {
-        let (file, appended) = {
+        let (file, written) = {
             let writer = self.writer.lock();
-            (writer.file.clone(), writer.appended)
+            (writer.file.clone(), self.progress.written())
         };
-        if appended == self.progress.synced() {
+        if written == self.progress.synced() {
             return;
         }
         match file.sync() {
             Ok(()) => {
                 self.unsynced.store(false, Relaxed);
-                self.progress.set_synced(appended);
+                self.progress.set_synced(written);
             }
-            Err(error) => self.sync_failed(&error, appended),
+            Err(error) => self.sync_failed(&error, written),
         }
     }
 
@@ -301,22 +274,41 @@ impl Log {
         file.sync()
     }
 
-    fn sync_failed(&self, error: &io::Error, appended: u64) {
+    fn sync_failed(&self, error: &io::Error, written: u64) {
         self.counts.sync_errors.fetch_add(1, Relaxed);
-        self.progress.set_unsure(appended);
+        self.progress.set_unsure(written);
         if !self.unsynced.swap(true, Relaxed) {
             tracing::error!(%error, "the ledger cannot be synced; a power loss would lose its newest records");
         }
     }
 
-    /// Waits until a record is as safe as promised; not while the disk refuses everything.
+    /// Writes a record with all that wait, and waits until it is as safe as promised; not while the disk refuses everything.
     pub(crate) async fn durable(&self, ticket: Ticket) -> bool {
-        if !ticket.is_written() && self.failing.load(Relaxed) {
-            return false;
+        let Some(number) = ticket.0 else { return false };
+        if self.progress.written() < number {
+            let waits = self.company.expected();
+            if waits {
+                // Requests that are ready too write their records meanwhile, or need them written.
+                yield_now().await;
+            }
+            if self.progress.written() < number {
+                let together = self.flush();
+                if waits {
+                    self.company.met(together);
+                }
+            }
         }
-        self.progress
-            .reach(ticket, self.options.sync == Sync::Always)
-            .await
+        let wants_sync = self.options.sync == Sync::Always;
+        match self.progress.written() >= number {
+            true if !wants_sync => true,
+            false if self.failing.load(Relaxed) => false,
+            _ => self.progress.reach(number, wants_sync).await,
+        }
+    }
+
+    /// True if a record is in the file.
+    pub(crate) fn is_written(&self, ticket: Ticket) -> bool {
+        ticket.0.is_some_and(|number| number <= self.progress.written())
     }
 
     /// Where the last whole record ends.
@@ -371,7 +363,7 @@ impl Log {
             failing: self.failing.load(Relaxed) || self.unsynced.load(Relaxed),
             full: !has_room(Kind::Start, bytes, self.options.max_bytes),
             bytes,
-            backlog: self.waiting.load(Relaxed) as u64,
+            backlog: self.queue.lock().len(),
             dropped: self.counts.dropped.load(Relaxed),
             write_errors: self.counts.write_errors.load(Relaxed),
             sync_errors: self.counts.sync_errors.load(Relaxed),
@@ -392,5 +384,12 @@ impl Log {
         if let Some(keeper) = self.keeper.lock().as_ref() {
             keeper.unpark();
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // An entry may outlive the keeper thread.
+        self.work_off();
     }
 }

@@ -46,6 +46,15 @@ pub enum Kind {
     End = 4,
 }
 
+/// Whether a record of this kind has room: the last sixteenth is for ends.
+pub(crate) fn has_room(kind: Kind, used: u64, limit: u64) -> bool {
+    used < if kind == Kind::End {
+        limit
+    } else {
+        limit - limit / 16
+    }
+}
+
 /// What stands at the front of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Front<'b> {

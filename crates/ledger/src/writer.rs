@@ -1,4 +1,4 @@
-//! The end of the log: one `write(2)` per record into the newest segment.
+//! The end of the log: whole records into the newest segment.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::io::Segment;
 pub(crate) struct Writer {
     pub(crate) file: Arc<dyn Segment>,
     pub(crate) at: Position,
-    /// Records written since the ledger was opened.
-    pub(crate) appended: u64,
     /// Half a record is at the end and cannot be cut off: only a new segment helps.
     pub(crate) torn: bool,
+    /// Memory for records that are written together.
+    pub(crate) together: Vec<u8>,
 }
 
 impl Writer {
@@ -22,31 +22,30 @@ impl Writer {
         Writer {
             file,
             at: Position { segment, offset: 0 },
-            appended: 0,
             torn: false,
+            together: Vec::new(),
         }
     }
 
-    /// Appends a whole record or nothing.
-    pub(crate) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+    /// Appends whole records or nothing.
+    pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<()> {
         if self.torn {
             return Err(io::Error::other("the segment is torn"));
         }
-        let mut rest = record;
+        let mut rest = records;
         while !rest.is_empty() {
             match self.file.append(rest) {
                 Ok(taken) if taken > 0 => rest = rest.get(taken..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 stopped => {
-                    if rest.len() < record.len() {
+                    if rest.len() < records.len() {
                         self.torn = self.file.truncate(self.at.offset).is_err();
                     }
                     return Err(stopped.err().unwrap_or_else(|| ErrorKind::WriteZero.into()));
                 }
             }
         }
-        self.at.offset += record.len() as u64;
-        self.appended += 1;
+        self.at.offset += records.len() as u64;
         Ok(())
     }
 

@@ -30,8 +30,6 @@ pub struct Metering {
     pub limiter: Limiter,
     /// Records every request; `None`: nothing is kept.
     pub ledger: Option<Ledger>,
-    /// Each record is on the disk before the request goes on.
-    pub sync_always: bool,
     /// What the models have used so far.
     pub learned: Arc<Learned>,
     /// Answers that are read to their end although their client has left.
@@ -45,7 +43,6 @@ impl Metering {
         Metering {
             limiter: Limiter::memory(opm_limits::SUBJECTS_MAX),
             ledger: None,
-            sync_always: false,
             learned: Arc::default(),
             drains: drains(),
         }

@@ -69,7 +69,7 @@ impl Sink for Printer {
 
 /// Says what the ledger says is in the log, as a gateway would go on; the rest is counted.
 fn acknowledge(ledger: &Ledger, ticket: Ticket, what: &str, id: &str) {
-    let is_sure = ticket.is_written() || block_on(ledger.durable(ticket));
+    let is_sure = block_on(ledger.durable(ticket));
     say(&format!("{} {id}", if is_sure { what } else { "unsure" }));
 }
 

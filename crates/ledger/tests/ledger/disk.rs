@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use opm_ledger::{Disk, Io, Ledger, Options, Outcome, Segment, Sync};
 use tempfile::tempdir;
 
-use crate::fixture::{block_on, ending, fed, open, request, segments, until};
+use crate::fixture::{block_on, ending, fed, open, request, segments, until, written};
 
 /// A disk that can be filled, that can hang, and whose syncs can fail.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ struct Faults {
     no_truncate: AtomicBool,
     no_sync: AtomicBool,
     syncs: AtomicUsize,
+    writes: AtomicUsize,
     hang: Mutex<bool>,
     /// Writes that hang.
     hanging: AtomicUsize,
@@ -38,6 +39,7 @@ impl Io for FaultyIo {
 
 impl Segment for FaultySegment {
     fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.writes.fetch_add(1, SeqCst);
         let mut hang = self.0.hang.lock().unwrap();
         while *hang {
             self.0.hanging.fetch_add(1, SeqCst);
@@ -80,9 +82,10 @@ fn a_full_disk_blocks_nobody_and_loses_nothing_that_fits_into_memory() {
     let dir = tempdir().unwrap();
     let (ledger, faults) = faulty(dir.path(), Options::default());
     let running = ledger.start(request("before"));
+    assert!(written(&ledger, running.started()));
     faults.full.store(true, SeqCst);
     let began = Instant::now();
-    assert!(!running.end(ending(Outcome::Finished)).is_written());
+    assert!(!written(&ledger, running.end(ending(Outcome::Finished))));
     for number in 0..100 {
         ledger
             .start(request(&format!("r{number}")))
@@ -127,10 +130,11 @@ fn the_backlog_is_bounded_and_what_is_lost_is_counted() {
 fn half_a_record_is_cut_off_again() {
     let dir = tempdir().unwrap();
     let (ledger, faults) = faulty(dir.path(), Options::default());
-    ledger.start(request("a")).end(ending(Outcome::Finished));
+    written(&ledger, ledger.start(request("a")).end(ending(Outcome::Finished)));
     faults.last_bytes.store(50, SeqCst);
     faults.full.store(true, SeqCst);
     let entry = ledger.start(request("b"));
+    assert!(!written(&ledger, entry.started()));
     assert_eq!(segments(dir.path())[0].1, ledger.health().bytes);
     faults.full.store(false, SeqCst);
     until("the backlog is written", || ledger.health().backlog == 0);
@@ -145,11 +149,12 @@ fn half_a_record_is_cut_off_again() {
 fn half_a_record_that_cannot_be_cut_off_ends_its_segment() {
     let dir = tempdir().unwrap();
     let (ledger, faults) = faulty(dir.path(), Options::default());
-    ledger.start(request("a")).end(ending(Outcome::Finished));
+    written(&ledger, ledger.start(request("a")).end(ending(Outcome::Finished)));
     faults.last_bytes.store(50, SeqCst);
     faults.no_truncate.store(true, SeqCst);
     faults.full.store(true, SeqCst);
     let entry = ledger.start(request("b"));
+    assert!(!written(&ledger, entry.started()));
     faults.full.store(false, SeqCst);
     until("a new segment", || {
         segments(dir.path()).len() == 2 && ledger.health().backlog == 0
@@ -170,22 +175,19 @@ fn a_disk_that_hangs_holds_up_one_request_and_no_other() {
     };
     until("a write that hangs", || faults.hanging.load(SeqCst) == 1);
     until("others go on", || {
-        ledger.start(request("other")).end(ending(Outcome::Finished));
+        drop(ledger.start(request("other")));
         ledger.health().stalls > 0
     });
     let began = Instant::now();
-    ledger.start(request("another")).end(ending(Outcome::Finished));
+    drop(ledger.start(request("another")));
     assert!(began.elapsed() < Duration::from_millis(500));
     assert!(!stuck.is_finished());
     let ticket = ledger.start(request("patient")).end(ending(Outcome::Finished));
-    assert!(
-        !ticket.is_written() && !block_on(ledger.durable(ticket)),
-        "after a second it gives up"
-    );
+    assert!(!written(&ledger, ticket), "after a second it gives up");
     *faults.hang.lock().unwrap() = false;
     faults.resumed.notify_all();
     stuck.join().unwrap();
-    assert!(block_on(ledger.durable(ticket)), "what waited is in the log now");
+    assert!(written(&ledger, ticket), "what waited is in the log now");
     until("the backlog is written", || ledger.health().backlog == 0);
     let store = fed(&ledger);
     assert!(store.request("stuck").is_some() && store.request("another").is_some());
@@ -197,13 +199,45 @@ fn syncs_are_shared_and_records_wait_for_none() {
     let (ledger, faults) = faulty(dir.path(), Options::default());
     let before = faults.syncs.load(SeqCst);
     for number in 0..1000 {
-        ledger
-            .start(request(&format!("r{number}")))
-            .end(ending(Outcome::Finished));
+        let entry = ledger.start(request(&format!("r{number}")));
+        assert!(written(&ledger, entry.end(ending(Outcome::Finished))));
     }
     until("the sync", || faults.syncs.load(SeqCst) > before);
     assert!(faults.syncs.load(SeqCst) - before < 100);
     drop(ledger);
+}
+
+#[test]
+fn requests_that_are_ready_together_share_a_write() {
+    let dir = tempdir().unwrap();
+    let (ledger, faults) = faulty(dir.path(), Options::default());
+    let one = async |name: &str| {
+        let entry = ledger.start(request(name));
+        assert!(ledger.durable(entry.started()).await);
+        assert!(ledger.durable(entry.end(ending(Outcome::Finished))).await);
+    };
+    block_on(async { tokio::join!(one("a"), one("b"), one("c"), one("d")) });
+    assert_eq!(
+        faults.writes.load(SeqCst),
+        2,
+        "one for the starts, one for the ends"
+    );
+    block_on(one("e"));
+    assert_eq!(faults.writes.load(SeqCst), 4);
+    assert_eq!(fed(&ledger).len(), 5);
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_soon() {
+    let dir = tempdir().unwrap();
+    let (ledger, faults) = faulty(dir.path(), Options::default());
+    ledger.start(request("a")).end(ending(Outcome::Finished));
+    until("the keeper's write", || faults.writes.load(SeqCst) == 1);
+    drop(ledger.start(request("b")));
+    assert!(
+        faults.writes.load(SeqCst) >= 2,
+        "a dropped entry is written at once"
+    );
 }
 
 #[test]
@@ -218,23 +252,20 @@ fn always_means_that_a_record_is_synced_when_its_ticket_is_through() {
     );
     let ticket = ledger.start(request("a")).end(ending(Outcome::Finished));
     let before = faults.syncs.load(SeqCst);
-    assert!(block_on(ledger.durable(ticket)));
+    assert!(written(&ledger, ticket));
     assert!(faults.syncs.load(SeqCst) > 0 || before > 0);
     faults.no_sync.store(true, SeqCst);
     let ticket = ledger.start(request("b")).end(ending(Outcome::Finished));
     assert!(
-        !block_on(ledger.durable(ticket)),
+        !written(&ledger, ticket),
         "not promised when the disk does not sync"
     );
     assert!(ledger.health().failing && ledger.health().sync_errors > 0);
     faults.no_sync.store(false, SeqCst);
     until("health", || !ledger.health().failing);
-    assert!(
-        !block_on(ledger.durable(ticket)),
-        "a later sync cannot bring it back"
-    );
+    assert!(!written(&ledger, ticket), "a later sync cannot bring it back");
     let ticket = ledger.start(request("c")).end(ending(Outcome::Finished));
-    assert!(block_on(ledger.durable(ticket)));
+    assert!(written(&ledger, ticket));
     assert_eq!(fed(&ledger).len(), 3);
 }
 
@@ -290,12 +321,8 @@ fn a_write_that_the_kernel_refuses_as_full_is_survived() {
         ..Options::default()
     };
     let (ledger, _) = Ledger::open(dir.path(), options).unwrap();
-    assert!(
-        !ledger
-            .start(request("a"))
-            .end(ending(Outcome::Finished))
-            .is_written()
-    );
+    let ticket = ledger.start(request("a")).end(ending(Outcome::Finished));
+    assert!(!written(&ledger, ticket));
     assert!(ledger.health().failing);
     assert_eq!(ledger.health().backlog, 2);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use opm_core::{Format, Usage};
 use opm_ledger::{
     Ending, Ledger, Metered, Options, Outcome, PicoUsd, Recovered, Row, Settled, Sink, SinkError, Start,
-    Target,
+    Target, Ticket,
 };
 
 pub(crate) fn target(channel: &str) -> Target {
@@ -112,6 +112,11 @@ pub(crate) fn fed(ledger: &Ledger) -> Store {
     let store = Store::default();
     block_on(async { ledger.feeder().feed_all(&&store).await });
     store
+}
+
+/// Brings a record to the file, as a gateway does before it goes on.
+pub(crate) fn written(ledger: &Ledger, ticket: Ticket) -> bool {
+    block_on(ledger.durable(ticket))
 }
 
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {

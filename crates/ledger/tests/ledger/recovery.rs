@@ -6,7 +6,7 @@ use opm_ledger::record::{Kind, encode};
 use opm_ledger::{Billed, Ending, Expected, Ledger, Options, Outcome, PicoUsd, Row};
 use tempfile::tempdir;
 
-use crate::fixture::{ending, fed, open, request, segments, slot, target, usage};
+use crate::fixture::{ending, fed, open, request, segments, slot, target, usage, written};
 
 /// The ledger of a process that dies: entries are neither ended nor dropped.
 fn crash(dir: &Path, work: impl FnOnce(&Ledger)) {
@@ -23,7 +23,7 @@ fn what_was_running_is_settled_as_crashed_with_its_last_checkpoint() {
         entry.checkpoint(&usage(10, 256), None);
         entry.checkpoint(&usage(10, 512), None);
         // A crash runs no destructor; the lock of the directory goes with `ledger` here.
-        forget_running(dir.path(), entry);
+        forget_running(dir.path(), ledger, entry);
     });
     let (ledger, recovered) = open(dir.path());
     assert_eq!(recovered.crashed.len(), 1);
@@ -40,7 +40,8 @@ fn what_was_running_is_settled_as_crashed_with_its_last_checkpoint() {
 }
 
 /// Drops an entry and takes the END that this wrote out of the log again.
-fn forget_running(dir: &Path, entry: opm_ledger::Entry) {
+fn forget_running(dir: &Path, ledger: &Ledger, entry: opm_ledger::Entry) {
+    assert!(written(ledger, entry.started()));
     let (path, length) = segments(dir).pop().unwrap();
     drop(entry);
     OpenOptions::new()
@@ -55,7 +56,7 @@ fn forget_running(dir: &Path, entry: opm_ledger::Entry) {
 fn recovering_twice_settles_once() {
     let dir = tempdir().unwrap();
     crash(dir.path(), |ledger| {
-        forget_running(dir.path(), ledger.start(request("a")))
+        forget_running(dir.path(), ledger, ledger.start(request("a")))
     });
     let (first, recovered) = open(dir.path());
     assert_eq!(recovered.crashed.len(), 1);
@@ -71,11 +72,11 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
     crash(dir.path(), |ledger| {
         let mut entry = ledger.start(request("a"));
         entry.attempt(ending(Outcome::Failed));
-        forget_running(dir.path(), entry);
+        forget_running(dir.path(), ledger, entry);
         let mut entry = ledger.start(request("b"));
         entry.attempt(ending(Outcome::Failed));
         entry.dispatch(target("second"), Expected::default());
-        forget_running(dir.path(), entry);
+        forget_running(dir.path(), ledger, entry);
     });
     let (ledger, _) = open(dir.path());
     let store = fed(&ledger);
@@ -101,7 +102,7 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
         };
         let mut entry = held("first", 700);
         entry.checkpoint(&usage(10, 20), None);
-        forget_running(dir.path(), entry);
+        forget_running(dir.path(), ledger, entry);
         let mut entry = held("second", 700);
         entry.attempt(ending(Outcome::Failed));
         let again = Expected {
@@ -110,7 +111,7 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
             held: 300,
         };
         entry.dispatch(target("second"), again);
-        forget_running(dir.path(), entry);
+        forget_running(dir.path(), ledger, entry);
         // Dropped: by a panic, say.
         drop(held("dropped", 50));
         let ending = opm_ledger::Ending {
@@ -258,7 +259,7 @@ fn the_next_process_takes_over_what_another_left_behind() {
     let mut entry = old.start(request("finished"));
     entry.attempt(ending(Outcome::Failed));
     entry.end(ending(Outcome::Finished));
-    forget_running(dir.path(), old.start(request("running")));
+    forget_running(dir.path(), &old, old.start(request("running")));
     let (new, recovered) = open(dir.path());
     assert_eq!(recovered.unfed, 0, "the old process lives");
     drop(old);

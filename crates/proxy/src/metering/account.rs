@@ -203,7 +203,6 @@ impl<'a> Account<'a> {
 
     async fn durable(&self, ticket: Ticket) {
         if let Some(ledger) = &self.metering.ledger
-            && (self.metering.sync_always || !ticket.is_written())
             && !ledger.durable(ticket).await
         {
             // Serving matters more than recording; what is lost is counted by the ledger.
