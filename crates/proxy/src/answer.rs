@@ -14,7 +14,7 @@ use opm_telemetry::Metrics;
 
 use crate::abandoned;
 use crate::attempt::{Answered, Exchange, Missed};
-use crate::headers::{JSON, answer_headers, put, put_left, stream_headers};
+use crate::headers::{JSON, answer_headers, put, stream_headers};
 use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::patience::until;
@@ -70,9 +70,8 @@ async fn stream(
     record: &mut Record,
     account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
-    let mut headers = answer_headers(exchange, &answered);
+    let mut headers = answer_headers(exchange, &answered, account.headers());
     stream_headers(exchange, &mut headers);
-    put_left(&mut headers, account.headers());
     let mut committed = None;
     let mut stream = stream_of(exchange, &answered);
     if exchange.notes {
@@ -124,7 +123,7 @@ async fn whole(
     record: &mut Record,
     account: &mut Account<'_>,
 ) -> Result<Given, Missed> {
-    let mut headers = answer_headers(exchange, &answered);
+    let mut headers = answer_headers(exchange, &answered, account.headers());
     let started = Instant::now();
     let status = answered.response.status();
     // What is passed through may be sound, or a stream of an endpoint that is not converted.
@@ -180,7 +179,6 @@ async fn whole(
     record.particulars = notes;
     let seen = seen_whole(exchange, usage, &upstream);
     account.answered(record.status, &seen, first_token).await;
-    put_left(&mut headers, account.headers());
     if client.answer(status, headers, bytes).await.is_err() {
         record.status = 499;
     }

@@ -12,7 +12,7 @@ use opm_routing::{Candidate, Offer, Stage};
 use crate::answer::{Given, too_long};
 use crate::attempt::{Exchange, Missed, refused};
 use crate::gateway::offer;
-use crate::headers::{JSON, of_request, put, put_left};
+use crate::headers::{JSON, of_request, put};
 use crate::metering::account::{Account, Seen};
 use crate::metering::headers::Left;
 use crate::net::client::Client;
@@ -172,9 +172,8 @@ async fn give(
     record: &mut Record,
 ) {
     report.dropped.extend(answer.dropped.iter().cloned());
-    let mut headers = of_request(exchange);
+    let mut headers = of_request(exchange, limits);
     headers.insert(CONTENT_TYPE, JSON);
-    put_left(&mut headers, limits);
     reply::report_headers(&report, upstream, &mut headers);
     if exchange.endpoint.map(offer) == Some(Offer::Embeddings) && answer.usage.input.is_none() {
         put(&mut headers, "x-gateway-usage", "unknown".to_owned());

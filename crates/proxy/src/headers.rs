@@ -25,6 +25,9 @@ const UPSTREAM_IDS: &[&str] = &[
     "cf-ray",
 ];
 
+/// Headers of an answer beside those of the limits, usually: three ids, type, coding and length, date, connection, two more.
+const OTHERS: usize = 10;
+
 /// The gateway's id of a request, whatever the client's format.
 pub(crate) static GATEWAY_ID: HeaderName = HeaderName::from_static("x-gateway-request-id");
 static UPSTREAM_ID: HeaderName = HeaderName::from_static("x-gateway-upstream-request-id");
@@ -33,8 +36,9 @@ static BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// JSON, as `content-type`.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-pub(crate) fn answer_headers(exchange: &Exchange<'_>, answered: &Answered<'_>) -> HeaderMap {
-    let mut headers = of_request(exchange);
+/// The headers of an answer, with what is left of the limits.
+pub(crate) fn answer_headers(exchange: &Exchange<'_>, answered: &Answered<'_>, left: Left) -> HeaderMap {
+    let mut headers = of_request(exchange, left);
     let own = answered.response.headers();
     // One pass over the few headers there are, instead of a look-up for each name there might be.
     let upstream = own.iter().find(|(name, _)| UPSTREAM_IDS.contains(&name.as_str()));
@@ -54,13 +58,17 @@ pub(crate) fn answer_headers(exchange: &Exchange<'_>, answered: &Answered<'_>) -
     headers
 }
 
-/// What every answer to a request says of it.
-pub(crate) fn of_request(exchange: &Exchange<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(10);
+/// What every answer to a request says of it, and what is left of the limits.
+pub(crate) fn of_request(exchange: &Exchange<'_>, left: Left) -> HeaderMap {
+    // A map that grows puts all of its headers in place once more.
+    let mut headers = HeaderMap::with_capacity(left.len() + OTHERS);
     // An id is always header text.
     if let Ok(id) = HeaderValue::from_str(exchange.id.as_str()) {
         headers.insert(reply::id_header(exchange.format).clone(), id.clone());
         headers.insert(GATEWAY_ID.clone(), id);
+    }
+    for (name, value) in left {
+        headers.append(name.clone(), value);
     }
     headers
 }
@@ -76,13 +84,6 @@ pub(crate) fn stream_headers(exchange: &Exchange<'_>, headers: &mut HeaderMap) {
     let uncached = HeaderValue::from_static("no-cache, no-transform");
     headers.insert(CACHE_CONTROL, uncached);
     headers.insert(BUFFERING.clone(), HeaderValue::from_static("no"));
-}
-
-/// Adds what is left of the limits.
-pub(crate) fn put_left(headers: &mut HeaderMap, left: Left) {
-    for (name, value) in left {
-        headers.append(name.clone(), value);
-    }
 }
 
 /// Adds a header; a value that is no header text is left out rather than sent broken.

@@ -136,17 +136,24 @@ impl Row {
     }
 }
 
-fn sqlite(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
+fn sqlite(
+    doing: &'static str,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<Query<'static, Sqlite, SqliteArguments>, StoreError> {
     let mut arguments = SqliteArguments::default();
     arguments.reserve(values.len(), 0);
-    values
-        .iter()
-        .fold(sqlx::query_with(sql, arguments), |query, value| match *value {
-            Value::Int(value) => query.bind(value),
-            Value::Text(value) => query.bind(value),
-            Value::Shared(value) => query.bind(Arc::clone(value)),
-            Value::Bytes(value) => query.bind(value),
-        })
+    // Not by `Query::bind`, which moves the whole query for every value.
+    for value in values {
+        let added = match *value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Shared(value) => arguments.add(Arc::clone(value)),
+            Value::Bytes(value) => arguments.add(value),
+        };
+        added.map_err(|error| StoreError::database(doing)(sqlx::Error::Encode(error)))?;
+    }
+    Ok(sqlx::query_with(sql, arguments))
 }
 
 fn postgres(sql: &'static str, values: &[Value<'_>]) -> Query<'static, Postgres, PgArguments> {
@@ -196,7 +203,7 @@ impl Change {
         let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let done = sqlite(sql.sqlite, values).execute(&mut **open);
+                let done = sqlite(doing, sql.sqlite, values)?.execute(&mut **open);
                 Ok(within(doing, deadline, done).await?.rows_affected())
             }
             Open::Postgres(open) => {
@@ -215,7 +222,7 @@ impl Change {
         let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let rows = sqlite(sql.sqlite, values).fetch_all(&mut **open);
+                let rows = sqlite(doing, sql.sqlite, values)?.fetch_all(&mut **open);
                 let rows = within(doing, deadline, rows).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
@@ -311,7 +318,7 @@ impl SqlStore {
         let deadline = Instant::now() + LIMIT;
         match &self.pool {
             Pool::Sqlite { read, .. } => {
-                let mut rows = sqlite(sql, values).fetch(read);
+                let mut rows = sqlite(doing, sql, values)?.fetch(read);
                 while let Some(row) = within(doing, deadline, rows.try_next()).await? {
                     show(&Row::Sqlite(row))?;
                 }
@@ -336,7 +343,7 @@ impl SqlStore {
         let deadline = Instant::now() + LIMIT;
         match &self.pool {
             Pool::Sqlite { read, .. } => {
-                let rows = within(doing, deadline, sqlite(sql, values).fetch_all(read));
+                let rows = within(doing, deadline, sqlite(doing, sql, values)?.fetch_all(read));
                 Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
             }
             Pool::Postgres(pool) => {

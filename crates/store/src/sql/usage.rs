@@ -40,7 +40,7 @@ macro_rules! insert_list {
     };
     (@bulk $table:literal ($($column:ident $kind:ident),*) $rest:literal) => {
         Bulk::new(
-            concat!("INSERT INTO ", $table, " (", insert_list!(@names $($column)*), ") VALUES"),
+            concat!("INSERT OR FAIL INTO ", $table, " (", insert_list!(@names $($column)*), ") VALUES"),
             [$(stringify!($column)),*].len(),
             $rest,
         )

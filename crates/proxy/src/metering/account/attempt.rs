@@ -1,5 +1,7 @@
 //! One try: sent, failed, or on its way.
 
+use std::sync::Arc;
+
 use ai_api_converter::{Failure, Usage};
 use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
 use opm_limits::Dimension;
@@ -27,9 +29,14 @@ impl<'a> Account<'a> {
         let (Some(ledger), Some(to)) = (&self.metering.ledger, self.destination) else {
             return;
         };
+        let model: Arc<str> = self.who.model.into();
         let target = Target {
             channel: to.channel.name.as_str().into(),
-            upstream_model: to.model.into(),
+            upstream_model: if to.model == &*model {
+                Arc::clone(&model)
+            } else {
+                to.model.into()
+            },
             format: Some(to.format),
         };
         let presumed = self.presumed();
@@ -50,7 +57,7 @@ impl<'a> Account<'a> {
                 request_id: self.asked.id.as_str().into(),
                 key: self.who.key.into(),
                 user: self.who.user.into(),
-                model: self.who.model.into(),
+                model,
                 format: Some(self.asked.format),
                 target: Some(target),
                 expected,

@@ -13,6 +13,9 @@ use crate::metering::need::{Amount, Need, Output, Price};
 use crate::metering::refused::{Denied, reached, too_small, unpriced, unrecorded};
 use crate::metering::rules::Ruled;
 
+/// Rules that charge a try, usually at most.
+const USUAL: usize = 8;
+
 /// A try so long after the last reservation is another request for limits of requests: a slot of their minute.
 const LATE: Duration = Duration::from_millis(500);
 
@@ -43,7 +46,7 @@ impl<'a> Account<'a> {
             self.renew();
         }
         let (who, name) = (self.who, to.channel.name.as_str());
-        let mut charged: Vec<&Ruled> = Vec::new();
+        let mut charged: Vec<&Ruled> = Vec::with_capacity(USUAL);
         // Counting tokens is free, and possible when nothing else is.
         let is_free = self.asked.task == Task::Count;
         let used = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
