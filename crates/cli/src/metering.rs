@@ -52,18 +52,19 @@ fn directory(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Option<Path
         return Ok(config.ledger.directory.clone());
     }
     let Some(url) = &config.storage else {
-        // The store lives in memory: so long does the ledger.
-        let name = format!("opm-{}.ledger", std::process::id());
-        return Ok(Some(std::env::temp_dir().join(name)));
+        return Ok(Some(beside_process()));
     };
     let location = Location::parse(url)?;
     Ok(Some(match location.file() {
         Some(file) => file.with_extension("ledger"),
-        None if url.starts_with("sqlite") => {
-            std::env::temp_dir().join(format!("opm-{}.ledger", std::process::id()))
-        }
+        None if location.is_in_memory() => beside_process(),
         None => PathBuf::from("opm.ledger"),
     }))
+}
+
+/// The store lives in memory: so long does the ledger.
+fn beside_process() -> PathBuf {
+    std::env::temp_dir().join(format!("opm-{}.ledger", std::process::id()))
 }
 
 fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {

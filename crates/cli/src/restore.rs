@@ -10,6 +10,8 @@ use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Store, StoreError, UsedFrom, UsedQuery, Width};
 use tokio::time::timeout;
 
+use crate::usage_sink::signed;
+
 /// Longest that the start waits for the store to tell what was used.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A window is read in so many parts, two slots each: none takes a store long, however many attempts are in it.
@@ -27,12 +29,11 @@ pub(crate) enum Memory {
 impl Memory {
     /// Of a configuration.
     pub(crate) fn of(config: &Config) -> Self {
-        let url = config.storage.as_deref();
-        let outlives = url.is_some_and(|url| {
-            let location = Location::parse(url);
-            !url.starts_with("sqlite") || location.is_ok_and(|location| location.file().is_some())
-        });
-        if outlives { Memory::Store } else { Memory::Ledger }
+        let location = config.storage.as_deref().map(Location::parse);
+        match location {
+            Some(Ok(location)) if !location.is_in_memory() => Memory::Store,
+            _ => Memory::Ledger,
+        }
     }
 }
 
@@ -147,10 +148,6 @@ fn parts(window: Window, now: u64) -> Vec<(i64, i64)> {
         _ => (back(part + 1), back(part)),
     };
     (0..PARTS).map(of).collect()
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

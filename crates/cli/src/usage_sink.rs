@@ -172,6 +172,7 @@ impl<'s> Budgets<'s> {
     }
 }
 
-fn signed(count: u64) -> i64 {
+/// A count as the store holds it.
+pub(crate) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -158,15 +158,12 @@ impl Core {
 
     /// Moves a cost to the slot of `now`; false if its own is not there any more.
     pub(crate) fn renew(&self, held: &mut Held, now: u64) -> bool {
-        let Some(slot) = held.kept.slot(now).filter(|slot| *slot > held.place) else {
+        let slot = held.kept.window().map(|window| window.slot(now));
+        let Some(slot) = slot.filter(|slot| *slot > held.place) else {
             return true;
         };
         match &self.shared {
-            None => {
-                let moved = self.table.renew(held, slot);
-                held.place = if moved { slot } else { held.place };
-                moved
-            }
+            None => self.table.renew(held, slot),
             Some(shared) => shared.renew(self, held, slot),
         }
     }

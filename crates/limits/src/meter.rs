@@ -3,7 +3,7 @@
 use crate::period::{Bounds, Period};
 use crate::ring::Ring;
 use crate::rule::{Over, Rule};
-use crate::window::GUARD_MAX_MS;
+use crate::window::Window;
 
 /// A counter of one subject. The *place* of a cost is what settling needs to find it again: the slot of a window, the
 /// start of a period.
@@ -170,7 +170,7 @@ impl Meter {
     /// How the store keeps it.
     pub(crate) fn kept(&self) -> Kept {
         match self {
-            Meter::Ring(ring) => Kept::ring(ring.window()),
+            Meter::Ring(ring) => Kept::Ring(ring.window()),
             Meter::Open(_) => Kept::Open,
             Meter::Spent { bounds, .. } => Kept::Spent { end: bounds.end },
         }
@@ -180,44 +180,17 @@ impl Meter {
 /// What is needed to find and correct a cost where it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    Ring { width: u64, life: u64 },
+    Ring(Window),
     Open,
     Spent { end: u64 },
 }
 
 impl Kept {
-    /// The first millisecond at which a slot of a window no longer counts; `None`: it is no window.
-    pub(crate) fn gone_at(self, slot: u64) -> Option<u64> {
+    /// The window whose slots are its places; `None`: it has others.
+    pub(crate) fn window(self) -> Option<Window> {
         match self {
-            Kept::Ring { width, life } => Some(
-                slot.saturating_add(1)
-                    .saturating_mul(width)
-                    .saturating_add(life - 1),
-            ),
+            Kept::Ring(window) => Some(window),
             Kept::Open | Kept::Spent { .. } => None,
-        }
-    }
-
-    /// The slot of a moment.
-    pub(crate) fn slot(self, now: u64) -> Option<u64> {
-        match self {
-            Kept::Ring { width, .. } => now.checked_div(width),
-            Kept::Open | Kept::Spent { .. } => None,
-        }
-    }
-
-    /// The guard of a window.
-    pub(crate) fn guard_ms(self) -> Option<u64> {
-        match self {
-            Kept::Ring { width, .. } => Some(width.min(GUARD_MAX_MS.into())),
-            Kept::Open | Kept::Spent { .. } => None,
-        }
-    }
-
-    pub(crate) fn ring(window: crate::window::Window) -> Self {
-        Kept::Ring {
-            width: window.width_ms(),
-            life: window.life_ms(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::limiter::Core;
 use crate::rule::Dimension;
 use crate::shard::Held;
 use crate::table::Granted;
+use crate::window::Window;
 
 /// What a request really cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Reservation {
     /// released and reserved anew.
     pub fn renew(&mut self, now: u64) -> bool {
         let now = self.core.now(now);
-        let stays = |held: &Held| held.kept.gone_at(held.place).is_none_or(|gone| gone > now);
+        let stays = |held: &Held| held.gone_at().is_none_or(|gone| gone > now);
         self.held.iter().all(stays) && self.held.iter_mut().all(|held| self.core.renew(held, now))
     }
 
@@ -98,8 +99,9 @@ impl Reservation {
     /// in no window.
     #[must_use]
     pub fn slack(&self) -> Option<Duration> {
-        let guards = self.held.iter().filter_map(|held| held.kept.guard_ms());
-        guards.min().map(|guard| Duration::from_millis(guard / 2))
+        let windows = self.held.iter().filter_map(|held| held.kept.window());
+        let guard = windows.map(Window::guard_ms).min()?;
+        Some(Duration::from_millis(guard / 2))
     }
 
     /// Raises the costs to what is known so far, while an answer streams (every 256 output tokens). Never lowers.

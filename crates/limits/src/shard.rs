@@ -221,9 +221,14 @@ impl Shard {
     }
 
     /// Moves a cost to a later slot of its window; false if its own is not there any more.
-    pub(crate) fn renew(&mut self, held: &Held, slot: u64) -> bool {
-        self.meter_of(held)
-            .is_some_and(|meter| meter.postpone(held.place, slot, held.amount))
+    pub(crate) fn renew(&mut self, held: &mut Held, slot: u64) -> bool {
+        let moved = self
+            .meter_of(held)
+            .is_some_and(|meter| meter.postpone(held.place, slot, held.amount));
+        if moved {
+            held.place = slot;
+        }
+        moved
     }
 
     /// The highest threshold that is reached, if it was not reported yet in this period. Subjects that share an overflow have none.
@@ -287,6 +292,11 @@ impl Shard {
 }
 
 impl Held {
+    /// The first millisecond at which it no longer counts; `None`: it is in no window.
+    pub(crate) fn gone_at(&self) -> Option<u64> {
+        self.kept.window().map(|window| window.gone_at(self.place))
+    }
+
     fn new(ask: &Ask, place: u64, amount: u64, kept: Kept, overflow: Option<u64>) -> Self {
         Held {
             key: ask.key,

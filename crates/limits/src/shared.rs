@@ -258,12 +258,11 @@ impl Shared {
     /// Moves a cost to a later slot.
     pub(crate) fn renew(&self, core: &Core, held: &mut Held, slot: u64) -> bool {
         let mut backlog = self.backlog.lock();
+        let (before, amount) = (*held, signed(held.amount));
         if !core.table.renew(held, slot) {
             return false;
         }
-        let amount = signed(held.amount);
-        backlog.add(held, -amount, false);
-        held.place = slot;
+        backlog.add(&before, -amount, false);
         backlog.add(held, amount, true);
         drop(backlog);
         self.wake.notify_one();

@@ -92,7 +92,7 @@ impl Table {
     }
 
     /// Moves a cost to a later slot; false if its own is not there any more.
-    pub(crate) fn renew(&self, held: &Held, slot: u64) -> bool {
+    pub(crate) fn renew(&self, held: &mut Held, slot: u64) -> bool {
         self.shard_of(held.key).lock().renew(held, slot)
     }
 

@@ -8,7 +8,7 @@ use crate::rule::RuleProblem;
 pub const SLOTS: u32 = 120;
 
 /// The longest guard, in milliseconds.
-pub(crate) const GUARD_MAX_MS: u32 = 1_000;
+const GUARD_MAX_MS: u32 = 1_000;
 
 /// A window of 1 second to 31 days, cut into [`SLOTS`] slots of whole milliseconds.
 ///
@@ -58,7 +58,12 @@ impl Window {
     /// How long the last millisecond of a slot counts: the window and the guard.
     #[must_use]
     pub fn life_ms(self) -> u64 {
-        u64::from(self.length_ms).saturating_add(u64::from(self.guard_ms))
+        self.length_ms().saturating_add(self.guard_ms())
+    }
+
+    /// How much longer than the window a slot counts.
+    pub(crate) fn guard_ms(self) -> u64 {
+        u64::from(self.guard_ms)
     }
 
     /// The slot of an instant (milliseconds since the epoch).

@@ -50,6 +50,12 @@ impl Location {
             Place::Memory | Place::Postgres(_) => None,
         }
     }
+
+    /// True if what it holds goes with the process.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.0, Place::Memory)
+    }
 }
 
 /// `./opm.db`, `//relative.db`, `///abs/path`, `:memory:`.

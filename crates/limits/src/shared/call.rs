@@ -172,8 +172,8 @@ fn granted(
             _ if *amount == 0 => {}
             Kept::Open if stale => backlog.hold(held.key, held.place),
             Kept::Open => backlog.known(held.key, held.place),
-            Kept::Ring { .. } | Kept::Spent { .. } if stale => backlog.add(&held, signed(*amount), true),
-            Kept::Ring { .. } | Kept::Spent { .. } => {}
+            Kept::Ring(_) | Kept::Spent { .. } if stale => backlog.add(&held, signed(*amount), true),
+            Kept::Ring(_) | Kept::Spent { .. } => {}
         }
         all.held.push(held);
         all.standings.push(standing(&ask.rule, *used, *reset));

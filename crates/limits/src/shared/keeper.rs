@@ -306,7 +306,12 @@ impl Shared {
     fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
         let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
             let (name, kind, a, b) = match correction.kept {
-                Kept::Ring { width, life } => (self.key_name(*key, None), "w", width, life),
+                Kept::Ring(window) => (
+                    self.key_name(*key, None),
+                    "w",
+                    window.width_ms(),
+                    window.life_ms(),
+                ),
                 Kept::Spent { end } => (self.key_name(*key, Some(*place)), "p", 0, end.min(1 << 52)),
                 Kept::Open => return None,
             };

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use opm_config::Channel;
 use opm_core::RequestId;
 use opm_ledger::{Ending, Entry, PicoUsd, Ticket, Tier, Tokens, unix_ms};
-use opm_limits::{Actual, Reservation, Standing};
+use opm_limits::{Actual, Dimension, Reservation, Standing};
 use opm_telemetry::{ChannelMetrics, Metrics};
 
 use super::Metering;
@@ -170,6 +170,29 @@ impl<'a> Account<'a> {
     /// What the closed account says; nothing while it is open.
     pub(crate) fn bill(&self) -> Bill {
         self.bill.clone().unwrap_or_default()
+    }
+
+    /// What is held, of the caller's limits and of the channel's.
+    fn reservations(&self) -> impl Iterator<Item = &Reservation> {
+        let channel = self.channel_held.iter().map(|(_, held)| held);
+        self.held.iter().chain(channel)
+    }
+
+    /// The most of a dimension that strict rules let it use; `None`: no such rule.
+    fn allowance(&self, dimension: Dimension) -> Option<u64> {
+        let held = self.reservations();
+        held.filter_map(|held| held.allowance(dimension)).min()
+    }
+
+    fn reservations_mut(&mut self) -> impl Iterator<Item = &mut Reservation> {
+        let channel = self.channel_held.iter_mut().map(|(_, held)| held);
+        self.held.iter_mut().chain(channel)
+    }
+
+    /// The same, to be ended.
+    fn take_reservations(&mut self) -> impl Iterator<Item = Reservation> + use<> {
+        let channel = self.channel_held.take().map(|(_, held)| held);
+        self.held.take().into_iter().chain(channel)
     }
 
     /// What is left of the limits, as headers.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ai_api_converter::{Failure, Usage};
 use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
-use opm_limits::Dimension;
+use opm_limits::{Dimension, Reservation};
 use opm_routing::Stage;
 use tokio::sync::SemaphorePermit;
 
@@ -20,12 +20,7 @@ impl<'a> Account<'a> {
     /// The request is about to be sent: from now on the upstream may bill.
     pub(crate) async fn dispatch(&mut self) {
         self.sent = true;
-        if let Some(held) = &mut self.held {
-            held.sent();
-        }
-        if let Some((_, held)) = &mut self.channel_held {
-            held.sent();
-        }
+        self.reservations_mut().for_each(Reservation::sent);
         let (Some(ledger), Some(to)) = (&self.metering.ledger, self.destination) else {
             return;
         };
@@ -123,19 +118,14 @@ impl<'a> Account<'a> {
 
     /// What a presumed usage costs, or what strict budgets have reserved for it.
     pub(super) fn most_cost(&self, presumed: &Usage) -> Option<PicoUsd> {
-        let held = self
-            .held
-            .iter()
-            .chain(self.channel_held.iter().map(|held| &held.1));
-        let reserved = held.filter_map(|held| held.allowance(Dimension::Money)).min();
+        let reserved = self.allowance(Dimension::Money);
         self.cost(presumed)
             .map(|cost| cost.max(PicoUsd(reserved.unwrap_or(0))))
     }
 
     /// The most tokens that any limit holds for it. Recorded, because a limit that has been restarted must count them too.
     pub(super) fn held_tokens(&self) -> u64 {
-        let held = self.held.iter();
-        let held = held.chain(self.channel_held.iter().map(|held| &held.1));
+        let held = self.reservations();
         held.map(|held| held.reserved(Dimension::Tokens))
             .max()
             .unwrap_or(0)
@@ -165,13 +155,7 @@ impl<'a> Account<'a> {
             entry.progress(now, &usage, cost);
         }
         let so_far = self.actual(usage.usage(), cost);
-        for held in self
-            .held
-            .iter_mut()
-            .chain(self.channel_held.iter_mut().map(|held| &mut held.1))
-        {
-            held.top_up(so_far);
-        }
+        self.reservations_mut().for_each(|held| held.top_up(so_far));
     }
 }
 

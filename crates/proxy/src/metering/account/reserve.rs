@@ -96,9 +96,8 @@ impl<'a> Account<'a> {
 
     /// Until when what is held may be sent without [`Account::renew`]; `None`: whenever.
     pub(crate) fn send_by(&self) -> Option<Instant> {
-        let channel = self.channel_held.iter().map(|held| &held.1);
-        let slack = self.held.iter().chain(channel).filter_map(Reservation::slack);
-        slack.min().map(|slack| self.counted + slack)
+        let slack = self.reservations().filter_map(Reservation::slack).min();
+        slack.map(|slack| self.counted + slack)
     }
 
     async fn charge(
@@ -191,18 +190,13 @@ impl<'a> Account<'a> {
         if need.output == Output::None {
             return Ok(());
         }
-        let held = self
-            .held
-            .iter()
-            .chain(self.channel_held.iter().map(|held| &held.1));
-        let allowance = |dimension| held.clone().filter_map(|held| held.allowance(dimension)).min();
         let mut most = u64::MAX;
-        if let Some(tokens) = allowance(Dimension::Tokens) {
+        if let Some(tokens) = self.allowance(Dimension::Tokens) {
             most = need
                 .output_within(tokens)
                 .ok_or_else(|| self.too_small(to, Dimension::Tokens, need.input.likely))?;
         }
-        if let Some(money) = allowance(Dimension::Money) {
+        if let Some(money) = self.allowance(Dimension::Money) {
             let within = need.output_for(money, price);
             let denied = || {
                 if price.is_known() {

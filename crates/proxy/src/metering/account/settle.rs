@@ -121,12 +121,7 @@ impl<'a> Account<'a> {
             return;
         }
         let last = self.missed.take();
-        let channels = self.channel_held.take().map(|(_, held)| held);
-        self.held
-            .take()
-            .into_iter()
-            .chain(channels)
-            .for_each(Reservation::release);
+        self.take_reservations().for_each(Reservation::release);
         self.bill = Some(Bill::default());
         let outcome = if status == 499 {
             Outcome::ClientGone
@@ -170,8 +165,7 @@ impl<'a> Account<'a> {
             Counted::Most(_) => actual.tokens,
             Counted::AsReserved => self.held_tokens(),
         };
-        let channels = self.channel_held.take().map(|(_, held)| held);
-        for mut held in self.held.take().into_iter().chain(channels) {
+        for mut held in self.take_reservations() {
             match counted {
                 // Dropped, it stays as it is, all but the concurrency.
                 Counted::AsReserved => held.top_up(actual),
