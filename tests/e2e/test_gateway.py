@@ -198,6 +198,10 @@ def test_tokens_are_counted_or_estimated(gateway):
     exact = {"model": "chat/gpt-5", "messages": [{"role": "user", "content": "hello world"}]}
     status, text, headers = post(gateway, "/v1/messages/count_tokens", exact, BEARER)
     assert status == 200 and json.loads(text)["input_tokens"] == 9 and headers["x-gateway-token-count"] == "estimated"
+    # An OpenAI host that has no such endpoint answers 404: counted here. A model that it does not know stays its answer.
+    for path, asked in (("/v1/messages/count_tokens", body), ("/v1/responses/input_tokens", {"input": "some words to count"})):
+        status, text, headers = post(gateway, path, {"model": "responses/m", **asked}, BEARER)
+        assert status == 200 and json.loads(text)["input_tokens"] > 3 and headers["x-gateway-token-count"] == "estimated", text
     contents = {"contents": [{"parts": [{"text": "some words to count"}]}]}
     for name, wanted in (("gemini", lambda n: n == 42), ("messages", lambda n: n > 3)):
         status, text, _ = post(gateway, f"/v1beta/models/{name}%2Fm:countTokens", contents, BEARER)

@@ -81,6 +81,14 @@ pub struct Filters {
     pub channel: Option<String>,
 }
 
+impl Filters {
+    /// The user as the store knows them.
+    fn user(&self) -> Option<String> {
+        let name = |user: &String| opm_core::user_name(user.as_bytes()).into_owned();
+        self.user.as_ref().map(name)
+    }
+}
+
 /// A question about sums.
 #[derive(Clone, Debug, Default)]
 pub struct UsageQuestion {
@@ -123,7 +131,7 @@ pub async fn usage(store: &dyn Store, question: &UsageQuestion, now: i64) -> Res
         since: span.since,
         until: span.until,
         key_id: filters.key.as_deref().map(|key| names.id(key)),
-        user: filters.user.clone(),
+        user: filters.user(),
         model: filters.model.clone(),
         channel: filters.channel.clone(),
         // One more tells whether there are more.

@@ -7,7 +7,7 @@ use ai_api_converter::scan::Scan;
 use ai_api_converter::{Failure, FailureClass, Format, seal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use opm_core::RequestId;
+use opm_core::{RequestId, user_name};
 use opm_routing::{Live, Millis, NoRoute, Offer, Plan, UnderWay, Wanted, World, plan};
 use opm_telemetry::{Metrics, Sink, Stage};
 use rand::Rng as _;
@@ -17,12 +17,11 @@ use crate::dispatch::Dispatch;
 use crate::finished::finished;
 use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
-use crate::listing::Own;
+use crate::listing::{Own, count};
 use crate::metering::Metering;
 use crate::metering::account::{Account, Asked, Task};
 use crate::metering::headers::Left;
 use crate::metering::rules::Who;
-use crate::metering::user::user;
 use crate::net::client::Client;
 use crate::net::drain::Drain;
 use crate::net::server::{Handler, Refusal, UNREADABLE, Work};
@@ -364,11 +363,19 @@ impl Gateway {
             record,
         );
         self.metrics.stage(Stage::Route, started.elapsed());
-        if let (Err(NoRoute::OtherApi), Some(Offer::Counting)) = (&found, wish.endpoint.map(offer)) {
-            let learned = &self.metering.learned;
-            return own(client, id, wish.format, record)
-                .count(bytes, &snapshot.config, learned, &model)
-                .await;
+        let counts = wish.endpoint.map(offer) == Some(Offer::Counting);
+        let count = async || {
+            count(
+                bytes,
+                wish.format,
+                (&snapshot.config, &self.metering.learned),
+                &model,
+            )
+            .await
+        };
+        if counts && matches!(found, Err(NoRoute::OtherApi)) {
+            let counted = count().await?;
+            return own(client, id, wish.format, record).counted(counted).await;
         }
         let (plan, first) = found.map_err(|error| Some(no_route(&error, &model)))?;
         let exchange = Exchange {
@@ -388,10 +395,7 @@ impl Gateway {
             started: record.started,
             metrics: &self.metrics,
         };
-        let named = snapshot.user_header.as_ref();
-        let named = named.and_then(|name| client.headers().get(name));
-        let named = named.map(|name| name.as_bytes().to_vec());
-        let person = user(named.as_deref().or(scan.user.as_deref().map(str::as_bytes)));
+        let person = person(client, snapshot, &scan);
         let who = who(&caller, &person, &model);
         let asked = Asked {
             id,
@@ -413,15 +417,21 @@ impl Gateway {
             conversation: talk.map(|talk| talk.hash),
             first,
         };
-        let ended = Box::pin(dispatch.run(client, record, &mut account)).await;
-        // What is still open has no answer: recorded before the client is told.
-        match &ended {
-            Ok(()) => {}
-            Err(Some(failure)) => {
-                account.failed(failure.status(wish.format)).await;
-                record.limits = account.headers();
+        let mut ended = Box::pin(dispatch.run(client, record, &mut account)).await;
+        if let Err(Some(failure)) = &ended
+            && counts
+            && is_unknown_there(failure)
+        {
+            match count().await {
+                Ok(counted) => {
+                    account.answered_here().await;
+                    return own(client, id, wish.format, record).counted(counted).await;
+                }
+                Err(refused) => ended = Err(refused),
             }
-            Err(None) => account.abandoned().await,
+        }
+        if let Err(refused) = &ended {
+            unanswered(refused.as_ref(), wish.format, record, &mut account).await;
         }
         record.bill = account.bill();
         ended
@@ -519,6 +529,37 @@ struct Wish {
     stream: bool,
     array: bool,
     endpoint: Option<&'static str>,
+}
+
+/// Settles a request that has no answer, before its client is told.
+async fn unanswered(
+    failure: Option<&Failure>,
+    format: Format,
+    record: &mut Record,
+    account: &mut Account<'_>,
+) {
+    match failure {
+        Some(failure) => {
+            account.failed(failure.status(format)).await;
+            record.limits = account.headers();
+        }
+        None => account.abandoned().await,
+    }
+}
+
+/// Whom the request is for: by the header that names users, else by its body.
+fn person(client: &Client, snapshot: &Snapshot, scan: &Scan<'_>) -> String {
+    let named = snapshot.user_header.as_ref();
+    let named = named.and_then(|name| client.headers().get(name));
+    let named = named.map(|name| name.as_bytes());
+    let given = named.or(scan.user.as_deref().map(str::as_bytes));
+    user_name(given.unwrap_or_default()).into_owned()
+}
+
+/// True if the upstream does not know what it was asked for, and that is not the model.
+fn is_unknown_there(failure: &Failure) -> bool {
+    use FailureClass::{MethodNotAllowed, NotFound, NotImplemented};
+    failure.upstream_status.is_some() && matches!(failure.class, NotFound | MethodNotAllowed | NotImplemented)
 }
 
 fn own<'o>(client: &'o mut Client, id: &'o RequestId, shape: Format, record: &'o mut Record) -> Own<'o> {

@@ -71,22 +71,8 @@ impl Own<'_> {
         self.say(body, &[]).await
     }
 
-    /// No channel of the model counts: our own count, marked as an estimate. What frames and tools cost is the provider's affair, also
-    /// where the text is counted exactly.
-    pub(crate) async fn count(
-        &mut self,
-        bytes: &Bytes,
-        config: &Config,
-        learned: &Learned,
-        model: &str,
-    ) -> Result<(), Refused> {
-        let names = config.channels.iter();
-        let upstream = names.filter_map(|channel| channel.upstream_model(model)).next();
-        let upstream = upstream.as_deref().unwrap_or(model);
-        let factor = learned.of(upstream).factor;
-        let body = counted(bytes, self.shape, upstream, factor)
-            .await
-            .map_err(|error| Some(Failure::from(error)))?;
+    /// Our own count, marked as an estimate: what frames and tools cost is the provider's affair, also where the text is counted exactly.
+    pub(crate) async fn counted(&mut self, body: Vec<u8>) -> Result<(), Refused> {
         self.say(body, &[("x-gateway-token-count", "estimated")]).await
     }
 
@@ -114,6 +100,21 @@ impl Own<'_> {
         let sent = self.client.respond(426, &headers, Bytes::from_static(text)).await;
         sent.map_err(|_| None)
     }
+}
+
+/// Counts a prompt that no channel of the model counts: the answer in a client's format.
+pub(crate) async fn count(
+    bytes: &Bytes,
+    shape: Format,
+    (config, learned): (&Config, &Learned),
+    model: &str,
+) -> Result<Vec<u8>, Refused> {
+    let names = config.channels.iter();
+    let upstream = names.filter_map(|channel| channel.upstream_model(model)).next();
+    let upstream = upstream.as_deref().unwrap_or(model);
+    let factor = learned.of(upstream).factor;
+    let answer = counted(bytes, shape, upstream, factor).await;
+    answer.map_err(|error| Some(Failure::from(error)))
 }
 
 fn entries(config: &Config, key: Option<&ClientKey>) -> Vec<ModelEntry> {

@@ -9,7 +9,6 @@ mod past;
 pub(crate) mod refused;
 pub(crate) mod rules;
 mod spent;
-pub(crate) mod user;
 
 use std::sync::Arc;
 

@@ -52,7 +52,7 @@ impl RequestsQuestion {
             since_ms: point("since", &self.since)?,
             until_ms: point("until", &self.until)?,
             key_id: filters.key.as_deref().map(|key| names.id(key)),
-            user: filters.user.clone(),
+            user: filters.user(),
             model: filters.model.clone(),
             channel: filters.channel.clone(),
             outcome,
