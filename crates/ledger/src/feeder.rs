@@ -192,8 +192,8 @@ pub(crate) fn read_batch(
     mut reader: Option<SegmentReader>,
 ) -> io::Result<Batch> {
     let mut batch = Vec::new();
-    // What has ended must not lie in memory while the segment of its start goes.
-    log.flush();
+    // What has ended must not lie in memory while the segment of its start goes. A long queue takes several writes.
+    while log.flush() > 1 {}
     let end = log.end();
     while batch.len() < BATCH && at < end {
         let mut open = match reader.take() {

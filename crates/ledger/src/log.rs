@@ -155,48 +155,43 @@ impl Log {
         writer
     }
 
-    /// Writes what waits, unless the disk refuses records or hangs. Returns how many records that were.
+    /// Writes what waits, unless the disk refuses records or hangs: one write, the rest of a long queue is the keeper's. Returns how many
+    /// records that were.
     pub(crate) fn flush(&self) -> usize {
-        match self.writer() {
-            Some(mut writer) => self.empty(&mut writer).unwrap_or_else(|error| {
+        let wrote = match self.writer() {
+            Some(mut writer) => self.write_next(&mut writer),
+            None if self.failing.load(Relaxed) => Ok((0, 0)),
+            // Whoever has the file may not see what came since.
+            None => Ok((0, 1)),
+        };
+        match wrote {
+            Ok((records, rest)) => {
+                if rest > 0 {
+                    self.wake();
+                }
+                records
+            }
+            Err(error) => {
                 self.write_failed(&error);
-                0
-            }),
-            None if self.failing.load(Relaxed) => 0,
-            None => {
-                self.wake();
                 0
             }
         }
     }
 
-    /// Writes all of the queue; what the disk refuses stays there.
-    fn empty(&self, writer: &mut Writer) -> io::Result<usize> {
-        let mut all = 0;
+    /// Writes the next records of the queue; what the disk refuses stays there. Returns how many they were, and how many it left.
+    fn write_next(&self, writer: &mut Writer) -> io::Result<(usize, usize)> {
         let mut together = std::mem::take(&mut writer.together);
-        let result = loop {
-            let count = self.queue.lock().gather(&mut together);
-            if count == 0 {
-                break Ok(all);
-            }
-            if let Err(error) = self.write(writer, &together) {
-                break Err(error);
-            }
-            let (written, rest) = {
-                let mut queue = self.queue.lock();
-                (queue.written(count), queue.len())
-            };
-            self.progress.set_written(written);
-            all += count;
-            if rest == 0 {
-                break Ok(all);
-            }
-        };
+        let (count, rest) = self.queue.lock().gather(&mut together);
+        let wrote = self.write(writer, &together);
         writer.together = together;
-        if all > 0 && self.options.sync == Sync::Always {
-            self.wake();
+        wrote?;
+        if count > 0 {
+            self.progress.set_written(self.queue.lock().written(count));
+            if self.options.sync == Sync::Always {
+                self.wake();
+            }
         }
-        result
+        Ok((count, rest))
     }
 
     fn write(&self, writer: &mut Writer, records: &[u8]) -> io::Result<()> {
@@ -216,11 +211,14 @@ impl Log {
 
     /// Writes what waits as far as the disk takes it.
     pub(crate) fn work_off(&self) {
-        let worked_off = self.empty(&mut self.writer.lock());
-        match worked_off {
-            Err(error) => self.write_failed(&error),
-            Ok(_) if self.failing.swap(false, Relaxed) => tracing::info!("the ledger can be written again"),
-            Ok(_) => {}
+        while self.queue.lock().len() > 0 {
+            let wrote = self.write_next(&mut self.writer.lock());
+            if let Err(error) = wrote {
+                return self.write_failed(&error);
+            }
+        }
+        if self.failing.swap(false, Relaxed) {
+            tracing::info!("the ledger can be written again");
         }
     }
 

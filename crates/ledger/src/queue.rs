@@ -28,8 +28,9 @@ impl Queue {
         Some(self.last)
     }
 
-    /// Puts together the records of the next write; they stay until they are [`Queue::written`]. Tells how many they are.
-    pub(crate) fn gather(&self, out: &mut Vec<u8>) -> usize {
+    /// Puts together the records of the next write; they stay until they are [`Queue::written`]. Tells how many they are, and how many
+    /// are left.
+    pub(crate) fn gather(&self, out: &mut Vec<u8>) -> (usize, usize) {
         out.clear();
         let mut count = 0;
         for record in &self.records {
@@ -39,7 +40,7 @@ impl Queue {
             out.extend_from_slice(record);
             count += 1;
         }
-        count
+        (count, self.records.len() - count)
     }
 
     /// The first so many records are in the file. Returns the number of the last one in it.
@@ -67,10 +68,10 @@ mod tests {
             assert_eq!(queue.push(Kind::Start, vec![number; 2], 100), Some(number.into()));
         }
         let mut out = vec![9];
-        assert_eq!((queue.gather(&mut out), &*out), (3, &[1, 1, 2, 2, 3, 3][..]));
+        assert_eq!((queue.gather(&mut out), &*out), ((3, 0), &[1, 1, 2, 2, 3, 3][..]));
         queue.push(Kind::End, vec![4], 100);
         assert_eq!((queue.written(3), queue.len()), (3, 1));
-        assert_eq!((queue.gather(&mut out), &*out), (1, &[4][..]));
+        assert_eq!((queue.gather(&mut out), &*out), ((1, 0), &[4][..]));
         assert_eq!((queue.written(1), queue.len(), queue.bytes), (4, 0, 0));
     }
 
@@ -81,8 +82,12 @@ mod tests {
         queue.push(Kind::Start, vec![1; WRITE], usize::MAX);
         queue.push(Kind::Start, vec![2], usize::MAX);
         let mut out = Vec::new();
-        for number in 1..=3 {
-            assert_eq!((queue.gather(&mut out), queue.written(1)), (1, number));
+        for number in 1..=3u8 {
+            let left = 3 - usize::from(number);
+            assert_eq!(
+                (queue.gather(&mut out), queue.written(1)),
+                ((1, left), number.into())
+            );
         }
     }
 
