@@ -211,7 +211,9 @@ impl Log {
 
     /// Writes what waits as far as the disk takes it.
     pub(crate) fn work_off(&self) {
-        while self.queue.lock().len() > 0 {
+        // What comes meanwhile waits for the next time: syncs and new segments must not.
+        let last = self.queue.lock().last();
+        while self.progress.written() < last {
             let wrote = self.write_next(&mut self.writer.lock());
             if let Err(error) = wrote {
                 return self.write_failed(&error);
@@ -228,7 +230,9 @@ impl Log {
             let writer = self.writer.lock();
             (writer.at, writer.torn)
         };
-        if at.offset < self.options.segment_bytes && !torn {
+        // The newest segment stays: it must not fill a small log by itself.
+        let long = self.options.segment_bytes.min(self.options.max_bytes / 16);
+        if at.offset < long && !torn {
             return;
         }
         let next = at.segment + 1;
@@ -341,7 +345,10 @@ impl Log {
         let first = pinned.unwrap_or(cursor.segment).min(cursor.segment);
         let first = first.min(self.first_kept()?);
         let freed = self.directory.delete_before(first)?;
-        self.bytes.fetch_sub(freed, Relaxed);
+        // Half a record that could not be cut off was not counted.
+        _ = self
+            .bytes
+            .fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(freed)));
         Ok(())
     }
 

@@ -51,6 +51,11 @@ impl Queue {
         self.last - self.len()
     }
 
+    /// The number of the newest record.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> u64 {
         self.records.len() as u64
