@@ -1,4 +1,5 @@
-//! What every crate of the gateway shares: secrets that cannot be printed, client keys, names of users, and request ids. No I/O, no clock, no async.
+//! What every crate of the gateway shares: secrets that cannot be printed, client keys, names of users, and request ids. No I/O, no
+//! clock, no async.
 
 mod base62;
 pub mod client_key;

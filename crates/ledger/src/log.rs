@@ -158,12 +158,15 @@ impl Log {
     /// Writes what waits, unless the disk refuses records or hangs: one write, the rest of a long queue is the keeper's. Returns how many
     /// records that were.
     pub(crate) fn flush(&self) -> usize {
-        let wrote = match self.writer() {
-            Some(mut writer) => self.write_next(&mut writer),
-            None if self.failing.load(Relaxed) => Ok((0, 0)),
-            // Whoever has the file may not see what came since.
-            None => Ok((0, 1)),
+        let Some(mut writer) = self.writer() else {
+            if !self.failing.load(Relaxed) {
+                // Whoever has the file may not see what came since.
+                self.wake();
+            }
+            return 0;
         };
+        let wrote = self.write_next(&mut writer);
+        drop(writer);
         match wrote {
             Ok((records, rest)) => {
                 if rest > 0 {

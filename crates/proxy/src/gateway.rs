@@ -17,7 +17,7 @@ use crate::dispatch::Dispatch;
 use crate::finished::finished;
 use crate::history::{History, Trail};
 use crate::last_used::LastUsed;
-use crate::listing::{Own, count};
+use crate::listing::{Own, count_here};
 use crate::metering::Metering;
 use crate::metering::account::{Account, Asked, Task};
 use crate::metering::headers::Left;
@@ -365,7 +365,7 @@ impl Gateway {
         self.metrics.stage(Stage::Route, started.elapsed());
         let counts = wish.endpoint.map(offer) == Some(Offer::Counting);
         let count = async || {
-            count(
+            count_here(
                 bytes,
                 wish.format,
                 (&snapshot.config, &self.metering.learned),

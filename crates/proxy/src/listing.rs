@@ -103,7 +103,7 @@ impl Own<'_> {
 }
 
 /// Counts a prompt that no channel of the model counts: the answer in a client's format.
-pub(crate) async fn count(
+pub(crate) async fn count_here(
     bytes: &Bytes,
     shape: Format,
     (config, learned): (&Config, &Learned),
