@@ -122,20 +122,19 @@ impl Directory {
         fs::rename(draft, self.path.join("cursor"))
     }
 
-    /// Deletes segments before `first`, oldest first; returns the bytes. Stops at the first that cannot be deleted, so
+    /// Deletes segments before `first`, oldest first, and tells the bytes of each. Stops at the first that cannot be deleted, so
     /// that never the end of a request goes before its start.
-    pub(crate) fn delete_before(&self, first: u64) -> io::Result<u64> {
-        let mut freed = 0;
+    pub(crate) fn delete_before(&self, first: u64, freed: impl Fn(u64)) -> io::Result<()> {
         for (number, bytes) in self.segments()? {
             if number >= first {
                 break;
             }
             match fs::remove_file(self.segment(number)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => freed += bytes,
+                _ => freed(bytes),
             }
         }
-        Ok(freed)
+        Ok(())
     }
 }
 

@@ -217,9 +217,7 @@ impl Entry {
         }
         let mut row = std::mem::take(&mut self.row);
         self.stamp(&mut row, ending);
-        let ticket = self.log.append(Kind::End, &row);
-        self.log.unpin(self.pin);
-        ticket
+        self.log.append_end(&row, self.pin)
     }
 
     fn stamp(&self, row: &mut Row, ending: Ending) {

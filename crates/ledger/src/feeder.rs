@@ -177,8 +177,9 @@ impl Feeder {
     async fn mark(&mut self) -> io::Result<()> {
         let (log, at) = (self.log.clone(), self.at);
         let task = tokio::task::spawn_blocking(move || {
-            log.directory.set_cursor(at)?;
-            log.forget_before(at)
+            // On a full disk there may be no room for the mark until a segment goes. What is read again is stored once.
+            let marked = log.directory.set_cursor(at);
+            log.forget_before(at).and(marked)
         });
         task.await.map_err(io::Error::other)?
     }
@@ -192,8 +193,7 @@ pub(crate) fn read_batch(
     mut reader: Option<SegmentReader>,
 ) -> io::Result<Batch> {
     let mut batch = Vec::new();
-    // What has ended must not lie in memory while the segment of its start goes. A long queue takes several writes.
-    while log.flush() > 1 {}
+    log.flush_all();
     let end = log.end();
     while batch.len() < BATCH && at < end {
         let mut open = match reader.take() {

@@ -108,13 +108,23 @@ impl Log {
 
     /// Records a row. Never fails and never waits; what cannot be recorded is counted. It is in the file after [`Log::durable`].
     pub(crate) fn append(&self, kind: Kind, row: &Row) -> Ticket {
+        self.push(kind, row, None)
+    }
+
+    /// Records the end of a request. What it pinned stays until the record is in the file, or is lost.
+    pub(crate) fn append_end(&self, row: &Row, pin: u64) -> Ticket {
+        let ticket = self.push(Kind::End, row, Some(pin));
+        if ticket.0.is_none() {
+            self.unpin(pin);
+        }
+        ticket
+    }
+
+    fn push(&self, kind: Kind, row: &Row, pin: Option<u64>) -> Ticket {
+        let most = self.options.max_backlog_bytes;
         let number = has_room(kind, self.bytes.load(Relaxed), self.options.max_bytes)
             .then(|| encode(kind, row))
-            .and_then(|record| {
-                self.queue
-                    .lock()
-                    .push(kind, record, self.options.max_backlog_bytes)
-            });
+            .and_then(|record| self.queue.lock().push(kind, record, pin, most));
         if number.is_none() {
             self.counts.dropped.fetch_add(1, Relaxed);
         }
@@ -181,6 +191,12 @@ impl Log {
         }
     }
 
+    /// Writes what waits now, as [`Log::flush`] does, also a long queue.
+    pub(crate) fn flush_all(&self) {
+        let last = self.queue.lock().last();
+        while self.progress.written() < last && self.flush() > 0 {}
+    }
+
     /// Writes the next records of the queue; what the disk refuses stays there. Returns how many they were, and how many it left.
     fn write_next(&self, writer: &mut Writer) -> io::Result<(usize, usize)> {
         let mut together = std::mem::take(&mut writer.together);
@@ -189,7 +205,8 @@ impl Log {
         writer.together = together;
         wrote?;
         if count > 0 {
-            self.progress.set_written(self.queue.lock().written(count));
+            let last = self.queue.lock().written(count, |pin| self.unpin(pin));
+            self.progress.set_written(last);
             if self.options.sync == Sync::Always {
                 self.wake();
             }
@@ -347,12 +364,12 @@ impl Log {
         let pinned = self.pins.lock().first_key_value().map(|(segment, _)| *segment);
         let first = pinned.unwrap_or(cursor.segment).min(cursor.segment);
         let first = first.min(self.first_kept()?);
-        let freed = self.directory.delete_before(first)?;
-        // Half a record that could not be cut off was not counted.
-        _ = self
-            .bytes
-            .fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(freed)));
-        Ok(())
+        self.directory.delete_before(first, |freed| {
+            // Half a record that could not be cut off was not counted.
+            _ = self
+                .bytes
+                .fetch_update(Relaxed, Relaxed, |bytes| Some(bytes.saturating_sub(freed)));
+        })
     }
 
     /// The first segment that is kept for its age; none is if that takes room from new records.

@@ -70,6 +70,6 @@ fn import(log: &Log, from: &Directory) -> io::Result<Recovered> {
         log.append_surely(Kind::End, row)?;
     }
     log.sync_now()?;
-    from.delete_before(u64::MAX)?;
+    from.delete_before(u64::MAX, |_| {})?;
     Ok(recovered)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use opm_ledger::{Disk, Io, Ledger, Options, Outcome, Segment, Sync};
 use tempfile::tempdir;
 
-use crate::fixture::{block_on, ending, fed, open, request, segments, until, written};
+use crate::fixture::{block_on, ending, fed, open, request, segments, slot, until, written};
 
 /// A disk that can be filled, that can hang, and whose syncs can fail.
 #[derive(Debug, Default)]
@@ -124,6 +124,64 @@ fn the_backlog_is_bounded_and_what_is_lost_is_counted() {
     faults.full.store(false, SeqCst);
     until("the backlog is written", || ledger.health().backlog == 0);
     assert!(ledger.health().bytes <= (8 << 10) + 4096);
+}
+
+#[test]
+fn a_start_stays_as_long_as_its_end_waits_for_the_disk() {
+    let dir = tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 1024,
+        sync: Sync::Every(Duration::from_millis(1)),
+        ..Options::default()
+    };
+    let (ledger, faults) = faulty(dir.path(), options);
+    let running = ledger.start(request("running"));
+    assert!(written(&ledger, running.started()));
+    let first = segments(dir.path())[0].0.clone();
+    let number = AtomicUsize::new(0);
+    until("another segment", || {
+        let id = format!("r{}", number.fetch_add(1, SeqCst));
+        written(&ledger, ledger.start(request(&id)).end(ending(Outcome::Finished)));
+        segments(dir.path()).len() > 2
+    });
+    faults.full.store(true, SeqCst);
+    assert!(!written(&ledger, running.end(ending(Outcome::Finished))));
+    let store = fed(&ledger);
+    assert_eq!(store.len(), number.load(SeqCst));
+    assert!(
+        first.exists(),
+        "if the process is killed now, only the start is known"
+    );
+    faults.full.store(false, SeqCst);
+    until("the backlog is written", || ledger.health().backlog == 0);
+    until("the segment is not needed any more", || {
+        fed(&ledger);
+        !first.exists()
+    });
+}
+
+#[test]
+fn fed_segments_go_also_if_there_is_no_room_for_the_cursor() {
+    let dir = tempdir().unwrap();
+    let options = Options {
+        segment_bytes: 1024,
+        sync: Sync::Every(Duration::from_millis(1)),
+        ..Options::default()
+    };
+    let (ledger, _) = faulty(dir.path(), options);
+    std::fs::create_dir(slot(dir.path()).join("cursor.new")).unwrap();
+    let first = segments(dir.path())[0].0.clone();
+    let number = AtomicUsize::new(0);
+    until("another segment", || {
+        let id = format!("r{}", number.fetch_add(1, SeqCst));
+        written(&ledger, ledger.start(request(&id)).end(ending(Outcome::Finished)));
+        segments(dir.path()).len() > 2
+    });
+    let store = fed(&ledger);
+    assert!(!first.exists());
+    assert_eq!(store.len(), number.load(SeqCst));
+    let left: u64 = segments(dir.path()).iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(ledger.health().bytes, left);
 }
 
 #[test]

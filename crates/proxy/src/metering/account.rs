@@ -228,8 +228,8 @@ impl<'a> Account<'a> {
         if let Some(ledger) = &self.metering.ledger
             && !ledger.durable(ticket).await
         {
-            // Serving matters more than recording; what is lost is counted by the ledger.
-            tracing::warn!(id = self.asked.id.as_str(), "a record is not safe yet");
+            // Serving matters more than recording. The ledger counts what is lost, and warns once while its disk fails.
+            tracing::debug!(id = self.asked.id.as_str(), "a record is not safe yet");
         }
     }
 }
