@@ -317,7 +317,8 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
     statuses = asyncio.run(crowd(ports, seconds, one, 200, KEY))
     assert statuses.count(429) > 50 and not set(statuses) - {0, 200, 429}
     worst = worst_window(provider.calls, window)
-    assert worst <= limit, (worst, limit)
+    # An instance that gets no answer from Redis in time decides by its share: a failure says whether that happened.
+    assert worst <= limit, (worst, limit, [metric(at, "opm_limits_outages_total") for at in started])
     if shape == "steady":
         # Two whole windows in the middle.
         inside = [call for call in provider.calls if window <= call["at"] - began < 3 * window]
