@@ -36,7 +36,7 @@ macro_rules! named {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
     /// The client has its answer.
     Answered,
@@ -85,7 +85,7 @@ impl AttemptOutcome {
 }
 
 /// Does the provider bill an attempt?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Billed {
     /// No: it never reached the model.
     No,
@@ -102,7 +102,7 @@ named!(Billed {
 });
 
 /// Where the counters of an attempt come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UsageSource {
     /// The channel counted all that is known.
     Reported,

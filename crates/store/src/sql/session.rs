@@ -25,16 +25,6 @@ pub(super) struct Sql {
     pub(super) postgres: &'static str,
 }
 
-impl Sql {
-    /// A text that Postgres never gets.
-    pub(super) fn sqlite_only(text: &'static str) -> Self {
-        Sql {
-            sqlite: text,
-            postgres: "",
-        }
-    }
-}
-
 impl From<&'static str> for Sql {
     fn from(both: &'static str) -> Self {
         Sql {
@@ -140,11 +130,12 @@ fn sqlite(
     doing: &'static str,
     sql: &'static str,
     values: &[Value<'_>],
+    more: &[Value<'_>],
 ) -> Result<Query<'static, Sqlite, SqliteArguments>, StoreError> {
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(values.len(), 0);
+    arguments.reserve(values.len() + more.len(), 0);
     // Not by `Query::bind`, which moves the whole query for every value.
-    for value in values {
+    for value in values.iter().chain(more) {
         let added = match *value {
             Value::Int(value) => arguments.add(value),
             Value::Text(value) => arguments.add(value),
@@ -194,6 +185,20 @@ enum Open {
 }
 
 impl Change {
+    /// As [`Change::execute`], for SQLite alone and with values in two parts.
+    pub(super) async fn insert(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        more: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
+        let Open::Sqlite(open) = &mut self.transaction else {
+            return Ok(0);
+        };
+        let done = sqlite(self.doing, sql, values, more)?.execute(&mut **open);
+        Ok(within(self.doing, self.deadline, done).await?.rows_affected())
+    }
+
     /// Runs a statement and tells how many rows it touched.
     pub(super) async fn execute(
         &mut self,
@@ -203,7 +208,7 @@ impl Change {
         let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let done = sqlite(doing, sql.sqlite, values)?.execute(&mut **open);
+                let done = sqlite(doing, sql.sqlite, values, &[])?.execute(&mut **open);
                 Ok(within(doing, deadline, done).await?.rows_affected())
             }
             Open::Postgres(open) => {
@@ -222,7 +227,7 @@ impl Change {
         let (sql, doing, deadline) = (sql.into(), self.doing, self.deadline);
         match &mut self.transaction {
             Open::Sqlite(open) => {
-                let rows = sqlite(doing, sql.sqlite, values)?.fetch_all(&mut **open);
+                let rows = sqlite(doing, sql.sqlite, values, &[])?.fetch_all(&mut **open);
                 let rows = within(doing, deadline, rows).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
@@ -318,7 +323,7 @@ impl SqlStore {
         let deadline = Instant::now() + LIMIT;
         match &self.pool {
             Pool::Sqlite { read, .. } => {
-                let mut rows = sqlite(doing, sql, values)?.fetch(read);
+                let mut rows = sqlite(doing, sql, values, &[])?.fetch(read);
                 while let Some(row) = within(doing, deadline, rows.try_next()).await? {
                     show(&Row::Sqlite(row))?;
                 }
@@ -343,7 +348,7 @@ impl SqlStore {
         let deadline = Instant::now() + LIMIT;
         match &self.pool {
             Pool::Sqlite { read, .. } => {
-                let rows = within(doing, deadline, sqlite(doing, sql, values)?.fetch_all(read));
+                let rows = within(doing, deadline, sqlite(doing, sql, values, &[])?.fetch_all(read));
                 Ok(rows.await?.into_iter().map(Row::Sqlite).collect())
             }
             Pool::Postgres(pool) => {

@@ -13,7 +13,7 @@ use super::used;
 use crate::attempt::UsageRow;
 use crate::error::StoreError;
 use crate::ledger::Ledger;
-use crate::line::{Line, wanted};
+use crate::line::{Line, alike, wanted};
 use crate::request::RequestQuery;
 use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
 use crate::used::{Used, UsedQuery};
@@ -38,10 +38,11 @@ macro_rules! insert_list {
             ),
         }
     };
-    (@bulk $table:literal ($($column:ident $kind:ident),*) $rest:literal) => {
+    (@bulk $table:literal ($($common:ident),*) ($($column:ident),*) $rest:literal) => {
         Bulk::new(
-            concat!("INSERT OR FAIL INTO ", $table, " (", insert_list!(@names $($column)*), ") VALUES"),
-            [$(stringify!($column)),*].len(),
+            concat!("INSERT OR FAIL INTO ", $table, " (", insert_list!(@names $($common)* $($column)*), ") VALUES"),
+            <[&str]>::len(&[$(stringify!($common)),*]),
+            <[&str]>::len(&[$(stringify!($column)),*]),
             $rest,
         )
     };
@@ -61,12 +62,10 @@ const RECORD: Sql = insert_list!("opm_usage" (
     cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
     outcome text, ttft_ms bigint, total_ms bigint, held bigint)
     "ON CONFLICT (request_id, attempt) DO NOTHING RETURNING request_id, attempt");
-/// The same, for rows that are all new.
-static RECORD_ALL: Bulk = insert_list!(@bulk "opm_usage" (
-    request_id text, attempt bigint, started_ms bigint, at_ms bigint, key_id text, user_name text, model text,
-    upstream_model text, channel text, format text, upstream_format text, status bigint, input bigint, output bigint,
-    cached_input bigint, cache_write bigint, reasoning bigint, cost_pico_usd bigint, billed text, source text, estimated bigint,
-    outcome text, ttft_ms bigint, total_ms bigint, held bigint)
+/// The same, for rows that are all new: first what those of one statement have in common.
+static RECORD_ALL: Bulk = insert_list!(@bulk "opm_usage"
+    (attempt, key_id, model, upstream_model, channel, format, upstream_format, status, billed, source, estimated, outcome, held)
+    (request_id, started_ms, at_ms, user_name, input, output, cached_input, cache_write, reasoning, cost_pico_usd, ttft_ms, total_ms)
     "ON CONFLICT (request_id, attempt) DO NOTHING");
 
 const ADD: Sql = insert_list!("opm_usage_sums" (
@@ -81,10 +80,9 @@ const ADD: Sql = insert_list!("opm_usage_sums" (
      cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
      cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
      ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
-static ADD_ALL: Bulk = insert_list!(@bulk "opm_usage_sums" (
-    width bigint, start bigint, key_id text, user_name text, model text, channel text, attempts bigint, requests bigint,
-    failures bigint, estimated bigint, unpriced bigint, input bigint, output bigint, cached_input bigint, cache_write bigint,
-    reasoning bigint, cost_pico_usd bigint, ttft_ms bigint, ttft_count bigint, total_ms bigint)
+static ADD_ALL: Bulk = insert_list!(@bulk "opm_usage_sums" ()
+    (width, start, key_id, user_name, model, channel, attempts, requests, failures, estimated, unpriced, input, output, cached_input,
+    cache_write, reasoning, cost_pico_usd, ttft_ms, ttft_count, total_ms)
     "ON CONFLICT (width, start, key_id, user_name, model, channel) DO UPDATE SET \
      attempts = opm_usage_sums.attempts + excluded.attempts, requests = opm_usage_sums.requests + excluded.requests, \
      failures = opm_usage_sums.failures + excluded.failures, estimated = opm_usage_sums.estimated + excluded.estimated, \
@@ -96,7 +94,7 @@ static ADD_ALL: Bulk = insert_list!(@bulk "opm_usage_sums" (
 
 const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
     "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
-static SPEND_ALL: Bulk = insert_list!(@bulk "opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
+static SPEND_ALL: Bulk = insert_list!(@bulk "opm_budgets" () (subject, period_start, spent_pico_usd)
     "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
 
 /// The sums by `$name`, in an order. Every question binds all of $1 to $9, so that they share their text.
@@ -221,14 +219,15 @@ impl UsageStore for SqlStore {
 /// Records attempts that are all new; false, and nothing is recorded, if one of them is known.
 async fn record_new(store: &SqlStore, rows: &[UsageRow]) -> Result<bool, StoreError> {
     let mut change = store.record("recording usage").await?;
-    // Statement by statement, so that what is made for one is still in the processor's cache when it is bound.
-    for group in rows.chunks(Bulk::MOST) {
-        let lines: Vec<_> = group.iter().map(Line::new).collect();
-        let mut values = Vec::with_capacity(RECORD_ALL.values_of(group.len()));
-        lines.iter().for_each(|line| line.bind(&mut values));
-        let touched = RECORD_ALL.insert(&mut change, &values).await?;
-        if usize::try_from(touched) != Ok(group.len()) {
-            return Ok(false);
+    for (common, own) in alike(rows) {
+        // Statement by statement, so that what is made for one is still in the processor's cache when it is bound.
+        for group in own.chunks(Bulk::MOST) {
+            let mut values = Vec::with_capacity(RECORD_ALL.values_of(group.len()));
+            group.iter().for_each(|own| values.extend(own.values()));
+            let touched = RECORD_ALL.insert(&mut change, &common.values(), &values).await?;
+            if usize::try_from(touched) != Ok(group.len()) {
+                return Ok(false);
+            }
         }
     }
     let mut ledger = Ledger::default();
@@ -236,8 +235,10 @@ async fn record_new(store: &SqlStore, rows: &[UsageRow]) -> Result<bool, StoreEr
     let sums = ledger.sums();
     let mut values = Vec::new();
     sums.iter().for_each(|sum| sum.bind(&mut values));
-    ADD_ALL.insert(&mut change, &values).await?;
-    SPEND_ALL.insert(&mut change, &ledger.budget_values()).await?;
+    ADD_ALL.insert(&mut change, &[], &values).await?;
+    SPEND_ALL
+        .insert(&mut change, &[], &ledger.budget_values())
+        .await?;
     change.commit().await?;
     Ok(true)
 }
@@ -255,7 +256,7 @@ async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError
     let mut ledger = Ledger::default();
     for (row, line) in rows.into_iter().zip(&lines) {
         // Taken out: of two rows of the same attempt in one batch the first was stored and counts.
-        if new.remove(&(line.request_id.to_string(), line.attempt)) {
+        if new.remove(&(line.own.request_id.to_string(), line.common.attempt)) {
             ledger.add(row);
         }
     }
