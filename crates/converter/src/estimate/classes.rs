@@ -14,8 +14,9 @@
 //!
 //! All numbers are hundredths of a token.
 
-/// Classes; the numbers only index the tables.
+/// Classes.
 mod class {
+    /// Nothing is there yet.
     pub(super) const START: u8 = 0;
     pub(super) const LOWER: u8 = 1;
     pub(super) const LOWER_RARE: u8 = 2;
@@ -59,24 +60,15 @@ mod class {
 }
 use class::*;
 
-/// What stands in front of a text.
-pub(super) const BEFORE: u8 = START;
+/// What stands in front of a text: a byte that UTF-8 never has, so it is its own class.
+pub(super) const BEFORE: u8 = 0xff;
 
-/// Row length of the table of pairs.
-const ROW: usize = 64;
-/// Tables of this size are indexed without a check.
-pub(super) const PAIRS: usize = ROW * ROW;
+/// Longest run of bytes whose sums fit 16 bits each.
+pub(super) const RUN: usize = 128;
 
-/// The class of every byte.
-pub(super) static CLASSES: [u8; 256] = classes();
-/// Hundredths of a token for a class behind another: `likely` in the lower half, `most` in the upper, so that one addition sums both.
-pub(super) static WEIGHTS: [u64; PAIRS] = weights();
-
-/// Where a pair stands in the table.
-#[inline]
-pub(super) fn pair(before: u8, class: u8) -> usize {
-    (usize::from(before) * ROW + usize::from(class)) % PAIRS
-}
+/// Hundredths of a token for a byte behind another, by both bytes, the one in front in the lower half: `likely` in the lower half,
+/// `most` in the upper, so that one look and one addition sum both. Of its 256 KiB a text needs the few lines of its alphabet.
+pub(super) static WEIGHTS: [u32; 1 << 16] = weights();
 
 const fn class_of(byte: u8) -> u8 {
     match byte {
@@ -116,7 +108,8 @@ const fn class_of(byte: u8) -> u8 {
         0xea => EA,
         0xeb..=0xed => EB,
         0xee | 0xef => EE,
-        0xf0..=0xff => FOUR,
+        0xf0..=0xfe => FOUR,
+        BEFORE => START,
     }
 }
 
@@ -228,35 +221,18 @@ const fn block(lead: u8, tail: u8) -> u32 {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which checks it"
+    clippy::cast_possible_truncation,
+    reason = "evaluated by the compiler, which checks it; both halves are bytes"
 )]
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        #[expect(clippy::cast_possible_truncation, reason = "below 256")]
-        let class = class_of(byte as u8);
-        table[byte] = class;
-        byte += 1;
-    }
-    table
-}
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which checks it"
-)]
-const fn weights() -> [u64; PAIRS] {
-    let mut table = [0; PAIRS];
-    let mut before = START;
-    while before <= FOUR {
-        let mut class = LOWER;
-        while class <= FOUR {
-            let at = before as usize * ROW + class as usize;
-            table[at] = likely(before, class) as u64 | ((most(before, class) as u64) << 32);
-            class += 1;
+const fn weights() -> [u32; 1 << 16] {
+    let mut table = [0; 1 << 16];
+    let mut both = 0;
+    while both < table.len() {
+        let (before, class) = (class_of(both as u8), class_of((both >> 8) as u8));
+        if class != START {
+            table[both] = likely(before, class) | (most(before, class) << 16);
         }
-        before += 1;
+        both += 1;
     }
     table
 }

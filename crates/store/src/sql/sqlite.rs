@@ -54,6 +54,9 @@ pub(super) async fn file(path: &Path) -> Result<Pool, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY)
+        // Larger than the default: rows of usage come in batches, and a quarter of the pages is a quarter less work (measured). It holds
+        // for new files only.
+        .page_size(16 << 10)
         .journal_mode(SqliteJournalMode::Wal)
         // A revoked key must stay revoked after a power failure.
         .synchronous(SqliteSynchronous::Full);
