@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import string
 import subprocess
 import time
@@ -265,6 +266,42 @@ def test_general_limits_count_by_any_pair(gateways, provider):
 
     assert [status("ada", "gpt-4o"), status("ada", "gpt-4o"), status("ada", "gpt-5"), status("bob", "gpt-4o")] == [200, 429, 200, 200]
     assert [status("ada", "claude-x") for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(gateways, redis, provider, tmp_path, shared):
+    text = "lorem ipsum dolor 12. " * 3000
+    left = {}
+
+    def storage(name):
+        return f"storage: {{ url: 'sqlite:{tmp_path}/{name}.db' }}\n"
+
+    for number, (name, limit) in enumerate((("wide", 1_000_000), ("narrow", 100_000), ("small", 20_000))):
+        provider.calls.clear()
+        limits = f"shared: {{ redis_url: 'redis://127.0.0.1:{redis.port}/{number}' }}\n" if shared else ""
+        at = gateways(limits + storage(name) + key_with(f"{{ tpm: {limit}, window: 10m }}"), name=name)
+        status, headers, body = ask(at, text + "out=7", max_tokens=10, user=name)
+        assert status == (413 if name == "small" else 200), body
+        if status == 413:
+            continue
+        left[name] = limit - int(headers["x-ratelimit-remaining-tokens"])
+        # What the provider has counted stands in its place then.
+        ask(at, "hi out=1", max_tokens=1, user="after")
+        _, headers, _ = ask(at, "hi out=1", max_tokens=1, user="after")
+        used = limit - int(headers["x-ratelimit-remaining-tokens"])
+        assert sum(call["prompt"] + call["output"] for call in provider.calls) <= used + 100
+        # What the provider does not count stays on record as well estimated as without limits.
+        assert ask(at, text + "out=7 nousage=1", max_tokens=10, user="unseen")[0] == 200
+    assert left["wide"] >= len(text) + 10 > left["narrow"] > 12_000
+    bare = gateways(storage("bare"), name="bare")
+    assert ask(bare, text + "out=7 nousage=1", key=None, max_tokens=10, user="bare")[0] == 200
+
+    def unseen(name):
+        found = sqlite3.connect(tmp_path / f"{name}.db", timeout=10).execute("SELECT input FROM opm_usage WHERE source <> 'reported'")
+        return found.fetchall()
+
+    inputs = [eventually(lambda name=name: unseen(name)) for name in ("wide", "narrow", "bare")]
+    assert inputs[0] == inputs[1] == inputs[2] and len(inputs[0]) == 1, inputs
 
 
 def redis_limits(redis, tpm, window, more=""):

@@ -109,6 +109,16 @@ impl Reservation {
         self.correct(so_far, |amount, known| amount.max(known));
     }
 
+    /// Lowers what is held, in the order of the charges, by so much (tokens, pico-USD): what was reserved is known better by now.
+    pub fn lower(&mut self, by: impl Iterator<Item = u64>) {
+        for ((held, standing), by) in self.held.iter_mut().zip(&mut self.standings).zip(by) {
+            let units = held.dimension.units(by).min(held.amount);
+            set(&self.core, held, held.amount - units);
+            let remaining = standing.remaining.saturating_add(held.dimension.amount(units));
+            standing.remaining = remaining.min(standing.limit);
+        }
+    }
+
     /// Ends it with the true cost.
     pub fn settle(mut self, actual: Actual) {
         self.correct(actual, |_, known| known);

@@ -11,7 +11,7 @@
 mod part;
 
 use super::classes::BEFORE;
-use super::{Estimator, Expected, Frame, UNIT};
+use super::{Estimator, Expected, Frame, LONG, UNIT};
 use crate::error::Error;
 use crate::format::Format;
 use crate::json::{Kind as Json, Reader, Text};
@@ -31,10 +31,22 @@ const ANTHROPIC_TOOLS: (u64, u64) = (346, 600);
 /// and tools. A body that is no JSON counts a token for each byte at most.
 #[must_use]
 pub fn input_of(body: &[u8], upstream: Format) -> Expected {
+    walk(body, upstream, false)
+}
+
+/// The same, rougher and several times faster where texts are long: of those only samples are read, and the most is a token for each
+/// of their bytes. For a request that its limits have ample room for.
+#[must_use]
+pub fn rough_input_of(body: &[u8], upstream: Format) -> Expected {
+    walk(body, upstream, true)
+}
+
+fn walk(body: &[u8], upstream: Format, rough: bool) -> Expected {
     let walked = std::str::from_utf8(body).ok().and_then(|text| {
         let mut walk = Walk {
             sum: Estimator::default(),
             upstream,
+            rough,
         };
         let mut reader = Reader::new(text);
         walk.flat(REQUEST);
@@ -108,6 +120,8 @@ fn place(key: &str) -> Place {
 struct Walk {
     sum: Estimator,
     upstream: Format,
+    /// Of long texts samples are enough.
+    rough: bool,
 }
 
 type Done = Result<(), Error>;
@@ -120,7 +134,17 @@ impl Walk {
     /// A text of its own: words do not go on from the one before.
     fn text(&mut self, text: &Text<'_>) {
         self.sum.before = BEFORE;
-        self.sum.add_text(text);
+        self.characters(text);
+    }
+
+    /// Adds a text and tells how many escapes are in it, as far as they are not in the sum.
+    fn characters(&mut self, text: &Text<'_>) -> u64 {
+        let inside = part::inside(text);
+        if self.rough && inside.len() >= LONG {
+            self.sum.samples(inside);
+            return 0;
+        }
+        self.sum.characters(text)
     }
 
     fn top(&mut self, reader: &mut Reader<'_>) -> Done {
@@ -298,7 +322,7 @@ impl Walk {
     /// A string inside JSON. What is escaped there may cost its backslash too.
     fn quoted(&mut self, text: &Text<'_>) {
         self.sum.add("\"");
-        let escapes = self.sum.characters(text);
+        let escapes = self.characters(text);
         self.sum.most += escapes * UNIT;
         self.sum.add("\"");
     }

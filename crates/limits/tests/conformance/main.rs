@@ -150,6 +150,7 @@ on_both! {
     a_budget_takes_over_what_the_ledger_knows_but_never_lowers_it
     a_rule_that_warns_admits_and_reports_each_threshold_once
     a_stream_is_topped_up_beyond_its_estimate
+    what_was_reserved_for_too_much_is_lowered
     subjects_are_counted_apart_and_pairs_too
     the_same_rule_twice_is_charged_once
     a_window_of_requests_refills_slot_by_slot
@@ -432,6 +433,28 @@ async fn a_stream_is_topped_up_beyond_its_estimate(stand: Stand) {
     stand.comes_to_remain(&rule, 232).await;
     drop(stream);
     stand.comes_to_remain(&rule, 232).await;
+}
+
+async fn what_was_reserved_for_too_much_is_lowered(stand: Stand) {
+    let (all, own) = (
+        Arc::new(tokens(1_000, hour())),
+        Arc::new(tokens(500, hour()).by(&[SubjectKind::User])),
+    );
+    let charges = [
+        Charge::new(&all, &WHO, 400),
+        Charge::flexible(&own, &WHO, 300, 400),
+    ];
+    let mut reservation = stand.reserve(&charges).await.unwrap();
+    reservation.lower([150, 250].into_iter());
+    let remaining = |at: usize| reservation.standings()[at].remaining;
+    assert_eq!((remaining(0), remaining(1)), (750, 350));
+    assert_eq!(reservation.allowance(Dimension::Tokens), Some(150));
+    stand.comes_to_remain(&all, 750).await;
+    stand.comes_to_remain(&own, 350).await;
+    reservation.lower([9_000, 0].into_iter());
+    stand.comes_to_remain(&all, 1_000).await;
+    reservation.release();
+    stand.comes_to_remain(&own, 500).await;
 }
 
 async fn subjects_are_counted_apart_and_pairs_too(stand: Stand) {

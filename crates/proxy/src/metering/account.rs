@@ -7,7 +7,7 @@ mod settle;
 
 use std::time::{Duration, Instant};
 
-use ai_api_converter::estimate::{Expected, input_of};
+use ai_api_converter::estimate::{Expected, input_of, rough_input_of};
 use ai_api_converter::scan::Scan;
 use ai_api_converter::{Format, Usage};
 use bytes::Bytes;
@@ -98,6 +98,8 @@ pub(crate) struct Account<'a> {
     who: Who<'a>,
     asked: Asked<'a>,
     expected: Option<Expected>,
+    /// The estimate is a rough one.
+    rough: bool,
     need: Option<Need>,
     destination: Option<Destination<'a>>,
     price: Option<Price<'a>>,
@@ -139,6 +141,7 @@ impl<'a> Account<'a> {
             who,
             asked,
             expected: None,
+            rough: false,
             need: None,
             destination: None,
             price: None,
@@ -208,9 +211,27 @@ impl<'a> Account<'a> {
     fn input(&mut self) -> Expected {
         let asked = &self.asked;
         let upstream = self.destination.map_or(asked.format, |to| to.format);
+        let estimate = if self.rough { rough_input_of } else { input_of };
         *self
             .expected
-            .get_or_insert_with(|| input_of(asked.body, upstream))
+            .get_or_insert_with(|| estimate(asked.body, upstream))
+    }
+
+    /// From now on the estimate is a good one.
+    fn refine(&mut self) {
+        if std::mem::take(&mut self.rough) {
+            self.expected = None;
+            if let (Some(to), Some(_)) = (self.destination, &self.need) {
+                self.expect(to);
+            }
+        }
+    }
+
+    /// What the upstream does not say stays on record as we estimate it.
+    fn refine_unless_reported(&mut self, seen: &Seen) {
+        if seen.reported.input.is_none() {
+            self.refine();
+        }
     }
 
     fn cost(&self, usage: &Usage) -> Option<PicoUsd> {

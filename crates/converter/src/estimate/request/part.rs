@@ -204,7 +204,7 @@ impl Walk {
 }
 
 /// The characters of a string as they came.
-fn inside<'t>(text: &'t Text<'_>) -> &'t str {
+pub(super) fn inside<'t>(text: &'t Text<'_>) -> &'t str {
     match text {
         Text::Escaped(inside) => inside,
         Text::Plain(text) => text,

@@ -83,6 +83,40 @@ fn a_conversation_costs_what_the_decoder_sees() {
 }
 
 #[test]
+fn samples_of_long_texts_are_near_and_never_below() {
+    let escaped = r#"He said \"no\" \u4f60\u597d and left.\n"#.replace("\\\\", "\\");
+    for text in [
+        PROSE,
+        "fn main() { let x = 12; }  ",
+        "你好，世界。",
+        "1234567",
+        &escaped,
+    ] {
+        let long = text.repeat(60_000 / text.len());
+        for (format, body) in conversations(&long) {
+            let (exact, rough) = (
+                input_of(body.as_bytes(), format),
+                rough_input_of(body.as_bytes(), format),
+            );
+            assert!(
+                rough.likely.abs_diff(exact.likely) * 20 < exact.likely,
+                "{exact:?} {rough:?} {text}"
+            );
+            assert!(
+                rough.most + 200 >= exact.most && rough.most >= long.len() as u64,
+                "{exact:?} {rough:?} {text}"
+            );
+        }
+    }
+    // Short texts, media and frames are counted as ever.
+    let (body, _) = &pieces(&"QUJD".repeat(30_000))[0];
+    for body in [body.as_str(), &conversations(PROSE)[0].1] {
+        let body = body.as_bytes();
+        assert_eq!(rough_input_of(body, Format::Chat), input_of(body, Format::Chat));
+    }
+}
+
+#[test]
 fn framing_is_not_counted() {
     let plain = count(r#"{"messages":[{"role":"user","content":"Hi there"}]}"#);
     let framed = format!(

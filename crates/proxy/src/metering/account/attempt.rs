@@ -68,6 +68,9 @@ impl<'a> Account<'a> {
             return;
         }
         let worked = may_have_worked(failure, stage);
+        if worked {
+            self.refine();
+        }
         let usage = if worked { self.presumed() } else { Usage::default() };
         self.missed = Some(Ending {
             outcome: Outcome::Failed,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Mode, Reservation, Rule};
+use opm_limits::{Charge, Dimension, Mode, Refused, Reservation, Rule};
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
@@ -18,6 +18,17 @@ const USUAL: usize = 8;
 
 /// A try so long after the last reservation is another request for limits of requests: a slot of their minute.
 const LATE: Duration = Duration::from_millis(500);
+
+/// A body of so many bytes is estimated roughly first.
+const LONG: usize = 16 << 10;
+
+/// True if the limits have room to spare: what a rough estimate holds too much until the answer is there keeps nobody out.
+fn has_room(reservation: &Reservation) -> bool {
+    let standings = reservation.standings().iter();
+    let mut counted =
+        standings.filter(|standing| matches!(standing.dimension, Dimension::Tokens | Dimension::Money));
+    counted.all(|standing| standing.remaining >= standing.limit / 4 * 3)
+}
 
 impl<'a> Account<'a> {
     /// Reserves what a try at a channel needs: the first time for the caller too, all in one step.
@@ -106,27 +117,29 @@ impl<'a> Account<'a> {
         own: usize,
         (to, price): (Destination<'a>, Price<'a>),
     ) -> Result<(), Denied> {
-        let subjects = self.who.subjects(&to.channel.name);
         let counts = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
         if charged.iter().any(counts) {
+            self.rough |= self.expected.is_none() && self.asked.body.len() >= LONG;
             self.expect(to);
         }
-        let mut charges = Vec::with_capacity(charged.len());
-        for ruled in charged {
-            let rule = &ruled.rule;
-            let amount = match &self.need {
-                Some(need) => need.amount(rule, &price),
-                None => Some(Amount { least: 1, most: 1 }),
-            };
-            let amount = match amount {
-                Some(amount) => amount,
-                // Another channel may have the model at a price that is known.
-                None if rule.blocks() => return Err(Denied::Channel(unpriced(rule.name(), to.model))),
-                None => Amount { least: 0, most: 0 },
-            };
-            charges.push(Charge::flexible(rule, &subjects, amount.least, amount.most));
+        let mut amounts = self.amounts(charged, (to, price))?;
+        let fits = |(ruled, amount): (&&Ruled, &Amount)| amount.least <= ruled.rule.limit();
+        if self.rough && !charged.iter().zip(&amounts).all(fits) {
+            self.refine();
+            amounts = self.amounts(charged, (to, price))?;
         }
-        let reserved = self.metering.limiter.reserve(&charges, unix_ms()).await;
+        let mut reserved = self.ask(charged, &amounts, to).await;
+        if self.rough && !reserved.as_ref().is_ok_and(has_room) {
+            self.refine();
+            let refined = self.amounts(charged, (to, price))?;
+            match &mut reserved {
+                Ok(reservation) => {
+                    let both = amounts.iter().zip(&refined);
+                    reservation.lower(both.map(|(rough, refined)| rough.least.saturating_sub(refined.least)));
+                }
+                Err(_) => reserved = self.ask(charged, &refined, to).await,
+            }
+        }
         let reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
             self.standings.0.push(refused.standing);
@@ -153,8 +166,45 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
+    /// How much the rules are to reserve.
+    fn amounts(
+        &self,
+        charged: &[&Ruled],
+        (to, price): (Destination<'a>, Price<'a>),
+    ) -> Result<Vec<Amount>, Denied> {
+        let mut amounts = Vec::with_capacity(charged.len());
+        for ruled in charged {
+            let rule = &ruled.rule;
+            let amount = match &self.need {
+                Some(need) => need.amount(rule, &price),
+                None => Some(Amount { least: 1, most: 1 }),
+            };
+            amounts.push(match amount {
+                Some(amount) => amount,
+                // Another channel may have the model at a price that is known.
+                None if rule.blocks() => return Err(Denied::Channel(unpriced(rule.name(), to.model))),
+                None => Amount { least: 0, most: 0 },
+            });
+        }
+        Ok(amounts)
+    }
+
+    async fn ask(
+        &self,
+        charged: &[&Ruled],
+        amounts: &[Amount],
+        to: Destination<'a>,
+    ) -> Result<Reservation, Refused> {
+        let subjects = self.who.subjects(&to.channel.name);
+        let both = charged.iter().zip(amounts);
+        let charges: Vec<_> = both
+            .map(|(ruled, amount)| Charge::flexible(&ruled.rule, &subjects, amount.least, amount.most))
+            .collect();
+        self.metering.limiter.reserve(&charges, unix_ms()).await
+    }
+
     /// Estimates what the request will need at a channel.
-    fn expect(&mut self, to: Destination<'_>) {
+    pub(super) fn expect(&mut self, to: Destination<'_>) {
         let expected = self.input();
         let habit = self.metering.learned.of(to.model);
         let member = OutputMember::of(self.asked.format, to.format, to.channel.dialect);

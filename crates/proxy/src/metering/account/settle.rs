@@ -24,6 +24,7 @@ impl<'a> Account<'a> {
         if self.bill.is_some() {
             return;
         }
+        self.refine_unless_reported(seen);
         let usage = self.metered(seen, true);
         let billed = if usage.usage().is_empty() {
             Billed::No
@@ -63,6 +64,7 @@ impl<'a> Account<'a> {
         seen: &Seen,
         first: Option<Duration>,
     ) {
+        self.refine_unless_reported(seen);
         let usage = self.metered(seen, seen.complete);
         let ending = Ending {
             outcome,
