@@ -49,6 +49,15 @@ impl Reservation {
         &self.standings
     }
 
+    /// Moves the numbers of every rule behind others.
+    pub fn tell_standings(&mut self, all: &mut Vec<Standing>) {
+        if all.is_empty() {
+            *all = std::mem::take(&mut self.standings);
+        } else {
+            all.append(&mut self.standings);
+        }
+    }
+
     /// The most that strict rules of this dimension let the request cost (tokens, pico-USD); `None`: no such rule.
     /// The caller bounds the upstream request by it.
     #[must_use]

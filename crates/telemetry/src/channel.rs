@@ -108,6 +108,12 @@ struct ModelMetrics {
 }
 
 impl ChannelMetrics {
+    /// The name of the channel.
+    #[must_use]
+    pub fn channel(&self) -> &Arc<str> {
+        &self.channel
+    }
+
     /// Records a try: `ok`, `broken`, `client_gone`, or the class of its failure.
     pub fn attempt(&self, outcome: &'static str) {
         if outcome == OK {

@@ -1,10 +1,10 @@
 //! The limits of a request as headers, in the spelling of OpenAI and of Anthropic.
 
-use std::fmt;
-use std::io::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use ai_api_converter::Format;
+use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 use opm_limits::{Dimension, Standing};
 
@@ -54,62 +54,73 @@ static ANTHROPIC: [(Dimension, Names); 2] = [
 /// Headers that say what is left.
 pub(crate) type Left = Vec<(&'static HeaderName, HeaderValue)>;
 
+/// Room for the values of all headers: one piece of memory that they share.
+const ROOM: usize = 256;
+
 /// The headers for what a request stands at: per dimension the rule that has least left. Clients of Messages get both spellings,
 /// all others OpenAI's. `now_ms`: milliseconds since 1970.
 pub(crate) fn headers(standings: &[Standing], format: Format, now_ms: u64) -> Left {
     let mut headers = Left::with_capacity(12);
-    add(&mut headers, &OPENAI, standings, span);
+    let mut values = BytesMut::with_capacity(ROOM);
+    add(&mut headers, &mut values, &OPENAI, standings, span);
     if format == Format::Messages {
-        add(&mut headers, &ANTHROPIC, standings, |reset| moment(now_ms, reset));
+        add(
+            &mut headers,
+            &mut values,
+            &ANTHROPIC,
+            standings,
+            |values, reset| moment(values, now_ms, reset),
+        );
     }
     headers
 }
 
 fn add(
     headers: &mut Left,
+    values: &mut BytesMut,
     names: &'static [(Dimension, Names)],
     standings: &[Standing],
-    reset: impl Fn(Duration) -> Option<HeaderValue>,
+    reset: impl Fn(&mut BytesMut, Duration) -> Option<HeaderValue>,
 ) {
     for (dimension, [limit, remaining, free]) in names {
         let of = standings
             .iter()
             .filter(|standing| standing.dimension == *dimension);
         if let Some(standing) = of.min_by_key(|standing| standing.remaining) {
-            headers.push((limit, HeaderValue::from(standing.limit)));
-            headers.push((remaining, HeaderValue::from(standing.remaining)));
-            headers.extend(reset(standing.reset).map(|reset| (free, reset)));
+            let all = [
+                (limit, value(values, format_args!("{}", standing.limit))),
+                (remaining, value(values, format_args!("{}", standing.remaining))),
+                (free, reset(values, standing.reset)),
+            ];
+            headers.extend(all.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
     }
 }
 
 /// As OpenAI writes it: `6m0s`, `1.5s`, `20ms`.
-fn span(wait: Duration) -> Option<HeaderValue> {
+fn span(values: &mut BytesMut, wait: Duration) -> Option<HeaderValue> {
     let (seconds, millis) = (wait.as_secs(), wait.subsec_millis());
     match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, 0) => short(format_args!("{millis}ms")),
-        (0, 0, rest) if millis > 0 => short(format_args!("{rest}.{millis:03}s")),
-        (0, 0, rest) => short(format_args!("{rest}s")),
-        (0, minutes, rest) => short(format_args!("{minutes}m{rest}s")),
-        (hours, minutes, rest) => short(format_args!("{hours}h{minutes}m{rest}s")),
+        (0, 0, 0) => value(values, format_args!("{millis}ms")),
+        (0, 0, rest) if millis > 0 => value(values, format_args!("{rest}.{millis:03}s")),
+        (0, 0, rest) => value(values, format_args!("{rest}s")),
+        (0, minutes, rest) => value(values, format_args!("{minutes}m{rest}s")),
+        (hours, minutes, rest) => value(values, format_args!("{hours}h{minutes}m{rest}s")),
     }
 }
 
 /// As Anthropic writes it: RFC 3339, in whole seconds, rounded up.
-fn moment(now_ms: u64, wait: Duration) -> Option<HeaderValue> {
+fn moment(values: &mut BytesMut, now_ms: u64, wait: Duration) -> Option<HeaderValue> {
     let at = now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     let seconds = i64::try_from(at.div_ceil(1000)).unwrap_or(i64::MAX);
     let at = jiff::Timestamp::from_second(seconds).ok()?;
-    short(format_args!("{at}"))
+    value(values, format_args!("{at}"))
 }
 
-/// A text of a few digits and letters, put together without an allocation of its own.
-fn short(text: fmt::Arguments<'_>) -> Option<HeaderValue> {
-    let mut buffer = [0; 40];
-    let mut rest = buffer.as_mut_slice();
-    rest.write_fmt(text).ok()?;
-    let left = rest.len();
-    HeaderValue::from_bytes(buffer.get(..buffer.len() - left)?).ok()
+/// A text of a few digits and letters.
+fn value(values: &mut BytesMut, text: fmt::Arguments<'_>) -> Option<HeaderValue> {
+    values.write_fmt(text).ok()?;
+    HeaderValue::from_maybe_shared(values.split().freeze()).ok()
 }
 
 #[cfg(test)]
@@ -153,14 +164,16 @@ mod tests {
             .iter()
             .find(|(name, _)| *name == "anthropic-ratelimit-requests-reset");
         assert_eq!(reset.unwrap().1, "2027-01-15T08:00:02Z");
+        let mut values = BytesMut::new();
         for (wait, text) in [
             (3_725_000, "1h2m5s"),
             (360_000, "6m0s"),
             (1_500, "1.500s"),
             (20, "20ms"),
         ] {
-            assert_eq!(span(Duration::from_millis(wait)).unwrap(), text);
+            assert_eq!(span(&mut values, Duration::from_millis(wait)).unwrap(), text);
         }
-        assert!(span(Duration::MAX).is_some() && moment(0, Duration::from_secs(1 << 31)).is_some());
+        assert!(span(&mut values, Duration::MAX).is_some());
+        assert!(moment(&mut values, 0, Duration::from_secs(1 << 31)).is_some());
     }
 }

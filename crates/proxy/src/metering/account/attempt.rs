@@ -26,7 +26,7 @@ impl<'a> Account<'a> {
         };
         let model: Arc<str> = self.who.model.into();
         let target = Target {
-            channel: to.channel.name.as_str().into(),
+            channel: Arc::clone(to.meters.channel()),
             upstream_model: if to.model == &*model {
                 Arc::clone(&model)
             } else {
@@ -50,8 +50,8 @@ impl<'a> Account<'a> {
             }
             None => self.entry.insert(ledger.start(Start {
                 request_id: self.asked.id.as_str().into(),
-                key: self.who.key.into(),
-                user: self.who.user.into(),
+                key: shared(self.who.key),
+                user: shared(self.who.user),
                 model,
                 format: Some(self.asked.format),
                 target: Some(target),
@@ -175,4 +175,13 @@ fn may_have_worked(failure: &Failure, stage: Stage) -> bool {
     use ai_api_converter::FailureClass as C;
     let silent = matches!(failure.class, C::UpstreamBad | C::Timeout) && failure.upstream_status.is_none();
     silent && stage != Stage::Connect
+}
+
+/// A text in memory of its own; none costs none.
+fn shared(text: &str) -> Arc<str> {
+    if text.is_empty() {
+        Arc::default()
+    } else {
+        text.into()
+    }
 }

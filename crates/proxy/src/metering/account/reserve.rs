@@ -7,14 +7,15 @@ use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
 use opm_limits::{Charge, Dimension, Mode, Refused, Reservation, Rule};
+use smallvec::SmallVec;
 
 use super::{Account, Destination, Task};
 use crate::metering::need::{Amount, Need, Output, Price};
 use crate::metering::refused::{Denied, reached, too_small, unpriced, unrecorded};
 use crate::metering::rules::Ruled;
 
-/// Rules that charge a try, usually at most.
-const USUAL: usize = 8;
+/// One entry for each rule that charges a try: eight need no allocation.
+type PerRule<T> = SmallVec<[T; 8]>;
 
 /// A try so long after the last reservation is another request for limits of requests: a slot of their minute.
 const LATE: Duration = Duration::from_millis(500);
@@ -57,7 +58,7 @@ impl<'a> Account<'a> {
             self.renew();
         }
         let (who, name) = (self.who, to.channel.name.as_str());
-        let mut charged: Vec<&Ruled> = Vec::with_capacity(USUAL);
+        let mut charged = PerRule::<&Ruled>::new();
         // Counting tokens is free, and possible when nothing else is.
         let is_free = self.asked.task == Task::Count;
         let used = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
@@ -140,7 +141,7 @@ impl<'a> Account<'a> {
                 Err(_) => reserved = self.ask(charged, &refined, to).await,
             }
         }
-        let reservation = reserved.map_err(|refused| {
+        let mut reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
             self.standings.0.push(refused.standing);
             let at = charged
@@ -150,11 +151,10 @@ impl<'a> Account<'a> {
         })?;
         let (all, callers) = &mut self.standings;
         if own > 0 {
-            all.clear();
             *callers = 0;
         }
         all.truncate(*callers);
-        all.extend_from_slice(reservation.standings());
+        reservation.tell_standings(all);
         *callers += own;
         let (held, rest) = reservation.split(own);
         if own > 0 {
@@ -171,8 +171,8 @@ impl<'a> Account<'a> {
         &self,
         charged: &[&Ruled],
         (to, price): (Destination<'a>, Price<'a>),
-    ) -> Result<Vec<Amount>, Denied> {
-        let mut amounts = Vec::with_capacity(charged.len());
+    ) -> Result<PerRule<Amount>, Denied> {
+        let mut amounts = PerRule::new();
         for ruled in charged {
             let rule = &ruled.rule;
             let amount = match &self.need {
@@ -197,7 +197,7 @@ impl<'a> Account<'a> {
     ) -> Result<Reservation, Refused> {
         let subjects = self.who.subjects(&to.channel.name);
         let both = charged.iter().zip(amounts);
-        let charges: Vec<_> = both
+        let charges: PerRule<_> = both
             .map(|(ruled, amount)| Charge::flexible(&ruled.rule, &subjects, amount.least, amount.most))
             .collect();
         self.metering.limiter.reserve(&charges, unix_ms()).await
@@ -210,7 +210,11 @@ impl<'a> Account<'a> {
         let member = OutputMember::of(self.asked.format, to.format, to.channel.dialect);
         let given = member.given(self.asked.scan);
         let known = || profile(to.format, to.channel.dialect, to.model).max_output;
-        let cap = to.channel.default_max_tokens.unwrap_or_else(known);
+        // Asked for only where the request does not say.
+        let cap = match given {
+            Some(given) => given,
+            None => to.channel.default_max_tokens.unwrap_or_else(known),
+        };
         let bounds = (given, self.choices(), cap);
         let writes = self.asked.task == Task::Write;
         self.need = Some(Need::new(expected, habit, writes, bounds));
