@@ -276,7 +276,7 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
     def storage(name):
         return f"storage: {{ url: 'sqlite:{tmp_path}/{name}.db' }}\n"
 
-    for number, (name, limit) in enumerate((("wide", 1_000_000), ("narrow", 100_000), ("small", 20_000))):
+    for number, (name, limit) in enumerate((("wide", 4_000_000), ("narrow", 100_000), ("small", 20_000))):
         provider.calls.clear()
         limits = f"shared: {{ redis_url: 'redis://127.0.0.1:{redis.port}/{number}' }}\n" if shared else ""
         at = gateways(limits + storage(name) + key_with(f"{{ tpm: {limit}, window: 10m }}"), name=name)
@@ -292,7 +292,7 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
         assert sum(call["prompt"] + call["output"] for call in provider.calls) <= used + 100
         # What the provider does not count stays on record as well estimated as without limits.
         assert ask(at, text + "out=7 nousage=1", max_tokens=10, user="unseen")[0] == 200
-    assert left["wide"] >= len(text) + 10 > left["narrow"] > 12_000
+    assert left["wide"] >= len(text) + 10 > left["narrow"] > 12_000, left
     bare = gateways(storage("bare"), name="bare")
     assert ask(bare, text + "out=7 nousage=1", key=None, max_tokens=10, user="bare")[0] == 200
 
@@ -302,6 +302,57 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
 
     inputs = [eventually(lambda name=name: unseen(name)) for name in ("wide", "narrow", "bare")]
     assert inputs[0] == inputs[1] == inputs[2] and len(inputs[0]) == 1, inputs
+
+
+PRICES = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+PROSE = "The quick brown fox jumps over the lazy dog. "
+
+
+LONG_PROMPTS = {
+    "prose": (PROSE * 1300, {}, 16_384),
+    "numbers": ("".join(f"{number}, " for number in range(10_000, 17_000)), {"max_tokens": 300}, 300),
+    "digits": ("7" * 200, {"max_tokens": 10}, 10),
+    "short": (PROSE * 400, {"max_tokens": 20}, 20),
+}
+
+
+@pytest.mark.parametrize("limit", [60_000, 100_000, 900_000, 1_100_000, 9_000_000])
+def test_long_prompts_get_as_much_output_as_short_ones(gateways, provider, limit):
+    for name, (text, asked, bound) in LONG_PROMPTS.items():
+        at = gateways(key_with(f"{{ tpm: {limit} }}"), name=name)
+        status, _, body = ask(at, text + " out=1", **asked)
+        assert (status, provider.calls[-1]["bound"]) == (200, bound), (name, body)
+
+
+def test_a_rule_that_only_expects_does_not_shorten_answers(gateways, provider):
+    budgets = "[{ usd: 50, per: day }, { usd: 200, per: month, action: warn }]"
+    prices = PRICES.replace("priced", "gpt-4o")
+    at = gateways(prices + key_with("{ tpm: 900k }", budgets) + "users: { limits: { tpm: 800k, mode: estimate } }\n")
+    for text in ("hi", PROSE * 300, PROSE * 700):
+        assert ask(at, f"{text} out=1")[0] == 200
+        assert provider.calls[-1]["bound"] == 16_384
+
+
+def test_a_prompt_that_nobody_counted_costs_what_is_well_estimated(gateways, provider, tmp_path):
+    costs = []
+    for name, budget in (("wide", 100), ("narrow", 1)):
+        storage = f"storage: {{ url: 'sqlite:{tmp_path}/{name}.db' }}\n"
+        at = gateways(PRICES + storage + key_with("{ tpm: 9M }", f"{{ usd: {budget}, per: day }}"), name=name)
+
+        async def leave(port=at.port):
+            asking = asyncio.create_task(Caller(port, KEY).ask(PROSE * 1000 + " think=20000", model="priced", max_tokens=10, stream=True))
+            await asyncio.sleep(0.5)
+            asking.cancel()
+
+        asyncio.run(leave())
+
+        def row(name=name):
+            query = "SELECT input, cost_pico_usd, held FROM opm_usage"
+            return sqlite3.connect(tmp_path / f"{name}.db", timeout=10).execute(query).fetchall()
+
+        costs.append(eventually(row))
+    (wide,), (narrow,) = costs
+    assert wide[0] == narrow[0] and abs(wide[1] - narrow[1]) <= 2_000 and wide[2] == narrow[2], costs
 
 
 def redis_limits(redis, tpm, window, more=""):
@@ -429,9 +480,6 @@ def test_stopping_and_emptying_redis_under_load_lets_nothing_through_twice(gatew
     assert statuses.count(200) > 100 and not set(statuses) - {200, 429}
     worst = worst_window(provider.calls, window)
     assert worst <= limit, (worst, limit)
-
-
-PRICES = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
 
 
 def spent(provider):

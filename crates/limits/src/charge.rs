@@ -34,7 +34,7 @@ impl<'a> Charge<'a> {
     }
 
     /// Reserves what is left, at most `amount` and at least `least`: for a request that names no maximum, in strict
-    /// mode. All charges of one dimension that are given this way are granted the same amount.
+    /// mode. All charges of one dimension whose `least` is below their `amount` are granted the same.
     #[must_use]
     pub fn flexible(rule: &'a Arc<Rule>, subjects: &'a Subjects<'a>, least: u64, amount: u64) -> Self {
         Charge {

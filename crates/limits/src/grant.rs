@@ -3,16 +3,17 @@
 use crate::charge::{Ask, PerCharge};
 use crate::rule::Dimension;
 
-/// What each charge is granted, given what is free for each: at least its least, which must be free, and of its own
-/// dimension no more than fits everywhere.
+/// What each charge is granted, given what is free for each: at least its least, which must be free. Those that take what is left are
+/// granted alike within a dimension, no more than fits everywhere; one that asks for an exact amount, as a rule by what is likely does,
+/// holds nobody to it.
 pub(crate) fn grant(asks: &[Ask], free: &[u64]) -> PerCharge<u64> {
     let common = |dimension: Dimension| {
         asks.iter()
             .zip(free)
-            .filter(|(ask, _)| ask.rule.dimension() == dimension)
+            .filter(|(ask, _)| ask.rule.dimension() == dimension && ask.least < ask.amount)
             .map(|(ask, free)| ask.amount.min(*free))
             .min()
-            .unwrap_or_default()
+            .unwrap_or(u64::MAX)
     };
     let granted = |ask: &Ask| ask.least.max(ask.amount.min(common(ask.rule.dimension())));
     asks.iter().map(granted).collect()
@@ -40,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn charges_of_a_dimension_are_granted_what_fits_everywhere_but_their_least_in_any_case() {
+    fn charges_that_take_what_is_left_are_granted_what_fits_everywhere_and_exact_ones_their_own() {
         let asks = [
             ask(Dimension::Tokens, 10, 500),
             ask(Dimension::Tokens, 10, 500),
@@ -48,6 +49,6 @@ mod tests {
             ask(Dimension::Requests, 1, 1),
         ];
         assert_eq!(grant(&asks, &[90, 400, 300, 1]).as_slice(), [90, 90, 200, 1]);
-        assert_eq!(grant(&asks, &[900, 900, 900, 1]).as_slice(), [200, 200, 200, 1]);
+        assert_eq!(grant(&asks, &[900, 900, 900, 1]).as_slice(), [500, 500, 200, 1]);
     }
 }

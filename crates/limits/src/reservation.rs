@@ -118,13 +118,22 @@ impl Reservation {
         self.correct(so_far, |amount, known| amount.max(known));
     }
 
-    /// Lowers what is held, in the order of the charges, by so much (tokens, pico-USD): what was reserved is known better by now.
-    pub fn lower(&mut self, by: impl Iterator<Item = u64>) {
-        for ((held, standing), by) in self.held.iter_mut().zip(&mut self.standings).zip(by) {
-            let units = held.dimension.units(by).min(held.amount);
-            set(&self.core, held, held.amount - units);
-            let remaining = standing.remaining.saturating_add(held.dimension.amount(units));
-            standing.remaining = remaining.min(standing.limit);
+    /// Lowers what strict rules hold by so much, rounded down: the request is known better than when it was reserved.
+    pub fn lower(&mut self, by: Actual) {
+        for held in self.held.iter_mut().filter(|held| held.strict) {
+            let by = match held.dimension {
+                Dimension::Tokens => by.tokens,
+                Dimension::Money => by.money,
+                Dimension::Requests | Dimension::Concurrency => continue,
+            };
+            // Rounded up like what was reserved, and one unit back: never below what is needed.
+            let units = held.dimension.units(by);
+            let units = if held.dimension == Dimension::Money {
+                units.saturating_sub(1)
+            } else {
+                units
+            };
+            set(&self.core, held, held.amount.saturating_sub(units));
         }
     }
 

@@ -86,8 +86,11 @@ local refused = false
 local common = {}
 for _, charge in ipairs(charges) do
   if charge.least > charge.free then refused = true end
-  local fits = math.min(charge.amount, charge.free)
-  common[charge.dimension] = math.min(common[charge.dimension] or fits, fits)
+  -- Those that take what is left are granted alike; an exact one holds nobody to its amount.
+  if charge.least < charge.amount then
+    local fits = math.min(charge.amount, charge.free)
+    common[charge.dimension] = math.min(common[charge.dimension] or fits, fits)
+  end
 end
 
 if refused then
@@ -125,7 +128,7 @@ end
 
 local reply = { 1, now }
 for _, charge in ipairs(charges) do
-  local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension]))
+  local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension] or charge.amount))
   local place = 0
   if charge.kind == 'w' then
     place = charge_window(charge, amount)

@@ -150,7 +150,8 @@ on_both! {
     a_budget_takes_over_what_the_ledger_knows_but_never_lowers_it
     a_rule_that_warns_admits_and_reports_each_threshold_once
     a_stream_is_topped_up_beyond_its_estimate
-    what_was_reserved_for_too_much_is_lowered
+    what_strict_rules_hold_too_much_is_lowered
+    a_rule_by_what_is_likely_leaves_strict_ones_what_is_free
     subjects_are_counted_apart_and_pairs_too
     the_same_rule_twice_is_charged_once
     a_window_of_requests_refills_slot_by_slot
@@ -435,26 +436,42 @@ async fn a_stream_is_topped_up_beyond_its_estimate(stand: Stand) {
     stand.comes_to_remain(&rule, 232).await;
 }
 
-async fn what_was_reserved_for_too_much_is_lowered(stand: Stand) {
-    let (all, own) = (
-        Arc::new(tokens(1_000, hour())),
-        Arc::new(tokens(500, hour()).by(&[SubjectKind::User])),
+async fn what_strict_rules_hold_too_much_is_lowered(stand: Stand) {
+    let strict = Arc::new(tokens(1_000, hour()));
+    let likely = Arc::new(
+        tokens(1_000, hour())
+            .mode(Mode::Estimate)
+            .by(&[SubjectKind::User]),
     );
     let charges = [
-        Charge::new(&all, &WHO, 400),
-        Charge::flexible(&own, &WHO, 300, 400),
+        Charge::flexible(&strict, &WHO, 300, 400),
+        Charge::new(&likely, &WHO, 100),
     ];
     let mut reservation = stand.reserve(&charges).await.unwrap();
-    reservation.lower([150, 250].into_iter());
-    let remaining = |at: usize| reservation.standings()[at].remaining;
-    assert_eq!((remaining(0), remaining(1)), (750, 350));
-    assert_eq!(reservation.allowance(Dimension::Tokens), Some(150));
-    stand.comes_to_remain(&all, 750).await;
-    stand.comes_to_remain(&own, 350).await;
-    reservation.lower([9_000, 0].into_iter());
-    stand.comes_to_remain(&all, 1_000).await;
-    reservation.release();
-    stand.comes_to_remain(&own, 500).await;
+    let lower = |tokens| Actual { tokens, money: 0 };
+    reservation.lower(lower(150));
+    assert_eq!(reservation.allowance(Dimension::Tokens), Some(250));
+    stand.comes_to_remain(&strict, 750).await;
+    reservation.lower(lower(9_000));
+    stand.comes_to_remain(&strict, 1_000).await;
+    stand.comes_to_remain(&likely, 900).await;
+}
+
+async fn a_rule_by_what_is_likely_leaves_strict_ones_what_is_free(stand: Stand) {
+    let strict = Arc::new(tokens(1_000, hour()));
+    let likely = Arc::new(
+        tokens(1_000, hour())
+            .mode(Mode::Estimate)
+            .by(&[SubjectKind::User]),
+    );
+    stand.spend(&strict, 100).await;
+    let charges = [
+        Charge::flexible(&strict, &WHO, 300, 2_000),
+        Charge::new(&likely, &WHO, 350),
+    ];
+    let reservation = stand.reserve(&charges).await.unwrap();
+    assert_eq!(reservation.allowance(Dimension::Tokens), Some(900));
+    assert_eq!(reservation.standings()[1].remaining, 650);
 }
 
 async fn subjects_are_counted_apart_and_pairs_too(stand: Stand) {

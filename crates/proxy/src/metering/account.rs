@@ -217,13 +217,35 @@ impl<'a> Account<'a> {
             .get_or_insert_with(|| estimate(asked.body, upstream))
     }
 
-    /// From now on the estimate is a good one.
+    /// From now on the estimate is a good one, and what is held by the rough one is lowered.
     fn refine(&mut self) {
-        if std::mem::take(&mut self.rough) {
-            self.expected = None;
-            if let (Some(to), Some(_)) = (self.destination, &self.need) {
-                self.expect(to);
-            }
+        if !std::mem::take(&mut self.rough) {
+            return;
+        }
+        let (Some(rough), Some(before), Some(to)) = (self.expected.take(), self.need, self.destination)
+        else {
+            return;
+        };
+        let good = self.input();
+        // Both are bounds.
+        self.expected = Some(Expected {
+            most: good.most.min(rough.most),
+            ..good
+        });
+        self.expect(to);
+        if let Some(after) = self.need {
+            let by = self.over(&before, &after);
+            self.reservations_mut().for_each(|held| held.lower(by));
+        }
+    }
+
+    /// How much more one need reserves for the input than another one.
+    fn over(&self, before: &Need, after: &Need) -> Actual {
+        let money = |need: &Need| self.price.and_then(|price| price.input(need.input.most));
+        let money = money(before).zip(money(after));
+        Actual {
+            tokens: before.input.most.saturating_sub(after.input.most),
+            money: money.map_or(0, |(before, after)| before.saturating_sub(after)),
         }
     }
 

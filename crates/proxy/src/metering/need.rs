@@ -142,15 +142,17 @@ impl Need {
         const ENOUGH: u64 = 16;
         let rest = |input: u64| tokens.checked_sub(input);
         let cautious = self.input.likely.saturating_mul(8) / 5;
-        rest(self.input.most)
+        let surely = rest(self.input.most);
+        surely
             .filter(|rest| *rest >= ENOUGH)
-            .or_else(|| rest(cautious).filter(|rest| *rest > 0))
+            // Of digits more is likely than by the margin can be.
+            .or_else(|| surely.max(rest(cautious)).filter(|rest| *rest > 0))
     }
 
     /// The output that fits into what strict budgets have granted.
     pub(crate) fn output_for(&self, money: u64, price: &Price<'_>) -> Option<u64> {
         let dearest = price.dearest(self.input.most)?;
-        let rest = money.checked_sub(price.real(dearest.of(self.input.most, 0)))?;
+        let rest = money.checked_sub(price.input(self.input.most)?)?;
         // Rounded up for each token: never a token too many.
         let token = price.real(dearest.output);
         Some(rest.checked_div(token).unwrap_or(u64::MAX)).filter(|output| *output > 0)
@@ -177,6 +179,11 @@ pub(crate) struct Price<'p> {
 }
 
 impl Price<'_> {
+    /// The most that input costs; `None`: the price is not known.
+    pub(crate) fn input(&self, tokens: u64) -> Option<u64> {
+        Some(self.real(self.dearest(tokens)?.of(tokens, 0)))
+    }
+
     /// What was used costs; `None`: the price is not known.
     pub(crate) fn of(&self, tokens: &Tokens, tier: Tier) -> Option<PicoUsd> {
         let total = self.rule?.total(tokens, tier)?;

@@ -23,13 +23,8 @@ const LATE: Duration = Duration::from_millis(500);
 /// A body of so many bytes is estimated roughly first.
 const LONG: usize = 16 << 10;
 
-/// True if the limits have room to spare: what a rough estimate holds too much until the answer is there keeps nobody out.
-fn has_room(reservation: &Reservation) -> bool {
-    let standings = reservation.standings().iter();
-    let mut counted =
-        standings.filter(|standing| matches!(standing.dimension, Dimension::Tokens | Dimension::Money));
-    counted.all(|standing| standing.remaining >= standing.limit / 4 * 3)
-}
+/// What a rough estimate holds too much, until the answer is there, keeps nobody out whom a sixteenth of the limit lets pass.
+const ROOM: u64 = 16;
 
 impl<'a> Account<'a> {
     /// Reserves what a try at a channel needs: the first time for the caller too, all in one step.
@@ -124,22 +119,16 @@ impl<'a> Account<'a> {
             self.expect(to);
         }
         let mut amounts = self.amounts(charged, (to, price))?;
-        let fits = |(ruled, amount): (&&Ruled, &Amount)| amount.least <= ruled.rule.limit();
-        if self.rough && !charged.iter().zip(&amounts).all(fits) {
+        if self.rough && !self.has_room(charged, &amounts, to) {
             self.refine();
             amounts = self.amounts(charged, (to, price))?;
         }
         let mut reserved = self.ask(charged, &amounts, to).await;
-        if self.rough && !reserved.as_ref().is_ok_and(has_room) {
+        if self.rough && reserved.is_err() {
+            // A shared store knew more than we did.
             self.refine();
-            let refined = self.amounts(charged, (to, price))?;
-            match &mut reserved {
-                Ok(reservation) => {
-                    let both = amounts.iter().zip(&refined);
-                    reservation.lower(both.map(|(rough, refined)| rough.least.saturating_sub(refined.least)));
-                }
-                Err(_) => reserved = self.ask(charged, &refined, to).await,
-            }
+            amounts = self.amounts(charged, (to, price))?;
+            reserved = self.ask(charged, &amounts, to).await;
         }
         let mut reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
@@ -164,6 +153,18 @@ impl<'a> Account<'a> {
             self.channel_held = Some((to.number, rest));
         }
         Ok(())
+    }
+
+    /// True if the limits have plenty of room, as far as it is known here.
+    fn has_room(&self, charged: &[&Ruled], amounts: &[Amount], to: Destination<'a>) -> bool {
+        let subjects = self.who.subjects(&to.channel.name);
+        let (limiter, now) = (&self.metering.limiter, unix_ms());
+        charged.iter().zip(amounts).all(|(ruled, amount)| {
+            let rule = &ruled.rule;
+            let counted = matches!(rule.dimension(), Dimension::Tokens | Dimension::Money);
+            let used = || limiter.used(rule, &subjects, now);
+            !counted || used().saturating_add(amount.most) <= rule.limit() / ROOM
+        })
     }
 
     /// How much the rules are to reserve.
