@@ -292,7 +292,8 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
         assert sum(call["prompt"] + call["output"] for call in provider.calls) <= used + 100
         # What the provider does not count stays on record as well estimated as without limits.
         assert ask(at, text + "out=7 nousage=1", max_tokens=10, user="unseen")[0] == 200
-    assert left["wide"] >= len(text) + 10 > left["narrow"] > 12_000, left
+    # With Redis never roughly: what others hold is not known before it has answered.
+    assert (left["wide"] >= len(text) + 10) == (not shared) and 12_000 < left["narrow"] < len(text), left
     bare = gateways(storage("bare"), name="bare")
     assert ask(bare, text + "out=7 nousage=1", key=None, max_tokens=10, user="bare")[0] == 200
 

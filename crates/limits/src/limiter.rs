@@ -74,6 +74,12 @@ impl Limiter {
         Ok(Limiter { core })
     }
 
+    /// It counts together with other instances.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.core.shared.is_some()
+    }
+
     /// Reserves all charges or none. `now`: milliseconds since the epoch; with a shared store the store's clock counts.
     ///
     /// # Errors

@@ -115,7 +115,9 @@ impl<'a> Account<'a> {
     ) -> Result<(), Denied> {
         let counts = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
         if charged.iter().any(counts) {
-            self.rough |= self.expected.is_none() && self.asked.body.len() >= LONG;
+            // What other instances hold is only known once the shared store has answered.
+            let knows_all = !self.metering.limiter.is_shared();
+            self.rough |= self.expected.is_none() && knows_all && self.asked.body.len() >= LONG;
             self.expect(to);
         }
         let mut amounts = self.amounts(charged, (to, price))?;
@@ -123,13 +125,7 @@ impl<'a> Account<'a> {
             self.refine();
             amounts = self.amounts(charged, (to, price))?;
         }
-        let mut reserved = self.ask(charged, &amounts, to).await;
-        if self.rough && reserved.is_err() {
-            // A shared store knew more than we did.
-            self.refine();
-            amounts = self.amounts(charged, (to, price))?;
-            reserved = self.ask(charged, &amounts, to).await;
-        }
+        let reserved = self.ask(charged, &amounts, to).await;
         let mut reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
             self.standings.0.push(refused.standing);
@@ -155,7 +151,7 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    /// True if the limits have plenty of room, as far as it is known here.
+    /// True if the limits have plenty of room.
     fn has_room(&self, charged: &[&Ruled], amounts: &[Amount], to: Destination<'a>) -> bool {
         let subjects = self.who.subjects(&to.channel.name);
         let (limiter, now) = (&self.metering.limiter, unix_ms());
