@@ -31,9 +31,9 @@ channels:
 keys: [{{ name: team, key: "sk-bench-0123456789abcdef0123456789"{key} }}]
 """
 STORE = 'storage: {{ url: "sqlite:{directory}/opm.db" }}\n'
-USERS = "users: {{ limits: {{ tpm: 900M }} }}\n"
-KEY = ', limits: { tpm: 900M, rpm: 90M, concurrent: 2000 }, budget: { usd: 9000000, per: month }'
-CHANNEL = ", limits: { rpm: 90M, tpm: 900M }"
+USERS = "users: {{ limits: {{ tpm: 900000M }} }}\n"
+KEY = ', limits: { tpm: 900000M, rpm: 90M, concurrent: 2000 }, budget: { usd: 9000000, per: month }'
+CHANNEL = ", limits: { rpm: 90M, tpm: 900000M }"
 
 
 def free_port() -> int:
