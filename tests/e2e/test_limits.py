@@ -340,12 +340,13 @@ def test_a_prompt_that_nobody_counted_costs_what_is_well_estimated(gateways, pro
         storage = f"storage: {{ url: 'sqlite:{tmp_path}/{name}.db' }}\n"
         at = gateways(PRICES + storage + key_with("{ tpm: 9M }", f"{{ usd: {budget}, per: day }}"), name=name)
 
-        async def leave(port=at.port):
+        async def leave(port=at.port, calls=len(provider.calls)):
             asking = asyncio.create_task(Caller(port, KEY).ask(PROSE * 1000 + " think=20000", model="priced", max_tokens=10, stream=True))
-            await asyncio.sleep(0.5)
+            while len(provider.calls) == calls:
+                await asyncio.sleep(0.02)
             asking.cancel()
 
-        asyncio.run(leave())
+        asyncio.run(asyncio.wait_for(leave(), 10))
 
         def row(name=name):
             query = "SELECT input, cost_pico_usd, held FROM opm_usage"
