@@ -3,7 +3,7 @@
 A token is a word. The last user text may hold `out=N` (words of the answer, unless the request bounds it), `pace=MS` (between
 words of a stream), `cut=N` (the connection breaks after so many words), `nousage=1` (it does not count for others), `think=MS` (silence
 before the first word), `status=N` (an error), `id=NAME` (how a test calls the request),
-`late=MS` (the model `late` fails after this time).
+`late=MS` (the model `late` fails after this time), `failing=MODEL` (this model fails).
 """
 
 import asyncio
@@ -67,6 +67,8 @@ class Provider:
         self.calls.append(call)
         if body.get("model") == "late":
             await asyncio.sleep(float(asked["late"]) / 1000)
+            asked["status"] = "500"
+        if asked.get("failing") == body.get("model"):
             asked["status"] = "500"
         if "status" in asked:
             data = b'{"error":{"message":"no","type":"server_error"}}'

@@ -334,6 +334,18 @@ def test_a_rule_that_only_expects_does_not_shorten_answers(gateways, provider):
         assert provider.calls[-1]["bound"] == 16_384
 
 
+def test_a_long_prompt_that_fails_over_to_a_dearer_channel_keeps_as_much_output_as_if_well_estimated(gateways, provider):
+    prices = "".join(f"  - {{ provider: openai, models: [{model}], per_million: {{ input: {price}, output: 10 }} }}\n" for model, price in (("cheap", 1), ("dear", 3)))
+    two = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ cheap: dear }}, priority: -1, limits: {{ tpm: 80k }} }}\n"
+    bounds = []
+    for limit in ("9M", "300k"):
+        at = gateways(two + "prices:\n" + prices + key_with(f"{{ tpm: {limit} }}", "{ usd: 9, per: day }"), name=limit)
+        status, _, body = ask(at, PROSE * 1000 + " out=1 failing=cheap", model="cheap", max_tokens=40_000)
+        assert status == 200 and provider.calls[-1]["key"] == "dear", body
+        bounds.append(provider.calls[-1]["bound"])
+    assert bounds[0] == bounds[1] > 30_000, bounds
+
+
 def test_a_prompt_that_nobody_counted_costs_what_is_well_estimated(gateways, provider, tmp_path):
     costs = []
     for name, budget in (("wide", 100), ("narrow", 1)):

@@ -39,6 +39,10 @@ impl<'a> Account<'a> {
             tracing::error!(bytes, "the ledger is full: the request is refused");
             return Err(Denied::Request(unrecorded()));
         }
+        if self.admitted {
+            // A later try: what is held is lowered at the prices that it was reserved at.
+            self.refine();
+        }
         self.destination = Some(to);
         let price = self.price_at(to);
         self.price = Some(price);
