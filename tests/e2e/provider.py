@@ -16,6 +16,8 @@ import time
 class Provider:
     def __init__(self):
         self.calls = []
+        # How long its loop was late at worst, in seconds: a call may have arrived so much earlier than it was noted.
+        self.lag = 0.0
         self.ready = threading.Event()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -27,13 +29,21 @@ class Provider:
         self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
         self.url = "http://127.0.0.1:%d/v1" % self.server.sockets[0].getsockname()[1]
         self.ready.set()
+        beat = self.loop.create_task(self._beat())
         self.loop.run_forever()
+        beat.cancel()
         self.server.close()
         left = asyncio.all_tasks(self.loop)
         for task in left:
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.loop.close()
+
+    async def _beat(self):
+        while True:
+            due = time.monotonic() + 0.005
+            await asyncio.sleep(0.005)
+            self.lag = max(self.lag, time.monotonic() - due)
 
     def close(self):
         self.loop.call_soon_threadsafe(self.loop.stop)

@@ -171,8 +171,9 @@ def test_explain_says_why_before_and_after(gateway_of):
     assert [found["channel"] for found in why["candidates"]] == ["b"]
     assert {"channel": "a", "reason": "it is draining"} in why["skipped"]
     headers = ask(at, key)[2]
-    status, past = admin(at, "GET", f"/explain/{headers['x-gateway-request-id']}")
-    assert status == 200, (past, headers)
+    # A request is remembered when it is over, a moment after its answer.
+    path = f"/explain/{headers['x-gateway-request-id']}"
+    past = eventually(lambda: (found := admin(at, "GET", path))[0] == 200 and found[1])
     assert "attempts" in past, past
     assert past["attempts"][0]["channel"] == "b" and past["attempts"][0]["outcome"] == "ok" and past["status"] == 200
     text = opm(at, "explain", "--model", "m")

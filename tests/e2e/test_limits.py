@@ -418,9 +418,12 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
     seconds = 3.2 * window
     statuses = asyncio.run(crowd(ports, seconds, one, 200, KEY))
     assert statuses.count(429) > 50 and not set(statuses) - {0, 200, 429}
-    worst = worst_window(provider.calls, window)
-    # An instance that gets no answer from Redis in time decides by its share: a failure says whether that happened.
-    assert worst <= limit, (worst, limit, [metric(at, "opm_limits_outages_total") for at in started])
+    # A call waits for its turn for one pass of the provider's loop, and is noted in the next: so much shorter is a window that is over for
+    # certain. An instance that gets no answer from Redis in time decides by its share: a failure says whether that happened.
+    assert provider.lag < window / 4, provider.lag
+    worst = worst_window(provider.calls, window - 2 * provider.lag)
+    outages = [metric(at, "opm_limits_outages_total") for at in started]
+    assert worst <= limit, (worst, limit, provider.lag, outages)
     if shape == "steady":
         # Two whole windows in the middle.
         inside = [call for call in provider.calls if window <= call["at"] - began < 3 * window]
