@@ -308,7 +308,6 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
 PRICES = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
 PROSE = "The quick brown fox jumps over the lazy dog. "
 
-
 LONG_PROMPTS = {
     "prose": (PROSE * 1300, {}, 16_384),
     "numbers": ("".join(f"{number}, " for number in range(10_000, 17_000)), {"max_tokens": 300}, 300),
@@ -418,12 +417,10 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
     seconds = 3.2 * window
     statuses = asyncio.run(crowd(ports, seconds, one, 200, KEY))
     assert statuses.count(429) > 50 and not set(statuses) - {0, 200, 429}
-    # A call waits for its turn for one pass of the provider's loop, and is noted in the next: so much shorter is a window that is over for
-    # certain. An instance that gets no answer from Redis in time decides by its share: a failure says whether that happened.
-    assert provider.lag < window / 4, provider.lag
-    worst = worst_window(provider.calls, window - 2 * provider.lag)
-    outages = [metric(at, "opm_limits_outages_total") for at in started]
-    assert worst <= limit, (worst, limit, provider.lag, outages)
+    worst = worst_window(provider.calls, window)
+    # An instance that gets no answer from Redis in time decides by its share, and the provider notes a call when its loop comes to it: a
+    # failure says whether that happened, and how late the loop was.
+    assert worst <= limit, (worst, limit, provider.lag, [metric(at, "opm_limits_outages_total") for at in started])
     if shape == "steady":
         # Two whole windows in the middle.
         inside = [call for call in provider.calls if window <= call["at"] - began < 3 * window]

@@ -178,11 +178,9 @@ impl Estimator {
         let mut bytes = 0;
         for number in 0..SAMPLES {
             let start = inside.floor_char_boundary(length / SAMPLES * number);
-            let end = inside.floor_char_boundary(start + SAMPLE);
-            let Some((before, sample)) = inside.split_at_checked(start).zip(inside.get(start..end)) else {
-                continue;
-            };
-            samples.before = before.0.as_bytes().last().copied().unwrap_or(BEFORE);
+            let (before, rest) = inside.split_at_checked(start).unwrap_or_default();
+            let sample = rest.get(..rest.floor_char_boundary(SAMPLE)).unwrap_or(rest);
+            samples.before = before.as_bytes().last().copied().unwrap_or(BEFORE);
             samples.inside(sample);
             bytes += sample.len();
         }

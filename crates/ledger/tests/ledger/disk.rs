@@ -126,28 +126,37 @@ fn the_backlog_is_bounded_and_what_is_lost_is_counted() {
     assert!(ledger.health().bytes <= (8 << 10) + 4096);
 }
 
-#[test]
-fn a_start_stays_as_long_as_its_end_waits_for_the_disk() {
-    let dir = tempdir().unwrap();
-    let options = Options {
+fn short_segments() -> Options {
+    Options {
         segment_bytes: 1024,
         sync: Sync::Every(Duration::from_millis(1)),
         ..Options::default()
-    };
-    let (ledger, faults) = faulty(dir.path(), options);
-    let running = ledger.start(request("running"));
-    assert!(written(&ledger, running.started()));
-    let first = segments(dir.path())[0].0.clone();
+    }
+}
+
+/// Finishes requests until a third segment has begun; returns how many.
+fn fill_two_segments(ledger: &Ledger, dir: &Path) -> usize {
     let number = AtomicUsize::new(0);
     until("another segment", || {
         let id = format!("r{}", number.fetch_add(1, SeqCst));
-        written(&ledger, ledger.start(request(&id)).end(ending(Outcome::Finished)));
-        segments(dir.path()).len() > 2
+        written(ledger, ledger.start(request(&id)).end(ending(Outcome::Finished)));
+        segments(dir).len() > 2
     });
+    number.into_inner()
+}
+
+#[test]
+fn a_start_stays_as_long_as_its_end_waits_for_the_disk() {
+    let dir = tempdir().unwrap();
+    let (ledger, faults) = faulty(dir.path(), short_segments());
+    let running = ledger.start(request("running"));
+    assert!(written(&ledger, running.started()));
+    let first = segments(dir.path())[0].0.clone();
+    let finished = fill_two_segments(&ledger, dir.path());
     faults.full.store(true, SeqCst);
     assert!(!written(&ledger, running.end(ending(Outcome::Finished))));
     let store = fed(&ledger);
-    assert_eq!(store.len(), number.load(SeqCst));
+    assert_eq!(store.len(), finished);
     assert!(
         first.exists(),
         "if the process is killed now, only the start is known"
@@ -163,23 +172,13 @@ fn a_start_stays_as_long_as_its_end_waits_for_the_disk() {
 #[test]
 fn fed_segments_go_also_if_there_is_no_room_for_the_cursor() {
     let dir = tempdir().unwrap();
-    let options = Options {
-        segment_bytes: 1024,
-        sync: Sync::Every(Duration::from_millis(1)),
-        ..Options::default()
-    };
-    let (ledger, _) = faulty(dir.path(), options);
+    let (ledger, _) = faulty(dir.path(), short_segments());
     std::fs::create_dir(slot(dir.path()).join("cursor.new")).unwrap();
     let first = segments(dir.path())[0].0.clone();
-    let number = AtomicUsize::new(0);
-    until("another segment", || {
-        let id = format!("r{}", number.fetch_add(1, SeqCst));
-        written(&ledger, ledger.start(request(&id)).end(ending(Outcome::Finished)));
-        segments(dir.path()).len() > 2
-    });
+    let finished = fill_two_segments(&ledger, dir.path());
     let store = fed(&ledger);
     assert!(!first.exists());
-    assert_eq!(store.len(), number.load(SeqCst));
+    assert_eq!(store.len(), finished);
     let left: u64 = segments(dir.path()).iter().map(|(_, bytes)| bytes).sum();
     assert_eq!(ledger.health().bytes, left);
 }

@@ -436,13 +436,17 @@ async fn a_stream_is_topped_up_beyond_its_estimate(stand: Stand) {
     stand.comes_to_remain(&rule, 232).await;
 }
 
+/// Two rules of one dimension: one by what is granted, one by what is likely.
+fn strict_and_likely() -> (Arc<Rule>, Arc<Rule>) {
+    let likely = tokens(1_000, hour()).mode(Mode::Estimate);
+    (
+        Arc::new(tokens(1_000, hour())),
+        Arc::new(likely.by(&[SubjectKind::User])),
+    )
+}
+
 async fn what_strict_rules_hold_too_much_is_lowered(stand: Stand) {
-    let strict = Arc::new(tokens(1_000, hour()));
-    let likely = Arc::new(
-        tokens(1_000, hour())
-            .mode(Mode::Estimate)
-            .by(&[SubjectKind::User]),
-    );
+    let (strict, likely) = strict_and_likely();
     let charges = [
         Charge::flexible(&strict, &WHO, 300, 400),
         Charge::new(&likely, &WHO, 100),
@@ -458,12 +462,7 @@ async fn what_strict_rules_hold_too_much_is_lowered(stand: Stand) {
 }
 
 async fn a_rule_by_what_is_likely_leaves_strict_ones_what_is_free(stand: Stand) {
-    let strict = Arc::new(tokens(1_000, hour()));
-    let likely = Arc::new(
-        tokens(1_000, hour())
-            .mode(Mode::Estimate)
-            .by(&[SubjectKind::User]),
-    );
+    let (strict, likely) = strict_and_likely();
     stand.spend(&strict, 100).await;
     let charges = [
         Charge::flexible(&strict, &WHO, 300, 2_000),

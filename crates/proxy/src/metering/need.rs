@@ -152,7 +152,7 @@ impl Need {
     /// The output that fits into what strict budgets have granted.
     pub(crate) fn output_for(&self, money: u64, price: &Price<'_>) -> Option<u64> {
         let dearest = price.dearest(self.input.most)?;
-        let rest = money.checked_sub(price.input(self.input.most)?)?;
+        let rest = money.checked_sub(price.real(dearest.of(self.input.most, 0)))?;
         // Rounded up for each token: never a token too many.
         let token = price.real(dearest.output);
         Some(rest.checked_div(token).unwrap_or(u64::MAX)).filter(|output| *output > 0)
