@@ -9,60 +9,81 @@ before the first word), `status=N` (an error), `id=NAME` (how a test calls the r
 import asyncio
 import json
 import re
-import threading
+import subprocess
+import sys
 import time
+import urllib.request
 
 
 class Provider:
+    """The provider in a process of its own: nothing that the tests do makes it look at its clock late."""
+
     def __init__(self):
-        self.calls = []
-        # How long its loop was late at worst, in seconds: a call may have arrived so much earlier than it was noted.
-        self.lag = 0.0
-        self.ready = threading.Event()
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-        assert self.ready.wait(10)
+        self.process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        assert self.url, "the provider did not start"
 
-    def _run(self):
-        asyncio.set_event_loop(self.loop)
-        self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
-        self.url = "http://127.0.0.1:%d/v1" % self.server.sockets[0].getsockname()[1]
-        self.ready.set()
-        beat = self.loop.create_task(self._beat())
-        self.loop.run_forever()
-        beat.cancel()
-        self.server.close()
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self.loop.close()
+    def _ask(self, method):
+        with urllib.request.urlopen(urllib.request.Request(self.url, method=method), timeout=20) as answer:
+            return json.load(answer)
 
-    async def _beat(self):
+    @property
+    def calls(self):
+        """All calls so far, in the order of their arrival; `at` is the machine's monotonic clock."""
+        return self._ask("GET")["calls"]
+
+    @property
+    def lag(self):
+        """How long its loop was late at worst, in seconds: a call may have arrived so much earlier than it was noted."""
+        return self._ask("GET")["lag"]
+
+    def clear(self):
+        self._ask("DELETE")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Serving:
+    """What runs in that process."""
+
+    def __init__(self):
+        self.calls, self.lag = [], 0.0
+
+    async def run(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        print("http://127.0.0.1:%d/v1" % server.sockets[0].getsockname()[1], flush=True)
         while True:
             due = time.monotonic() + 0.005
             await asyncio.sleep(0.005)
             self.lag = max(self.lag, time.monotonic() - due)
 
-    def close(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-
     async def _serve(self, reader, writer):
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if not head.startswith(b"POST"):
+                    return await self._tell(head, writer)
+                at = time.monotonic()
                 length = int(re.search(rb"(?i)content-length: *(\d+)", head).group(1))
                 body = json.loads(await reader.readexactly(length))
-                if not await self._answer(body, writer):
+                if not await self._answer(body, writer, at):
                     break
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _answer(self, body, writer):
+    async def _tell(self, head, writer):
+        if head.startswith(b"DELETE"):
+            self.calls.clear()
+        data = json.dumps({"calls": self.calls, "lag": self.lag}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(data), data))
+        await writer.drain()
+
+    async def _answer(self, body, writer, at):
         messages = body.get("messages") or [{"content": body["prompt"]}]
         text = messages[-1]["content"]
         asked = dict(re.findall(r"(\w+)=(\S+)", text))
@@ -71,7 +92,7 @@ class Provider:
         wanted = int(asked.get("out", 5))
         words = wanted if bound is None else min(wanted, bound)
         call = {
-            "at": time.monotonic(), "id": asked.get("id"), "prompt": prompt, "output": 0, "bound": bound, "whole": False,
+            "at": at, "id": asked.get("id"), "prompt": prompt, "output": 0, "bound": bound, "whole": False,
             "key": body.get("model"),
         }
         self.calls.append(call)
@@ -167,3 +188,7 @@ def worst_window(calls, seconds, cost=lambda call: call["prompt"] + call["output
             first += 1
         worst = max(worst, total)
     return worst
+
+
+if __name__ == "__main__":
+    asyncio.run(Serving().run())

@@ -19,6 +19,7 @@ import pytest
 from callers import Caller, crowd
 from conftest import BINARY, eventually, free_port, wait_for
 from provider import Provider, worst_window
+from relay import Relay
 
 KEY = "sk-test-client-key-0123456789"
 
@@ -277,7 +278,7 @@ def test_a_long_prompt_is_estimated_roughly_only_where_there_is_room_to_spare(ga
         return f"storage: {{ url: 'sqlite:{tmp_path}/{name}.db' }}\n"
 
     for number, (name, limit) in enumerate((("wide", 4_000_000), ("narrow", 100_000), ("small", 20_000))):
-        provider.calls.clear()
+        provider.clear()
         limits = f"shared: {{ redis_url: 'redis://127.0.0.1:{redis.port}/{number}' }}\n" if shared else ""
         at = gateways(limits + storage(name) + key_with(f"{{ tpm: {limit}, window: 10m }}"), name=name)
         status, headers, body = ask(at, text + "out=7", max_tokens=10, user=name)
@@ -428,6 +429,29 @@ def test_no_trailing_window_is_ever_over_the_limit_with_three_instances_and_a_sk
         assert used >= 0.97 * 2 * limit, used / (2 * limit)
 
 
+def test_an_admission_that_the_store_tells_late_counts_when_it_is_sent(gateways, redis, provider):
+    relay = Relay(redis.port)
+    limit, window = 2_000, 2
+    at = gateways(f"shared: {{ redis_url: 'redis://127.0.0.1:{relay.port}/0', timeout: 1s }}\n" + key_with(f"{{ tpm: {limit}, window: {window}s }}"))
+
+    async def one(caller, number):
+        # At first, and then not any more: what is admitted next reaches the provider sooner.
+        relay.held = 0.1 if time.monotonic() - began < 0.5 else 0
+        status, headers, _ = await caller.ask("out=39", max_tokens=39)
+        if status == 429:
+            await asyncio.sleep(int(headers["retry-after-ms"]) / 1000)
+        return status
+
+    # From now on Redis knows the script.
+    assert ask(at, "out=1")[0] == 200
+    began = time.monotonic()
+    statuses = asyncio.run(crowd([at.port], 5, one, 60, KEY))
+    assert statuses.count(200) > 60 and statuses.count(429) > 50 and metric(at, "opm_limits_outages_total") == 0
+    relay.close()
+    worst = worst_window(provider.calls, window)
+    assert worst <= limit, (worst, limit)
+
+
 def freeze_costs_once(at, redis):
     async def run():
         caller = Caller(at.port, KEY)
@@ -541,7 +565,7 @@ def test_a_failover_to_a_model_without_a_price_says_what_failed_before(gateways,
     budget = PRICES + key_with(budget="{ usd: 5, per: day }")
     for name, more, asked in (("short", other, ["priced"] * 2), ("long", other + third, ["priced"] * 3)):
         at = gateways(more + budget, name=name)
-        provider.calls.clear()
+        provider.clear()
         status, _, body = ask(at, "hi status=503", model="priced", max_tokens=5)
         assert status == 503 and b"larger than" not in body, (status, body)
         assert [call["key"] for call in provider.calls][: len(asked)] == asked

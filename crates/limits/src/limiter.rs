@@ -10,6 +10,7 @@ use crate::shard::Held;
 use crate::shared::{Shared, SharedProblem, SharedSettings, keeper};
 use crate::subject::Subjects;
 use crate::table::Table;
+use crate::window::Window;
 
 /// Subjects kept at most; with all of them busy in every slot this is 200 MB, usually a tenth.
 pub const SUBJECTS_MAX: usize = 200_000;
@@ -162,10 +163,11 @@ impl Core {
         self.shared.as_ref().map_or(now, Shared::now)
     }
 
-    /// Moves a cost to the slot of `now`; false if its own is not there any more.
+    /// Moves a cost to the slot that lasts for half a guard from `now` on; false if its own is not there any more.
     pub(crate) fn renew(&self, held: &mut Held, now: u64) -> bool {
-        let slot = held.kept.window().map(|window| window.slot(now));
-        let Some(slot) = slot.filter(|slot| *slot > held.place) else {
+        let until = |window: Window| now.saturating_add(window.guard_ms() / 2);
+        let slot = held.kept.window().map(|window| window.slot(until(window)));
+        let Some(slot) = slot.filter(|slot| held.amount > 0 && *slot > held.place) else {
             return true;
         };
         match &self.shared {

@@ -8,7 +8,6 @@ use crate::limiter::Core;
 use crate::rule::Dimension;
 use crate::shard::Held;
 use crate::table::Granted;
-use crate::window::Window;
 
 /// What a request really cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,21 +95,20 @@ impl Reservation {
     }
 
     /// Counts it from `now` on (milliseconds since 1970; with a shared store its clock counts) instead of from its admission: what
-    /// reaches the upstream late must not leave its windows early. False if one of them has let go of it already: then it is to be
-    /// released and reserved anew.
+    /// reaches the upstream late must not leave its windows early. It is good for half a guard then. False if one of its windows has
+    /// let go of it already: then it is to be released and reserved anew.
     pub fn renew(&mut self, now: u64) -> bool {
         let now = self.core.now(now);
         let stays = |held: &Held| held.gone_at().is_none_or(|gone| gone > now);
         self.held.iter().all(stays) && self.held.iter_mut().all(|held| self.core.renew(held, now))
     }
 
-    /// How late it may be sent without [`Reservation::renew`]: half of the shortest guard, the other half is the network's. `None`: it is
-    /// in no window.
+    /// For how long from `now` on it may be sent without [`Reservation::renew`]: while its slots last, so that it counts from the moment
+    /// it is sent, and the whole guard is the network's. `None`: it is in no window.
     #[must_use]
-    pub fn slack(&self) -> Option<Duration> {
-        let windows = self.held.iter().filter_map(|held| held.kept.window());
-        let guard = windows.map(Window::guard_ms).min()?;
-        Some(Duration::from_millis(guard / 2))
+    pub fn slack(&self, now: u64) -> Option<Duration> {
+        let last = self.held.iter().filter_map(Held::last_moment).min()?;
+        Some(Duration::from_millis(last.saturating_sub(self.core.now(now))))
     }
 
     /// Raises the costs to what is known so far, while an answer streams (every 256 output tokens). Never lowers.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::window::Window;
 
-/// Low 56 bits: the amount. High 8 bits: the slot modulo 256, enough because live slots span at most 122.
+/// Low 56 bits: the amount. High 8 bits: the slot modulo 256, enough because live slots span at most 124.
 /// One word per used slot keeps a subject that is busy in every slot below 1 KB.
 #[derive(Clone, Copy)]
 struct Cell(u64);
@@ -182,7 +182,7 @@ mod tests {
     fn a_cost_counts_until_its_whole_slot_has_left() {
         let mut ring = ring();
         let slot = ring.charge(T0, 7);
-        let gone = T0 + 499 + 60_500;
+        let gone = T0 + 499 + 60_750;
         ring.expire(gone - 1);
         assert_eq!((ring.used(), ring.freed_at(7)), (7, Some(gone)));
         ring.expire(gone);

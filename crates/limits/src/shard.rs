@@ -297,6 +297,12 @@ impl Held {
         self.kept.window().map(|window| window.gone_at(self.place))
     }
 
+    /// The last millisecond of its slot; `None`: it is in no window, or nothing is held there.
+    pub(crate) fn last_moment(&self) -> Option<u64> {
+        let window = self.kept.window().filter(|_| self.amount > 0)?;
+        Some(window.last_moment(self.place))
+    }
+
     fn new(ask: &Ask, place: u64, amount: u64, kept: Kept, overflow: Option<u64>) -> Self {
         Held {
             key: ask.key,

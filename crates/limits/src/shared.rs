@@ -110,9 +110,6 @@ pub(crate) struct Shared {
     ids: AtomicU64,
 }
 
-/// An answer that took longer says nothing about the store's clock, in milliseconds.
-const CLOCK_TRIP_MS: u64 = 20;
-
 impl Shared {
     pub(crate) fn new(settings: &SharedSettings, random: u64, now: u64) -> Result<Self, SharedProblem> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -153,14 +150,15 @@ impl Shared {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Learns the store's clock from an answer.
+    /// Learns the store's clock from an answer: it read it after the question and before now. What is known stays while it is between
+    /// the two; else it becomes the later one, because a cost that is taken for later counts longer.
     fn learn(&self, server_now: u64, asked: u64) {
-        let answered = self.elapsed();
-        if answered.saturating_sub(asked) <= CLOCK_TRIP_MS {
-            let offset = i64::try_from(server_now)
-                .unwrap_or(i64::MAX)
-                .saturating_sub_unsigned(asked);
-            self.offset.store(offset, Ordering::Relaxed);
+        let server_now = i64::try_from(server_now).unwrap_or(i64::MAX);
+        let earliest = server_now.saturating_sub_unsigned(self.elapsed());
+        let latest = server_now.saturating_sub_unsigned(asked);
+        let known = self.offset.load(Ordering::Relaxed);
+        if !(earliest..=latest).contains(&known) {
+            self.offset.store(latest, Ordering::Relaxed);
         }
     }
 

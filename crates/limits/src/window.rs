@@ -13,10 +13,10 @@ const GUARD_MAX_MS: u32 = 1_000;
 /// A window of 1 second to 31 days, cut into [`SLOTS`] slots of whole milliseconds.
 ///
 /// A cost belongs to the slot of its admission. A slot leaves when its *last* millisecond is older than the window plus
-/// the guard, so the sum over any trailing window never exceeds the limit. The guard (one slot, at most 1 s) is there
-/// for the upstream's own count: a request reaches it a little after its admission, and not always by the same delay.
-/// Together a cost returns at most two slots late: 1.7 % of the window. What is sent later than that is counted anew
-/// ([`crate::Reservation::renew`]).
+/// the guard, so the sum over any trailing window never exceeds the limit. The guard (one slot and a half, at most 1 s)
+/// is there for the upstream's own count: a request reaches it a little after it was sent, and not always by the same
+/// delay. Together a cost returns at most 2.5 slots late: 2.1 % of the window. What is sent later than in its slot is
+/// counted anew ([`crate::Reservation::renew`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     length_ms: u32,
@@ -39,7 +39,7 @@ impl Window {
         Ok(Window {
             length_ms,
             width_ms,
-            guard_ms: width_ms.min(GUARD_MAX_MS),
+            guard_ms: width_ms.saturating_add(width_ms / 2).min(GUARD_MAX_MS),
         })
     }
 
@@ -72,11 +72,16 @@ impl Window {
         now.checked_div(self.width_ms()).unwrap_or_default()
     }
 
+    /// The last millisecond of a slot.
+    pub(crate) fn last_moment(self, slot: u64) -> u64 {
+        let next = slot.saturating_add(1).saturating_mul(self.width_ms());
+        next.saturating_sub(1)
+    }
+
     /// The first millisecond at which a slot no longer counts.
     #[must_use]
     pub fn gone_at(self, slot: u64) -> u64 {
-        let last = slot.saturating_add(1).saturating_mul(self.width_ms());
-        last.saturating_sub(1).saturating_add(self.life_ms())
+        self.last_moment(slot).saturating_add(self.life_ms())
     }
 }
 
@@ -87,9 +92,9 @@ mod tests {
     #[test]
     fn a_slot_leaves_when_its_last_millisecond_has_left_window_and_guard() {
         let window = Window::new(Duration::from_secs(60)).unwrap();
-        assert_eq!((window.width_ms(), window.life_ms()), (500, 60_500));
+        assert_eq!((window.width_ms(), window.life_ms()), (500, 60_750));
         assert_eq!(window.slot(1_499), 2);
-        assert_eq!(window.gone_at(2), 1_499 + 60_500);
+        assert_eq!(window.gone_at(2), 1_499 + 60_750);
         assert_eq!(
             Window::new(Duration::from_secs(3600)).unwrap().life_ms(),
             3_601_000

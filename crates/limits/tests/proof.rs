@@ -72,6 +72,7 @@ fn run(load: Load, length: u64, seed: u64, restarts: u64) -> (Vec<(u64, u64)>, u
     let window = Window::new(Duration::from_millis(length)).unwrap();
     let rule = Arc::new(Rule::new("r", Dimension::Tokens, LIMIT, Over::Window(window)).unwrap());
     let mut limiter = Limiter::memory(1_000);
+    let guard = window.life_ms() - window.length_ms();
     let subjects = Subjects::default();
     let mut luck = Luck(seed | 1);
     let mut seen = Vec::new();
@@ -79,19 +80,16 @@ fn run(load: Load, length: u64, seed: u64, restarts: u64) -> (Vec<(u64, u64)>, u
     let mut offered = 0;
     let mut now = T0;
     let mut running: Vec<(u64, Reservation, u64, usize)> = Vec::new();
+    let mut waiting: Vec<(u64, Reservation, u64, u64)> = Vec::new();
     while now < T0 + 8 * length {
         let cost = 1 + luck.below(LIMIT / 20);
         let actual = cost - luck.below(cost / 2 + 1);
         offered += cost;
         match reserve(&limiter, &[Charge::new(&rule, &subjects, cost)], now) {
-            Ok(mut reservation) => {
-                reservation.sent();
-                // It reaches the upstream a little later, and not always by the same delay.
-                let delay = luck.below(window.width_ms().min(1_000));
-                seen.push((now + delay, actual));
-                remembered.push((now, cost));
-                let number = remembered.len() - 1;
-                running.push((now + luck.below(length / 10), reservation, actual, number));
+            Ok(reservation) => {
+                // Some are held up on their way to the wire: by a slow store, a busy machine, a connection that has to be made.
+                let late = luck.below(4) / 3 * luck.below(3 * window.width_ms());
+                waiting.push((now + late, reservation, cost, actual));
             }
             Err(refused) if matches!(load, Load::Edges) => {
                 let wait = u64::try_from(refused.retry_after.as_millis()).unwrap();
@@ -111,6 +109,20 @@ fn run(load: Load, length: u64, seed: u64, restarts: u64) -> (Vec<(u64, u64)>, u
             Load::Edges if luck.below(3) == 0 => window.width_ms() - now % window.width_ms() - luck.below(2),
             Load::Edges => 0,
         };
+        let (ready, rest) = waiting.into_iter().partition::<Vec<_>, _>(|entry| entry.0 <= now);
+        waiting = rest;
+        for (_, mut reservation, cost, actual) in ready {
+            if reservation.slack(now).unwrap().is_zero() && !reservation.renew(now) {
+                reservation.release();
+                continue;
+            }
+            reservation.sent();
+            // It reaches the upstream a little later, and not always by the same delay.
+            seen.push((now + luck.below(guard), actual));
+            remembered.push((now, cost));
+            let number = remembered.len() - 1;
+            running.push((now + luck.below(length / 10), reservation, actual, number));
+        }
         let (done, rest) = running.into_iter().partition::<Vec<_>, _>(|entry| entry.0 <= now);
         running = rest;
         for (_, reservation, tokens, number) in done {
@@ -119,6 +131,7 @@ fn run(load: Load, length: u64, seed: u64, restarts: u64) -> (Vec<(u64, u64)>, u
         }
         if restarts > 0 && luck.below(restarts) == 0 {
             running.clear();
+            waiting.clear();
             limiter = restarted(&remembered, &rule, now);
         }
     }
@@ -138,7 +151,7 @@ proptest! {
         prop_assert!(offered > LIMIT, "the load must seek the limit");
         let most = worst(&mut seen, length);
         prop_assert!(most <= LIMIT, "{most} of {LIMIT} in a window of {length} ms");
-        prop_assert!(most >= LIMIT * 8 / 10, "only {most}: the load did not seek the limit");
+        prop_assert!(most >= LIMIT * 7 / 10, "only {most}: the load did not seek the limit");
     }
 
     #[test]

@@ -150,8 +150,8 @@ impl Upstreams {
         }
     }
 
-    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream. Over a new
-    /// connection that is there only after `send_by` nothing is sent ([`UpstreamErrorKind::Late`]).
+    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream. Where a
+    /// connection is there only after `send_by`, nothing is sent over it ([`UpstreamErrorKind::Late`]).
     ///
     /// # Errors
     /// See [`UpstreamError`]; nothing of the answer was seen.
@@ -166,7 +166,7 @@ impl Upstreams {
         loop {
             let line = self.connect(peer, fresh).await?;
             let reused = line.reused;
-            if !reused && send_by.is_some_and(|by| Instant::now() > by) {
+            if send_by.is_some_and(|by| Instant::now() > by) {
                 self.keep(peer, line).await;
                 return Err(UpstreamErrorKind::Late.into());
             }

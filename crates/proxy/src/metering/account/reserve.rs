@@ -77,8 +77,10 @@ impl<'a> Account<'a> {
             charged.extend(rules.of_channel(&who, (to.number, name)).filter(counts));
         }
         if !charged.is_empty() {
+            // The store decides at some time after this.
+            let began = Instant::now();
             self.charge(&charged, own, (to, price)).await?;
-            self.counted = Instant::now();
+            self.counted = began;
         }
         self.admitted = true;
         self.bound(to, &price)
@@ -107,8 +109,9 @@ impl<'a> Account<'a> {
 
     /// Until when what is held may be sent without [`Account::renew`]; `None`: whenever.
     pub(crate) fn send_by(&self) -> Option<Instant> {
-        let slack = self.reservations().filter_map(Reservation::slack).min();
-        slack.map(|slack| self.counted + slack)
+        let now = unix_ms();
+        let slack = self.reservations().filter_map(|held| held.slack(now)).min();
+        slack.map(|slack| Instant::now() + slack)
     }
 
     async fn charge(
