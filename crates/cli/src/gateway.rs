@@ -97,7 +97,7 @@ impl Gateway {
             headers,
             body,
         };
-        let sent = self.upstreams.send(&self.peer, &request, PATIENCE, None).await;
+        let sent = self.upstreams.send(&self.peer, &request, PATIENCE).await;
         let mut response = sent.map_err(|error| {
             let address = self.address;
             anyhow!("no gateway answers at {address} ({error}): start it with `opm serve`, or name its configuration with -c; `admin.listen` says where it listens")

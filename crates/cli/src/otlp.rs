@@ -136,7 +136,7 @@ impl Connection {
             headers: head.headers,
             body,
         };
-        let sent = self.upstreams.send(&self.peer, &request, ANSWER, None).await;
+        let sent = self.upstreams.send(&self.peer, &request, ANSWER).await;
         self.tell(
             &request.path,
             &match &sent {

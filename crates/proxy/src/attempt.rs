@@ -22,6 +22,7 @@ use crate::body;
 use crate::metering::account::Account;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
+use crate::net::sending::Sending;
 use crate::net::upstream::{UpstreamError, UpstreamErrorKind, UpstreamResponse, Upstreams};
 use crate::outgoing::{Credentials, Outgoing};
 use crate::record::Record;
@@ -155,21 +156,17 @@ impl Exchange<'_> {
         let deadline = self.deadline(channel);
         account.dispatch().await;
         let sent = Instant::now();
+        let mut sending = Sending::new(upstreams, peer, &request, channel.timeouts.first_byte);
         let response = loop {
-            let mut sending = std::pin::pin!(upstreams.send(
-                peer,
-                &request,
-                channel.timeouts.first_byte,
-                account.send_by()
-            ));
+            let mut answer = std::pin::pin!(sending.answer(account.send_by()));
             let answered = tokio::select! {
                 biased;
-                response = tokio::time::timeout_at(deadline, &mut sending) => response,
+                response = tokio::time::timeout_at(deadline, &mut answer) => response,
                 _ = client.gone() => {
                     if !self.stream
                         && !client.is_expired()
                         && let Some(_place) = account.may_drain()
-                        && let Some(bytes) = Box::pin(rest_of_answer(sending, abandoned::deadline())).await
+                        && let Some(bytes) = Box::pin(rest_of_answer(answer, abandoned::deadline())).await
                     {
                         let conversion = conversion.as_deref();
                         // Boxed, as all that is rare here: it does not weigh on every request.

@@ -70,7 +70,7 @@ pub(crate) async fn call(
         let request = outgoing.request(Some(client), body.into());
         let asking = async {
             let mut response = upstreams
-                .send(peer, &request, channel.timeouts.first_byte, None)
+                .send(peer, &request, channel.timeouts.first_byte)
                 .await?;
             if response.status() >= 300 {
                 return Err(

@@ -12,6 +12,7 @@ mod http1;
 pub(crate) mod patience;
 pub mod peer;
 mod response;
+pub(crate) mod sending;
 pub mod server;
 pub mod service;
 pub mod site;

@@ -89,7 +89,7 @@ impl Probe<'_> {
     async fn send(&self, request: &UpstreamRequest) -> Result<UpstreamResponse<'_>, Failure> {
         let sent = self
             .upstreams
-            .send(self.peer, request, self.channel.timeouts.first_byte, None);
+            .send(self.peer, request, self.channel.timeouts.first_byte);
         sent.await.map_err(transport)
     }
 

@@ -1,7 +1,7 @@
 //! Connections to upstreams: pooled, HTTP/1.1 in one write or HTTP/2, stale connections retried.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -19,11 +19,8 @@ use super::patience::within;
 use super::peer::EndpointPeer;
 use super::response::Link;
 pub use super::response::UpstreamResponse;
+use super::sending::Sending;
 
-/// Tries on pooled connections that turn out dead, before a fresh one must do.
-const STALE_TRIES: usize = 2;
-/// Further tries on fresh connections where the upstream says that it did nothing.
-const REFUSED_TRIES: usize = 2;
 /// An HTTP/2 upstream must open its window for the whole request body within this time.
 const WRITE_WINDOW: Duration = Duration::from_secs(120);
 /// Connections kept idle in all.
@@ -53,7 +50,7 @@ pub enum UpstreamErrorKind {
     Tls,
     /// No connection in time.
     ConnectTimeout,
-    /// The connection took so long that what is to be sent is out of date. Nothing was sent, and the connection is kept.
+    /// The connection took so long that what is to be sent is out of date: nothing was sent.
     Late,
     /// No first byte in time.
     FirstByteTimeout,
@@ -105,10 +102,10 @@ pub struct Upstreams {
 }
 
 /// A connection before its request.
-struct Line {
+pub(super) struct Line {
     to: Speaks,
     /// It served requests before.
-    reused: bool,
+    pub(super) reused: bool,
     /// It belongs to the spare connector.
     spare: bool,
 }
@@ -120,16 +117,17 @@ enum Speaks {
 }
 
 /// The head of an answer, and where its body comes from.
-type Answered = ((u16, HeaderMap), Link);
+pub(super) type Answered = ((u16, HeaderMap), Link);
 
 /// Why no head of an answer came, and whether another connection may be tried.
-struct Failed {
-    kind: UpstreamErrorKind,
-    again: RetryType,
+pub(super) struct Failed {
+    pub(super) kind: UpstreamErrorKind,
+    pub(super) again: RetryType,
 }
 
 impl Failed {
-    fn again(&self, reused: bool) -> bool {
+    /// True if another connection may be tried.
+    pub(super) fn again(&self, reused: bool) -> bool {
         match self.again {
             RetryType::Decided(again) => again,
             RetryType::ReusedOnly => reused,
@@ -150,8 +148,7 @@ impl Upstreams {
         }
     }
 
-    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream. Where a
-    /// connection is there only after `send_by`, nothing is sent over it ([`UpstreamErrorKind::Late`]).
+    /// Sends a request and waits for the head of its answer. Dropping the future or the answer cancels the request upstream.
     ///
     /// # Errors
     /// See [`UpstreamError`]; nothing of the answer was seen.
@@ -160,29 +157,12 @@ impl Upstreams {
         peer: &'u EndpointPeer,
         request: &UpstreamRequest,
         first_byte: Duration,
-        send_by: Option<Instant>,
     ) -> Result<UpstreamResponse<'u>, UpstreamError> {
-        let (mut tries, mut fresh) = (0, false);
-        loop {
-            let line = self.connect(peer, fresh).await?;
-            let reused = line.reused;
-            if send_by.is_some_and(|by| Instant::now() > by) {
-                self.keep(peer, line).await;
-                return Err(UpstreamErrorKind::Late.into());
-            }
-            match exchange(line, peer, request, first_byte).await {
-                Ok((head, link)) => return Ok(UpstreamResponse::new(self, peer, head, link)),
-                // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
-                Err(failed) if failed.again(reused) && tries < STALE_TRIES + REFUSED_TRIES => {
-                    tries += 1;
-                    fresh |= tries >= STALE_TRIES || matches!(failed.again, RetryType::Decided(_));
-                }
-                Err(failed) => return Err(failed.kind.into()),
-            }
-        }
+        Sending::new(self, peer, request, first_byte).answer(None).await
     }
 
-    async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<Line, UpstreamError> {
+    /// A pooled connection, or a new one; `fresh`: a new one.
+    pub(super) async fn connect(&self, peer: &EndpointPeer, fresh: bool) -> Result<Line, UpstreamError> {
         // Every HTTP/1 connection is kept here, whichever connector has dialled it.
         if !fresh && let Some(stream) = self.transport.reused_stream(peer).await {
             return Ok(Line {
@@ -211,14 +191,6 @@ impl Upstreams {
         })
     }
 
-    /// Takes back a connection that nothing was sent over.
-    async fn keep(&self, peer: &EndpointPeer, line: Line) {
-        match line.to {
-            Speaks::Http1(stream) => self.release(peer, stream),
-            Speaks::Other(session) => Box::pin(self.release_other(peer, *session, line.spare)).await,
-        }
-    }
-
     /// Takes back an HTTP/1 connection that may serve another request.
     pub(super) fn release(&self, peer: &EndpointPeer, stream: Stream) {
         let idle = peer.idle_timeout();
@@ -244,7 +216,7 @@ fn speaks(session: HttpSession) -> Speaks {
 
 /// Writes the request and reads the head of the answer, informational heads skipped. An upstream may answer, and close, before it
 /// has read all of a large request: its answer counts, not the failed write.
-async fn exchange(
+pub(super) async fn exchange(
     line: Line,
     peer: &EndpointPeer,
     request: &UpstreamRequest,
