@@ -64,7 +64,7 @@ impl Sink for Nowhere {
 fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
     let row = &settled.row;
     let usage = row.usage.usage();
-    let count = |counter: Option<u64>| signed(counter.unwrap_or(0));
+    let count = |counter: Option<u64>| signed(counter.unwrap_or(0)).min(UsageRow::MOST_TOKENS);
     UsageRow {
         request_id: row.request_id.clone(),
         attempt: row.attempt.into(),
@@ -83,7 +83,7 @@ fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
         cached_input: count(usage.cache_read),
         cache_write: count(usage.cache_write),
         reasoning: count(usage.reasoning),
-        cost_pico_usd: row.cost.map(|cost| signed(cost.0)),
+        cost_pico_usd: row.cost.map(|cost| signed(cost.0).min(UsageRow::MOST_COST)),
         held: held(row),
         billed: billed(row),
         source: match row.usage.source() {
@@ -101,7 +101,11 @@ fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
 /// Only where it says more than the usage does: such rows are few, and have an index of their own.
 fn held(row: &Row) -> i64 {
     let used = row.usage.usage().total().unwrap_or(0);
-    if row.held > used { signed(row.held) } else { 0 }
+    if row.held > used {
+        signed(row.held).min(UsageRow::MOST_TOKENS)
+    } else {
+        0
+    }
 }
 
 fn outcome(settled: &Settled) -> AttemptOutcome {

@@ -83,6 +83,24 @@ impl Usage {
         self
     }
 
+    /// A report of an upstream as it is, or none at all if one of its counts is more than any request has: it counts nonsense, and limits,
+    /// budgets and sums must not take it for true.
+    #[must_use]
+    pub fn believed(self) -> Self {
+        /// A thousand times the largest context there is.
+        const MOST: u64 = 1_000_000_000;
+        let counts = [
+            self.input,
+            self.output,
+            self.cache_read,
+            self.cache_write,
+            self.reasoning,
+            self.web_searches,
+        ];
+        let is_sane = counts.iter().flatten().all(|count| *count <= MOST);
+        if is_sane { self } else { Usage::default() }
+    }
+
     /// `input + output`, if anything is known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
@@ -164,17 +182,38 @@ mod tests {
         let messages = r#"{"content":[],"usage":{"input_tokens":1,"service_tier":"batch"}}"#;
         let gemini =
             r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1,"trafficType":"ON_DEMAND_FLEX"}}"#;
+        let served = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1,"serviceTier":"priority"}}"#;
         let usual = r#"{"choices":[],"usage":{"prompt_tokens":1},"service_tier":"default"}"#;
         for (body, format, tier) in [
             (chat, Format::Chat, Some(ServiceTier::Priority)),
             (before, Format::Responses, Some(ServiceTier::Flex)),
             (messages, Format::Messages, Some(ServiceTier::Batch)),
             (gemini, Format::Gemini, Some(ServiceTier::Flex)),
+            (served, Format::Gemini, Some(ServiceTier::Priority)),
             (usual, Format::Chat, None),
         ] {
             assert_eq!(relayed(body, format).unwrap().usage.tier, tier, "{body}");
             assert_eq!(response(body, format).unwrap().usage.tier, tier, "{body}");
         }
+    }
+
+    #[test]
+    fn a_report_of_nonsense_is_none() {
+        let of = |input, cache_read| Usage {
+            input: Some(input),
+            cache_read,
+            tier: Some(ServiceTier::Flex),
+            ..Usage::default()
+        };
+        for nonsense in [
+            of(u64::MAX, None),
+            of(1_000_000_001, Some(0)),
+            of(3, Some(5_000_000_000)),
+        ] {
+            assert!(nonsense.believed().is_empty());
+        }
+        let large = of(1_000_000_000, Some(999_999_999));
+        assert_eq!(large.clone().believed(), large);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) async fn settle(
     let mut notes = exchange.notes.then(Box::<Particulars>::default);
     let usage = usage_of(exchange, conversion, bytes, notes.as_deref_mut()).ok()?;
     let seen = Seen {
-        reported: usage,
+        reported: usage.believed(),
         complete: true,
         ..Seen::default()
     };

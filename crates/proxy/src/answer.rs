@@ -177,7 +177,7 @@ async fn whole(
     headers.insert(CONTENT_TYPE, kind.unwrap_or(JSON));
     record.status = status;
     record.particulars = notes;
-    let seen = seen_whole(exchange, usage, &upstream);
+    let seen = seen_whole(exchange, usage.believed(), &upstream);
     account.answered(record.status, &seen, first_token).await;
     if client.answer(status, headers, bytes).await.is_err() {
         record.status = 499;

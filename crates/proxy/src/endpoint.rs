@@ -91,7 +91,7 @@ pub(crate) async fn call(
     let answer = answer(&answers, calls.embedding.as_ref(), exchange.format)
         .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
     let seen = Seen {
-        reported: answer.usage.clone(),
+        reported: answer.usage.clone().believed(),
         ..Seen::default()
     };
     account.answered(200, &seen, first_token).await;

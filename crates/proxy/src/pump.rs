@@ -274,7 +274,7 @@ fn broken(class: FailureClass, text: &'static str) -> Progress {
 
 fn seen(stream: &Stream) -> Seen {
     Seen {
-        reported: stream.usage().clone(),
+        reported: stream.usage().clone().believed(),
         likely: stream.output_estimate(),
         most: stream.output_most(),
         complete: false,

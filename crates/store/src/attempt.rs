@@ -176,6 +176,11 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
+    /// The most tokens that a row says of a kind: more than any request has, and sums of rows stay far below what a column holds.
+    pub const MOST_TOKENS: i64 = 1_000_000_000_000;
+    /// The most that a row costs, in pico-USD: a million dollars.
+    pub const MOST_COST: i64 = 1_000_000_000_000_000_000;
+
     /// True if not all of its counters come from the channel.
     #[must_use]
     pub fn is_estimated(&self) -> bool {

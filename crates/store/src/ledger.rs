@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::attempt::{Billed, UsageRow};
 use crate::line::{Text, shared, stored};
 use crate::sql::session::Value;
-use crate::usage::{UsageSums, Width};
+use crate::usage::{MOST_SUM, UsageSums, Width};
 
 /// What identifies a sum.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,7 +115,7 @@ impl<'r> Ledger<'r> {
                 .budgets
                 .entry((stored(&period.subject), period.start))
                 .or_default();
-            *spent = spent.saturating_add(cost);
+            *spent = spent.saturating_add(cost).min(MOST_SUM);
         }
     }
 

@@ -43,8 +43,11 @@ pub struct UsageSums {
     pub total_ms: i64,
 }
 
+/// The most that any sum says: two of them still fit in an `i64`. The statements in sql/usage.rs have it too.
+pub(crate) const MOST_SUM: i64 = 4_000_000_000_000_000_000;
+
 impl UsageSums {
-    /// Adds other sums; no sum grows beyond what an `i64` holds.
+    /// Adds other sums; no sum grows beyond [`MOST_SUM`].
     pub(crate) fn add(&mut self, other: &UsageSums) {
         let additions = [
             (&mut self.attempts, other.attempts),
@@ -63,7 +66,7 @@ impl UsageSums {
             (&mut self.total_ms, other.total_ms),
         ];
         for (sum, addition) in additions {
-            *sum = sum.saturating_add(addition);
+            *sum = sum.saturating_add(addition).min(MOST_SUM);
         }
     }
 }

@@ -108,11 +108,7 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
             ..Candidate::default()
         });
     }
-    let tier = wire
-        .usage_metadata
-        .map(usage::traffic_tier)
-        .transpose()?
-        .flatten();
+    let tier = wire.usage_metadata.map(usage::gemini_tier).transpose()?.flatten();
     Ok(Response {
         id: wire.response_id.unwrap_or_default(),
         model: wire.model_version,

@@ -133,8 +133,10 @@ object! {
         prompt_details: Vec<Modality<'a>> = "promptTokensDetails",
         /// Answers by modality.
         candidates_details: Vec<Modality<'a>> = "candidatesTokensDetails",
-        /// Tier.
+        /// Tier, of Vertex.
         traffic_type: Cow<'a, str> = "trafficType",
+        /// Tier, of the Gemini API.
+        service_tier: Cow<'a, str> = "serviceTier",
     }
 }
 
@@ -250,6 +252,7 @@ fn of_gemini(wire: Gemini<'_>) -> Usage {
         ..Usage::default()
     }
     .in_tier(wire.traffic_type.as_deref().and_then(traffic))
+    .in_tier(wire.service_tier.as_deref().and_then(served))
 }
 
 /// Text, sound and images; documents count as text.
@@ -279,9 +282,13 @@ pub(crate) fn anthropic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error
     })
 }
 
-/// Gemini's traffic type in OpenAI's words.
-pub(crate) fn traffic_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
-    Ok(word(raw, "trafficType")?.as_deref().and_then(traffic))
+/// Gemini's tier in OpenAI's words: Vertex calls it the type of its traffic.
+pub(crate) fn gemini_tier(raw: Raw<'_>) -> Result<Option<&'static str>, Error> {
+    let traffic = word(raw, "trafficType")?.as_deref().and_then(traffic);
+    Ok(match traffic {
+        None => word(raw, "serviceTier")?.as_deref().and_then(served),
+        known => known,
+    })
 }
 
 /// The text of one member.
@@ -295,6 +302,17 @@ fn word<'a>(raw: Raw<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Error> {
         reader.skip()
     })?;
     Ok(found)
+}
+
+/// The Gemini API's tiers; its documents write them small and in capitals.
+fn served(name: &str) -> Option<&'static str> {
+    const TIERS: [(&str, &str); 3] = [
+        ("standard", "default"),
+        ("flex", "flex"),
+        ("priority", "priority"),
+    ];
+    let known = TIERS.iter().find(|row| row.0.eq_ignore_ascii_case(name));
+    known.map(|row| row.1)
 }
 
 fn traffic(name: &str) -> Option<&'static str> {

@@ -33,16 +33,15 @@ impl Default for Habit {
 }
 
 impl Habit {
-    /// The output that an answer probably has, at most what the request says; `None` before the first answer.
-    pub(crate) fn likely_output(self, given: Option<u64>) -> Option<u64> {
+    /// The output that an answer probably has, at most what the request says.
+    pub(crate) fn likely_output(self, given: Option<u64>) -> u64 {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a mean of token counts"
         )]
         let likely = self.output.ceil() as u64;
-        self.known
-            .then(|| given.map_or(likely, |given| given.min(likely)))
+        given.map_or(likely, |given| given.min(likely))
     }
 
     /// With what one more answer has shown: its estimated and reported input, its output. Numbers that are not known: 0.

@@ -25,7 +25,7 @@ const FORGET: i64 = 5_000;
 
 /// `INSERT INTO table (columns) SELECT columns FROM the list $1`, for both databases, and what follows.
 macro_rules! insert_list {
-    ($table:literal ($($column:ident $kind:ident),*) $rest:literal) => {
+    ($table:literal ($($column:ident $kind:ident),*) $rest:expr) => {
         Sql {
             sqlite: concat!(
                 "INSERT INTO ", $table, " (", insert_list!(@names $($column)*), ") SELECT ",
@@ -38,7 +38,7 @@ macro_rules! insert_list {
             ),
         }
     };
-    (@bulk $table:literal ($($common:ident),*) ($($column:ident),*) $rest:literal) => {
+    (@bulk $table:literal ($($common:ident),*) ($($column:ident),*) $rest:expr) => {
         Bulk::new(
             concat!("INSERT OR FAIL INTO ", $table, " (", insert_list!(@names $($common)* $($column)*), ") VALUES"),
             <[&str]>::len(&[$(stringify!($common)),*]),
@@ -53,6 +53,29 @@ macro_rules! insert_list {
     (@kinds $first:ident $kind:ident $($more:ident $kinds:ident)*) => {
         concat!(stringify!($first), " ", stringify!($kind) $(, ", ", stringify!($more), " ", stringify!($kinds))*)
     };
+}
+
+/// `DO UPDATE SET` of columns that grow, up to [`MOST_SUM`](crate::usage::MOST_SUM): no sum makes a batch fail.
+macro_rules! added {
+    ($table:literal ($($key:literal),*): $first:literal $(, $more:literal)*) => {
+        concat!("ON CONFLICT (", $($key,)* ") DO UPDATE SET ", added!(@one $table $first) $(, ", ", added!(@one $table $more))*)
+    };
+    (@one $table:literal $column:literal) => {
+        concat!(
+            $column, " = CASE WHEN ", $table, ".", $column, " > 4000000000000000000 - excluded.", $column,
+            " THEN 4000000000000000000 ELSE ", $table, ".", $column, " + excluded.", $column, " END"
+        )
+    };
+}
+macro_rules! added_to_sums {
+    () => {
+        added!("opm_usage_sums" ("width, start, key_id, user_name, model, channel"):
+            "attempts", "requests", "failures", "estimated", "unpriced", "input", "output", "cached_input", "cache_write",
+            "reasoning", "cost_pico_usd", "ttft_ms", "ttft_count", "total_ms")
+    };
+}
+macro_rules! added_to_budgets {
+    () => { added!("opm_budgets" ("subject, period_start"): "spent_pico_usd") };
 }
 
 /// Returns the rows that were not known yet: only they count.
@@ -72,34 +95,20 @@ const ADD: Sql = insert_list!("opm_usage_sums" (
     width bigint, start bigint, key_id text, user_name text, model text, channel text, attempts bigint, requests bigint,
     failures bigint, estimated bigint, unpriced bigint, input bigint, output bigint, cached_input bigint, cache_write bigint,
     reasoning bigint, cost_pico_usd bigint, ttft_ms bigint, ttft_count bigint, total_ms bigint)
-    "ON CONFLICT (width, start, key_id, user_name, model, channel) DO UPDATE SET \
-     attempts = opm_usage_sums.attempts + excluded.attempts, requests = opm_usage_sums.requests + excluded.requests, \
-     failures = opm_usage_sums.failures + excluded.failures, estimated = opm_usage_sums.estimated + excluded.estimated, \
-     unpriced = opm_usage_sums.unpriced + excluded.unpriced, input = opm_usage_sums.input + excluded.input, \
-     output = opm_usage_sums.output + excluded.output, cached_input = opm_usage_sums.cached_input + excluded.cached_input, \
-     cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
-     cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
-     ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
+    added_to_sums!());
 static ADD_ALL: Bulk = insert_list!(@bulk "opm_usage_sums" ()
     (width, start, key_id, user_name, model, channel, attempts, requests, failures, estimated, unpriced, input, output, cached_input,
     cache_write, reasoning, cost_pico_usd, ttft_ms, ttft_count, total_ms)
-    "ON CONFLICT (width, start, key_id, user_name, model, channel) DO UPDATE SET \
-     attempts = opm_usage_sums.attempts + excluded.attempts, requests = opm_usage_sums.requests + excluded.requests, \
-     failures = opm_usage_sums.failures + excluded.failures, estimated = opm_usage_sums.estimated + excluded.estimated, \
-     unpriced = opm_usage_sums.unpriced + excluded.unpriced, input = opm_usage_sums.input + excluded.input, \
-     output = opm_usage_sums.output + excluded.output, cached_input = opm_usage_sums.cached_input + excluded.cached_input, \
-     cache_write = opm_usage_sums.cache_write + excluded.cache_write, reasoning = opm_usage_sums.reasoning + excluded.reasoning, \
-     cost_pico_usd = opm_usage_sums.cost_pico_usd + excluded.cost_pico_usd, ttft_ms = opm_usage_sums.ttft_ms + excluded.ttft_ms, \
-     ttft_count = opm_usage_sums.ttft_count + excluded.ttft_count, total_ms = opm_usage_sums.total_ms + excluded.total_ms");
+    added_to_sums!());
 
 const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint, spent_pico_usd bigint)
-    "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
+    added_to_budgets!());
 static SPEND_ALL: Bulk = insert_list!(@bulk "opm_budgets" () (subject, period_start, spent_pico_usd)
-    "ON CONFLICT (subject, period_start) DO UPDATE SET spent_pico_usd = opm_budgets.spent_pico_usd + excluded.spent_pico_usd");
+    added_to_budgets!());
 
-/// The sums by `$name`, in an order. Every question binds all of $1 to $9, so that they share their text.
+/// The sums by `$name`, in an order. Costs are summed in two parts: nine million dollars are more than a BIGINT of pico-USD holds. Every question binds all of $1 to $9, so that they share their text.
 macro_rules! summed {
-    ($name:literal, $order:literal) => {
+    ($name:literal, $order:expr) => {
         concat!(
             "SELECT ", $name, " AS name, \
              CAST(SUM(attempts) AS BIGINT) AS attempts, CAST(SUM(requests) AS BIGINT) AS requests, \
@@ -107,18 +116,26 @@ macro_rules! summed {
              CAST(SUM(unpriced) AS BIGINT) AS unpriced, CAST(SUM(input) AS BIGINT) AS input, \
              CAST(SUM(output) AS BIGINT) AS output, CAST(SUM(cached_input) AS BIGINT) AS cached_input, \
              CAST(SUM(cache_write) AS BIGINT) AS cache_write, CAST(SUM(reasoning) AS BIGINT) AS reasoning, \
-             CAST(SUM(cost_pico_usd) AS BIGINT) AS cost_pico_usd, CAST(SUM(ttft_ms) AS BIGINT) AS ttft_ms, \
-             CAST(SUM(ttft_count) AS BIGINT) AS ttft_count, CAST(SUM(total_ms) AS BIGINT) AS total_ms \
+             CAST(SUM(cost_pico_usd / 1000000) AS BIGINT) AS cost_micro_usd, CAST(SUM(ttft_ms) AS BIGINT) AS ttft_ms, \
+             CAST(SUM(ttft_count) AS BIGINT) AS ttft_count, CAST(SUM(total_ms) AS BIGINT) AS total_ms, \
+             CAST(SUM(cost_pico_usd % 1000000) AS BIGINT) AS cost_rest \
              FROM opm_usage_sums WHERE width = $1 AND start >= $2 AND start < $3 \
              AND ($4 IS NULL OR key_id = $4) AND ($5 IS NULL OR user_name = $5) AND ($6 IS NULL OR model = $6) \
              AND ($7 IS NULL OR channel = $7) AND $9 > 0 GROUP BY 1 ORDER BY ", $order, " LIMIT $8"
         )
     };
 }
-const BY_KEY: &str = summed!("key_id", "12 DESC, 3 DESC, 1");
-const BY_USER: &str = summed!("user_name", "12 DESC, 3 DESC, 1");
-const BY_MODEL: &str = summed!("model", "12 DESC, 3 DESC, 1");
-const BY_CHANNEL: &str = summed!("channel", "12 DESC, 3 DESC, 1");
+/// The dearest first.
+macro_rules! dearest {
+    () => {
+        "SUM(cost_pico_usd / 1000000) + SUM(cost_pico_usd % 1000000) / 1000000 DESC, \
+         SUM(cost_pico_usd % 1000000) % 1000000 DESC, 3 DESC, 1"
+    };
+}
+const BY_KEY: &str = summed!("key_id", dearest!());
+const BY_USER: &str = summed!("user_name", dearest!());
+const BY_MODEL: &str = summed!("model", dearest!());
+const BY_CHANNEL: &str = summed!("channel", dearest!());
 const BY_TIME: &str = summed!("start - (start - $2) % $9", "1");
 
 const FORGET_ROWS: &str = "DELETE FROM opm_usage WHERE (request_id, attempt) IN \
@@ -325,7 +342,10 @@ fn read_group(row: &Row, by: UsageBy) -> Result<UsageGroup, StoreError> {
             cached_input: row.get("cached_input")?,
             cache_write: row.get("cache_write")?,
             reasoning: row.get("reasoning")?,
-            cost_pico_usd: row.get("cost_pico_usd")?,
+            cost_pico_usd: row
+                .get::<i64>("cost_micro_usd")?
+                .saturating_mul(1_000_000)
+                .saturating_add(row.get("cost_rest")?),
             ttft_ms: row.get("ttft_ms")?,
             ttft_count: row.get("ttft_count")?,
             total_ms: row.get("total_ms")?,

@@ -87,6 +87,7 @@ cases! { ALONE, false:
         usage_is_summed_by_each_dimension_and_filtered_by_all
         usage_by_time_has_spans_that_begin_where_the_question_does
         budgets_take_the_cost_of_their_periods
+        the_largest_numbers_fail_no_batch
         text_from_clients_never_fails_a_batch
         what_is_old_is_forgotten_and_the_rest_stays
         only_the_newest_are_kept_where_there_is_little_room;

@@ -278,6 +278,31 @@ pub(crate) async fn usage_by_time_has_spans_that_begin_where_the_question_does(p
     );
 }
 
+/// A provider that counts nonsense, or very many dollars: what comes after is recorded all the same, and questions are answered.
+pub(crate) async fn the_largest_numbers_fail_no_batch(place: Place) {
+    let store = place.open().await;
+    for round in 0..6 {
+        let absurd = UsageRow {
+            input: UsageRow::MOST_TOKENS,
+            output: UsageRow::MOST_TOKENS,
+            cost_pico_usd: Some(UsageRow::MOST_COST),
+            ..row(&format!("absurd{round}"), 1, round * 3_700)
+        };
+        let again = UsageRow {
+            request_id: format!("again{round}").into(),
+            ..absurd.clone()
+        };
+        store
+            .record_usage(&[absurd, again, row(&format!("usual{round}"), 1, 0)])
+            .await
+            .unwrap();
+    }
+    let day = total(&*store, day(UsageBy::Model)).await;
+    assert_eq!((day.requests, day.cost_pico_usd), (18, i64::MAX));
+    let spent = store.spent(&period("key:key1", DAY)).await.unwrap();
+    assert_eq!(spent, 4_000_000_000_000_000_000);
+}
+
 pub(crate) async fn budgets_take_the_cost_of_their_periods(place: Place) {
     let store = place.open().await;
     let mut first = row("r1", 0, 10);

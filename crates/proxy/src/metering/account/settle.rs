@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ai_api_converter::Usage;
+use ai_api_converter::{Format, Usage};
 use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket, unix_ms};
 use opm_limits::Reservation;
 
@@ -221,16 +221,20 @@ impl<'a> Account<'a> {
     /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
     pub(super) fn metered(&mut self, seen: &Seen, finished: bool) -> Metered {
         let mut reported = seen.reported.clone();
-        // Messages report a first output token at the start: what came after counts too.
-        if !finished && reported.output.is_none_or(|output| output < seen.likely) {
-            reported.output = None;
-        }
+        let upstream = self.destination.map(|to| to.format);
+        // Messages and Gemini report as they go: what came last is not all of it, and what was seen since counts too.
+        let goes_on = matches!(upstream, Some(Format::Messages | Format::Gemini));
+        let counts = self.asked.task.is_counted() && self.sent;
+        let is_open = |output: &mut u64| counts && !finished && (goes_on || *output < seen.likely);
+        let so_far = reported.output.take_if(is_open);
         let missing = reported.input.is_none() || reported.output.is_none();
         let mut metered = Metered::reported(reported);
-        if missing && self.asked.task.is_counted() && self.sent {
+        if missing && counts {
             metered.complete(&Usage {
                 input: Some(self.input().likely),
-                output: (seen.likely > 0).then_some(seen.likely).or(seen.presumed),
+                output: so_far
+                    .max((seen.likely > 0).then_some(seen.likely))
+                    .or(seen.presumed),
                 ..Usage::default()
             });
         }
