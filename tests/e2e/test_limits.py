@@ -452,6 +452,15 @@ def test_an_admission_that_the_store_tells_late_counts_when_it_is_sent(gateways,
     assert worst <= limit, (worst, limit)
 
 
+def test_a_distant_store_decides_from_the_first_request_on(gateways, redis, provider):
+    relay = Relay(redis.port)
+    relay.held = 0.03
+    at = gateways(f"shared: {{ redis_url: 'redis://127.0.0.1:{relay.port}/0' }}\n" + key_with("{ tpm: 1000, window: 60s }"))
+    assert (metric(at, "opm_limits_together"), metric(at, "opm_limits_outages_total")) == (1, 0)
+    assert ask(at)[0] == 200 and metric(at, "opm_limits_outages_total") == 0
+    relay.close()
+
+
 def freeze_costs_once(at, redis):
     async def run():
         caller = Caller(at.port, KEY)
@@ -711,6 +720,17 @@ def test_a_try_that_comes_late_counts_when_it_comes(gateways, provider, redis, s
     assert statuses[:2] == [200, 200] and statuses.count(429) >= 1, statuses
     answered = [call for call in provider.calls if call["key"] != "late"]
     assert worst_window(answered, 2) <= 1000, answered
+
+
+def test_a_failover_to_a_dearer_channel_reserves_anew(gateways, provider):
+    dear = f"  - {{ name: two, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: {{ priced: dear }}, priority: -1 }}\n"
+    prices = PRICES + "  - { provider: openai, models: [dear], per_million: { input: 30, output: 300 } }\n"
+    at = gateways(dear + prices + key_with(budget="{ usd: 5, per: day }"))
+    for bound in (20, 300):
+        status, _, body = ask(at, f"hi failing=priced out={bound}", model="priced", max_tokens=bound)
+        assert status == 200 and [call["bound"] for call in provider.calls[-2:]] == [bound, bound], (status, body)
+    made = sum(call["prompt"] * 30 + call["output"] * 300 for call in provider.calls if call["key"] == "dear")
+    assert made > 300 and eventually(lambda: made / 1e6 <= metric(at, "opm_budget_spent_usd") < 2 * made / 1e6)
 
 
 def test_failed_requests_cost_nothing(gateways, provider):

@@ -179,7 +179,7 @@ pub struct Shared {
     pub namespace: String,
     /// How long a request waits for the store before the policies decide.
     pub timeout: Duration,
-    /// How many instances there are, believed until the store tells: what `local` divides by when it is away from the start.
+    /// How many instances there are at least: what `local` divides by while the store has not told of more.
     pub instances: u64,
 }
 

@@ -71,7 +71,7 @@ impl Limiter {
             shared: Some(shared),
         });
         keeper::join(&core, instance).await;
-        tokio::spawn(keeper::keep(Arc::downgrade(&core), instance));
+        tokio::spawn(keeper::keep(Arc::downgrade(&core), instance, settings.timeout));
         Ok(Limiter { core })
     }
 

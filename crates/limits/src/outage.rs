@@ -11,6 +11,8 @@ pub(crate) const REJOIN_MS: u64 = 1_000;
 pub(crate) struct Outage {
     alone: Option<Alone>,
     count: u32,
+    /// As many as there are at least.
+    least: u64,
     instances: u64,
     /// The first of the unbroken good answers since the outage began.
     answered: Option<u64>,
@@ -19,12 +21,14 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// `instances` is believed until the store says otherwise.
+    /// Fewer than `instances` are never believed: the others may be about to start.
     pub(crate) fn new(instances: u64) -> Self {
+        let least = instances.max(1);
         Outage {
             alone: None,
             count: 0,
-            instances: instances.max(1),
+            least,
+            instances: least,
             answered: None,
             lost: false,
         }
@@ -58,9 +62,14 @@ impl Outage {
 
     /// The store answered and all that it missed is on its way.
     pub(crate) fn answer(&mut self, now: u64, instances: u64) {
-        match &self.alone {
-            None => self.instances = instances.max(1),
-            Some(_) => self.answered = self.answered.or(Some(now)),
+        match &mut self.alone {
+            None => self.instances = instances.max(self.least),
+            Some(alone) => {
+                self.answered = self.answered.or(Some(now));
+                // More than were thought of when it began share what is free.
+                alone.instances = alone.instances.max(instances);
+                self.instances = self.instances.max(instances);
+            }
         }
     }
 
@@ -104,14 +113,17 @@ mod tests {
         outage.rejoin();
         assert_eq!((outage.alone().is_none(), outage.history()), (true, (1, 3)));
         outage.answer(6_100, 2);
-        assert_eq!(outage.history(), (1, 2));
+        assert_eq!(outage.history(), (1, 3), "two are gone or not there yet");
+        outage.answer(6_600, 5);
+        assert_eq!(outage.history(), (1, 5));
     }
 
     #[test]
     fn after_lost_data_everybody_gets_the_whole_second() {
         let mut outage = Outage::new(1);
         outage.trip(1_000, true);
-        outage.answer(1_001, 1);
+        outage.answer(1_001, 4);
+        assert_eq!(outage.alone().unwrap().instances, 4, "they share what is free");
         assert!(!outage.may_rejoin(2_000) && outage.may_rejoin(2_001));
     }
 }

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Script};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, IntoConnectionInfo, RedisResult, Script};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tokio::sync::Notify;
 
@@ -43,7 +44,7 @@ pub struct SharedSettings {
     pub namespace: String,
     /// How long a request waits for the store before the policies decide.
     pub timeout: Duration,
-    /// How many instances there are, believed until the store tells.
+    /// How many instances there are at least; the store tells of more.
     pub instances: u64,
     /// Any text that all instances know and nobody else: it keys the names of the subjects in the store, so that
     /// nobody can choose a value that shares another one's counters.
@@ -89,6 +90,12 @@ struct Scripts {
     beat: Script,
 }
 
+impl Scripts {
+    fn all(&self) -> [&Script; 3] {
+        [&self.reserve, &self.settle, &self.beat]
+    }
+}
+
 pub(crate) struct Shared {
     client: Client,
     namespace: String,
@@ -120,7 +127,7 @@ impl Shared {
         // If one is there already, it is this one: the gateway has no other.
         _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Shared {
-            client: Client::open(settings.url.as_str()).map_err(|_| SharedProblem::Url)?,
+            client: client(&settings.url).map_err(|_| SharedProblem::Url)?,
             namespace: name.clone(),
             timeout: settings.timeout,
             instance: format!("{random:016x}"),
@@ -309,6 +316,12 @@ impl Shared {
     fn request_name(&self, id: u64) -> String {
         format!("{}:{id:x}", self.instance)
     }
+}
+
+/// A client whose calls are sent at once, each: collected by the kernel they would wait for the answer to the ones before.
+fn client(url: &str) -> RedisResult<Client> {
+    let settings = TcpSettings::default().set_nodelay(true);
+    Client::open(url.into_connection_info()?.set_tcp_settings(settings))
 }
 
 fn signed(amount: u64) -> i64 {

@@ -43,6 +43,8 @@ struct Batch {
 struct Keeper {
     core: Weak<Core>,
     random: u64,
+    /// How long a heartbeat may take.
+    patience: Duration,
     beats: u64,
     failed: u32,
     /// On its way; no second one before it is answered, so that corrections keep their order.
@@ -51,10 +53,11 @@ struct Keeper {
 }
 
 /// Runs until the limiter is dropped.
-pub(crate) async fn keep(core: Weak<Core>, random: u64) {
+pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
     let mut keeper = Keeper {
         core,
         random,
+        patience,
         beats: 0,
         failed: 0,
         sent: None,
@@ -77,12 +80,13 @@ pub(crate) async fn keep(core: Weak<Core>, random: u64) {
     }
 }
 
-/// The first contact, so that a limiter starts together with the others where it can.
+/// The first contact, so that a limiter starts together with the others where it can. No request waits for it: it may take longer.
 pub(crate) async fn join(core: &Arc<Core>, random: u64) {
     let Some(shared) = core.shared() else { return };
     let mut keeper = Keeper {
         core: Arc::downgrade(core),
         random,
+        patience: CONNECT,
         beats: 0,
         failed: PROBES_BEFORE_CONNECT,
         sent: None,
@@ -142,7 +146,7 @@ impl Keeper {
             .arg(&shared.instance)
             .arg(format!("{:016x}-{:x}", self.random, self.beats))
             .arg(LIFETIME_MS);
-        let reply = timeout(shared.timeout, call.invoke_async::<(u64, u64, String)>(&mut line)).await;
+        let reply = timeout(self.patience, call.invoke_async::<(u64, u64, String)>(&mut line)).await;
         let (now, instances, generation) = shared.told_why(reply.ok()?)?;
         shared.learn(now, asked);
         Some((instances, generation))
@@ -185,9 +189,17 @@ async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(Some(LATE));
-    let connecting = shared
-        .client
-        .get_multiplexed_async_connection_with_config(&config);
+    let connecting = async {
+        let mut line = shared
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        // Known scripts are called in one round trip.
+        for script in shared.scripts.all() {
+            script.load_async(&mut line).await?;
+        }
+        Ok(line)
+    };
     let connected = timeout(CONNECT, connecting).await;
     let late = |_| Err(trouble::late(shared.client.get_connection_info().addr()));
     shared.told_why(connected.unwrap_or_else(late))

@@ -45,7 +45,12 @@ impl<'a> Account<'a> {
         }
         self.destination = Some(to);
         let price = self.price_at(to);
-        self.price = Some(price);
+        let before = self.price.replace(price);
+        if self.admitted && before.is_some_and(|before| self.is_dearer(&price, &before)) {
+            // Budgets hold too little for it, and would cut its answer: all is reserved anew.
+            self.held.take().into_iter().for_each(Reservation::release);
+            self.admitted = false;
+        }
         let rules = &self.snapshot.rules;
         if self.admitted && rules.is_empty() {
             return Ok(());
@@ -156,6 +161,18 @@ impl<'a> Account<'a> {
             self.channel_held = Some((to.number, rest));
         }
         Ok(())
+    }
+
+    /// True if budgets would reserve more at one price than at another one.
+    fn is_dearer(&self, price: &Price<'_>, before: &Price<'_>) -> bool {
+        let Some(need) = &self.need else { return false };
+        let most = |rule: &Rule, price: &Price<'_>| need.amount(rule, price).map(|amount| amount.most);
+        let rules = self.snapshot.rules.of_request(&self.who);
+        let mut budgets = rules.filter(|ruled| ruled.rule.dimension() == Dimension::Money);
+        budgets.any(|ruled| {
+            let both = most(&ruled.rule, price).zip(most(&ruled.rule, before));
+            both.is_some_and(|(now, then)| now > then)
+        })
     }
 
     /// True if the limits have plenty of room.
