@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::directory::Position;
 use crate::log::Log;
 use crate::reader::SegmentReader;
-use crate::record::{Event, Kind, encode};
+use crate::record::{Event, Front, Kind, encode, front};
 use crate::recovery::Recovered;
 use crate::row::Settled;
 use crate::slot;
+use crate::texts::Texts;
 
 /// Rows in one batch: what they share in the store, sums and the commit, is written once.
 const BATCH: usize = 2_000;
@@ -78,7 +79,11 @@ impl Feeder {
         }
         // The interrupted batch was not marked as fed: begin again at the cursor.
         let mut last = Feeder::new(self.log);
-        if timeout(FAREWELL, last.feed_all(&sink)).await.is_err() {
+        let left = async {
+            last.feed_all(&sink).await;
+            last.feed_waiting(&sink).await;
+        };
+        if timeout(FAREWELL, left).await.is_err() {
             tracing::warn!("the store did not take the last rows in time; they stay in the ledger");
         }
     }
@@ -129,6 +134,17 @@ impl Feeder {
             if !full {
                 return;
             }
+        }
+    }
+
+    /// What a full disk has not taken goes to the store from memory: it is a farewell. What comes twice is stored once.
+    async fn feed_waiting(&mut self, sink: &impl Sink) {
+        for batch in settled_in(&self.log.waiting()).chunks(BATCH) {
+            self.deliver(sink, batch).await;
+            tracing::info!(
+                rows = batch.len(),
+                "stored what the disk of the ledger had not taken"
+            );
         }
     }
 
@@ -211,15 +227,7 @@ pub(crate) fn read_batch(
         let event = open.next_of(limit, |kind| matches!(kind, Kind::Attempt | Kind::End))?;
         at.offset = open.whole();
         match event {
-            Some(Event::Attempt(row)) => batch.push(Settled {
-                is_request: false,
-                row,
-            }),
-            Some(Event::End(row)) => batch.push(Settled {
-                is_request: true,
-                row,
-            }),
-            Some(Event::Start(_) | Event::Checkpoint(_)) => {}
+            Some(event) => batch.extend(settled(event)),
             None if at.segment < end.segment => {
                 at = Position {
                     segment: at.segment + 1,
@@ -232,6 +240,25 @@ pub(crate) fn read_batch(
         reader = Some(open);
     }
     Ok((batch, at, reader))
+}
+
+fn settled(event: Event) -> Option<Settled> {
+    let (is_request, row) = match event {
+        Event::Attempt(row) => (false, row),
+        Event::End(row) => (true, row),
+        Event::Start(_) | Event::Checkpoint(_) => return None,
+    };
+    Some(Settled { is_request, row })
+}
+
+/// The settled rows of whole records.
+fn settled_in(mut records: &[u8]) -> Vec<Settled> {
+    let (mut rows, mut texts) = (Vec::new(), Texts::default());
+    while let Front::Whole { payload, size } = front(records) {
+        rows.extend(Event::decode_sharing(payload, &mut texts).and_then(settled));
+        records = records.get(size..).unwrap_or_default();
+    }
+    rows
 }
 
 /// `at`, or the beginning of the first segment after it if that segment is not there.

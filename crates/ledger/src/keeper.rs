@@ -35,6 +35,13 @@ impl Keeper {
                 tend(&log);
             }
             tend(&log);
+            let records = log.health().backlog;
+            if records > 0 {
+                tracing::error!(
+                    records,
+                    "the disk of the ledger has not taken these records, and the gateway ends"
+                );
+            }
         })?;
         shared.set_keeper(thread.thread().clone());
         Ok(Keeper {

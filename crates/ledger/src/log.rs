@@ -382,6 +382,11 @@ impl Log {
         self.directory.first_written_since(since_ms)
     }
 
+    /// The records that are not in the file, as they will stand there.
+    pub(crate) fn waiting(&self) -> Vec<u8> {
+        self.queue.lock().all()
+    }
+
     pub(crate) fn health(&self) -> Health {
         let bytes = self.bytes.load(Relaxed);
         Health {

@@ -63,6 +63,12 @@ impl Queue {
         (count, self.records.len() - count)
     }
 
+    /// All of them, as they will stand in the file.
+    pub(crate) fn all(&self) -> Vec<u8> {
+        let records = self.records.iter().map(|waiting| &*waiting.record);
+        records.collect::<Vec<_>>().concat()
+    }
+
     /// The first so many records are in the file. Gives their pins back and returns the number of the last one in the file.
     pub(crate) fn written(&mut self, count: usize, unpin: impl FnMut(u64)) -> u64 {
         let count = count.min(self.records.len());

@@ -84,7 +84,7 @@ pub const METRICS: &[Metric] = &[
     metric("opm_keys_parked", Gauge, &["channel"],
         "Provider keys of a channel that are left alone for a while."),
     metric("opm_cost_usd_total", Counter, &["channel", "model"],
-        "What answers cost, US dollars."),
+        "What answers cost, and tries that failed although the model may have worked, US dollars."),
     metric("opm_unpriced_requests_total", Counter, &["channel", "model"],
         "Answers that no price is known for: their cost is missing in opm_cost_usd_total."),
     metric("opm_estimate_factor", Gauge, &["model"],

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use opm_ledger::{Disk, Io, Ledger, Options, Outcome, Segment, Sync};
 use tempfile::tempdir;
 
-use crate::fixture::{block_on, ending, fed, open, request, segments, slot, until, written};
+use crate::fixture::{Store, block_on, ending, fed, open, request, segments, slot, until, written};
 
 /// A disk that can be filled, that can hang, and whose syncs can fail.
 #[derive(Debug, Default)]
@@ -101,6 +101,25 @@ fn a_full_disk_blocks_nobody_and_loses_nothing_that_fits_into_memory() {
     });
     let store = fed(&ledger);
     assert_eq!(store.len(), 101);
+    assert_eq!(store.request("before").unwrap().outcome, Outcome::Finished);
+}
+
+#[test]
+fn what_a_full_disk_has_not_taken_is_stored_when_the_gateway_ends() {
+    let dir = tempdir().unwrap();
+    let (ledger, faults) = faulty(dir.path(), Options::default());
+    let running = ledger.start(request("before"));
+    assert!(written(&ledger, running.started()));
+    faults.full.store(true, SeqCst);
+    assert!(!written(&ledger, running.end(ending(Outcome::Finished))));
+    for number in 0..5_000 {
+        ledger
+            .start(request(&format!("r{number}")))
+            .end(ending(Outcome::Finished));
+    }
+    let store: &'static Store = Box::leak(Box::default());
+    block_on(ledger.feeder().run(store, std::future::ready(())));
+    assert_eq!((store.len(), ledger.health().dropped), (5_001, 0));
     assert_eq!(store.request("before").unwrap().outcome, Outcome::Finished);
 }
 

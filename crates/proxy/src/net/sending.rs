@@ -8,8 +8,8 @@ use super::peer::EndpointPeer;
 use super::response::UpstreamResponse;
 use super::upstream::{Line, UpstreamError, UpstreamErrorKind, UpstreamRequest, Upstreams, exchange};
 
-/// Tries on pooled connections that turn out dead, before a fresh one must do.
-const STALE_TRIES: usize = 2;
+/// Tries on pooled connections that turn out dead, before a fresh one must do: the upstream may have read the request (promise P5).
+const STALE_TRIES: usize = 1;
 /// Further tries on fresh connections where the upstream says that it did nothing.
 const REFUSED_TRIES: usize = 2;
 

@@ -72,6 +72,15 @@ impl<'a> Account<'a> {
             self.refine();
         }
         let usage = if worked { self.presumed() } else { Usage::default() };
+        let cost = if worked {
+            self.most_cost(&usage)
+        } else {
+            self.cost(&usage)
+        };
+        if let Some(to) = self.destination.filter(|_| worked) {
+            let model = self.snapshot.model_label(self.who.model);
+            to.meters.used(model, &usage, cost.map(|cost| cost.0));
+        }
         self.missed = Some(Ending {
             outcome: Outcome::Failed,
             status: failure.upstream_status.unwrap_or(0),
@@ -80,11 +89,7 @@ impl<'a> Account<'a> {
             } else {
                 Billed::No
             },
-            cost: if worked {
-                self.most_cost(&usage)
-            } else {
-                self.cost(&usage)
-            },
+            cost,
             held: if worked { self.held_tokens() } else { 0 },
             usage: Metered::estimated(usage),
             total_ms: millis(self.asked.started.elapsed()),
