@@ -2,7 +2,7 @@
 
 A token is a word. The last user text may hold `out=N` (words of the answer, unless the request bounds it), `pace=MS` (between
 words of a stream), `cut=N` (the connection breaks after so many words), `nousage=1` (it does not count for others), `think=MS` (silence
-before the first word), `status=N` (an error), `id=NAME` (how a test calls the request),
+before the first word), `wait=MS` (silence before the head of a stream), `status=N` (an error), `id=NAME` (how a test calls the request),
 `late=MS` (the model `late` fails after this time), `failing=MODEL` (this model fails).
 """
 
@@ -152,6 +152,7 @@ class Serving:
             writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
         pace, cut = float(asked.get("pace", 0)) / 1000, int(asked.get("cut", -1))
+        await asyncio.sleep(float(asked.get("wait", 0)) / 1000)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         if "think" in asked:
             # Reasoning that nobody sees is output too.

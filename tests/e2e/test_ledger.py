@@ -301,8 +301,9 @@ def test_a_channel_can_ask_that_abandoned_answers_are_read_to_their_usage(tmp_pa
     try:
         assert call(at, "stream", "out=40 pace=5", leave_after=0.1)[0] == GONE
         assert call(at, "whole", "out=40 pace=5", stream=False, leave_after=0.1)[0] == GONE
-        rows = settled(all_stored(at, 2))
-        for name in ("stream", "whole"):
+        assert call(at, "early", "out=40 pace=5 wait=400", leave_after=0.1)[0] == GONE
+        rows = settled(all_stored(at, 3))
+        for name in ("stream", "whole", "early"):
             seen = calls_by_name(provider)[name][0]
             row = rows[name]
             assert seen["whole"] and row["outcome"] == "client_gone", (seen, row)

@@ -108,7 +108,8 @@ pub struct Row {
     pub format: Option<Format>,
     /// The channel's format.
     pub upstream_format: Option<Format>,
-    /// HTTP status: of the request what the client saw, of an attempt what the upstream said; 0 if there was none.
+    /// HTTP status: of the request what the client saw, or what a stream that broke off would have been told; of an attempt what the upstream
+    /// said; 0 if there was none.
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,

@@ -163,11 +163,16 @@ impl Exchange<'_> {
                 biased;
                 response = tokio::time::timeout_at(deadline, &mut answer) => response,
                 _ = client.gone() => {
-                    if !self.stream
-                        && !client.is_expired()
-                        && let Some(_place) = account.may_drain()
-                        && let Some(bytes) = Box::pin(rest_of_answer(answer, abandoned::deadline())).await
-                    {
+                    let place = account.may_drain().filter(|_| !client.is_expired());
+                    let Some(_place) = place else { return Err(Missed::Gone) };
+                    if self.stream {
+                        // Its pump finds nobody there and reads it to the end.
+                        match tokio::time::timeout_at(abandoned::deadline(), answer).await {
+                            Ok(Ok(response)) => break Ok(Ok(response)),
+                            _ => return Err(Missed::Gone),
+                        }
+                    }
+                    if let Some(bytes) = Box::pin(rest_of_answer(answer, abandoned::deadline())).await {
                         let conversion = conversion.as_deref();
                         // Boxed, as all that is rare here: it does not weigh on every request.
                         record.particulars = Box::pin(abandoned::settle(self, conversion, &bytes, sent, account)).await;

@@ -133,7 +133,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("format", "The client's format: chat, responses, messages, gemini; none if it was not understood."),
     ("api", "What was asked for: chat_completions, responses, messages, generate_content, embeddings, models …"),
     ("channel", "Name of a channel; none if no channel was tried."),
-    ("status_class", "HTTP status sent to the client: 2xx, 3xx, 4xx, 5xx."),
+    ("status_class", "HTTP status sent to the client: 2xx, 3xx, 4xx, 5xx; of a stream that broke off, the one that its failure has."),
     ("model", "Public model name, if it stands in the configuration; other otherwise."),
     ("type", "Kind of tokens."),
     ("limit", "Name of a limit or budget."),

@@ -33,15 +33,16 @@ impl Default for Habit {
 }
 
 impl Habit {
-    /// The output that an answer probably has, at most what the request says.
-    pub(crate) fn likely_output(self, given: Option<u64>) -> u64 {
+    /// The output that an answer probably has, at most what the request says; `None` if neither it nor an answer before says anything.
+    pub(crate) fn likely_output(self, given: Option<u64>) -> Option<u64> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a mean of token counts"
         )]
         let likely = self.output.ceil() as u64;
-        given.map_or(likely, |given| given.min(likely))
+        let known = self.known.then_some(likely);
+        given.map(|given| given.min(likely)).or(known)
     }
 
     /// With what one more answer has shown: its estimated and reported input, its output. Numbers that are not known: 0.
@@ -109,6 +110,12 @@ mod tests {
             learned.learn(&format!("x{number}"), 1, 1, 1);
         }
         assert_eq!(learned.factors().len(), MODELS);
-        assert_eq!(learned.of("unknown"), Habit::default());
+        let unknown = learned.of("unknown");
+        assert_eq!((unknown, unknown.likely_output(None)), (Habit::default(), None));
+        assert_eq!(
+            [20, 9_000].map(|given| unknown.likely_output(Some(given))),
+            [Some(20), Some(512)]
+        );
+        assert_eq!(habit.likely_output(Some(9_000)), habit.likely_output(None));
     }
 }

@@ -114,8 +114,9 @@ impl<'a> Account<'a> {
             .map_or(bytes / BYTES_PER_TOKEN, |need| need.input.likely);
         let model = self.destination.map_or("", |to| to.model);
         let given = self.asked.scan.max_tokens;
-        let output =
-            (self.asked.task == Task::Write).then(|| self.metering.learned.of(model).likely_output(given));
+        let output = (self.asked.task == Task::Write)
+            .then(|| self.metering.learned.of(model).likely_output(given))
+            .flatten();
         Usage {
             input: self.asked.task.is_counted().then_some(input),
             output,
