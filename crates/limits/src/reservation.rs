@@ -89,6 +89,21 @@ impl Reservation {
         (self, rest)
     }
 
+    /// Gives back what it holds of a dimension, and keeps the rest.
+    pub fn release_of(&mut self, dimension: Dimension) {
+        for held in self.held.iter_mut().filter(|held| held.dimension == dimension) {
+            set(&self.core, held, 0);
+        }
+        self.held.retain(|held| held.dimension != dimension);
+    }
+
+    /// Holds what another one held too, and ends for both.
+    pub fn join(&mut self, mut other: Reservation) {
+        self.held.append(&mut other.held);
+        self.sent |= other.sent;
+        other.ended = true;
+    }
+
     /// From here on the upstream may bill.
     pub fn sent(&mut self) {
         self.sent = true;

@@ -46,11 +46,6 @@ impl<'a> Account<'a> {
         self.destination = Some(to);
         let price = self.price_at(to);
         let before = self.price.replace(price);
-        if self.admitted && before.is_some_and(|before| self.is_dearer(&price, &before)) {
-            // Budgets hold too little for it, and would cut its answer: all is reserved anew.
-            self.held.take().into_iter().for_each(Reservation::release);
-            self.admitted = false;
-        }
         let rules = &self.snapshot.rules;
         if self.admitted && rules.is_empty() {
             return Ok(());
@@ -60,6 +55,11 @@ impl<'a> Account<'a> {
         if self.admitted {
             // What a window has let go of is reserved anew below.
             self.renew();
+        }
+        let is_dearer = self.admitted && before.is_some_and(|before| self.is_dearer(&price, &before));
+        if is_dearer && let Some(held) = &mut self.held {
+            // Budgets hold too little, and would cut the answer.
+            held.release_of(Dimension::Money);
         }
         let (who, name) = (self.who, to.channel.name.as_str());
         let mut charged = PerRule::<&Ruled>::new();
@@ -71,6 +71,9 @@ impl<'a> Account<'a> {
             // What an earlier try may have used stays counted; but it is one request, unless it comes much later.
             let once = |ruled: &&Ruled| !again || ruled.rule.dimension() != Dimension::Requests;
             charged.extend(rules.of_request(&who).filter(once).filter(counts));
+        } else if is_dearer {
+            let budgets = |ruled: &&Ruled| ruled.rule.dimension() == Dimension::Money;
+            charged.extend(rules.of_request(&who).filter(budgets).filter(counts));
         }
         let own = charged.len();
         if self
@@ -84,7 +87,14 @@ impl<'a> Account<'a> {
         if !charged.is_empty() {
             // The store decides at some time after this.
             let began = Instant::now();
-            self.charge(&charged, own, (to, price)).await?;
+            if let Err(denied) = self.charge(&charged, own, (to, price)).await {
+                if is_dearer {
+                    // Another channel must not do with what is left.
+                    self.take_reservations().for_each(Reservation::release);
+                    self.admitted = false;
+                }
+                return Err(denied);
+            }
             self.counted = began;
         }
         self.admitted = true;
@@ -147,15 +157,17 @@ impl<'a> Account<'a> {
             Denied::at(at.is_none_or(|at| at < own), reached(&refused))
         })?;
         let (all, callers) = &mut self.standings;
-        if own > 0 {
+        if own > 0 && self.held.is_none() {
             *callers = 0;
         }
         all.truncate(*callers);
         reservation.tell_standings(all);
         *callers += own;
         let (held, rest) = reservation.split(own);
-        if own > 0 {
-            self.held = Some(held);
+        match &mut self.held {
+            Some(before) => before.join(held),
+            None if own > 0 => self.held = Some(held),
+            None => {}
         }
         if charged.len() > own {
             self.channel_held = Some((to.number, rest));
