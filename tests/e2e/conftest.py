@@ -1,5 +1,6 @@
 """Starts the real binary in front of the mock providers."""
 
+import itertools
 import json
 import os
 import socket
@@ -18,10 +19,21 @@ UPSTREAM_KEY = "sk-upstream-canary-0123456789"
 FORMATS = ["chat", "responses", "messages", "gemini"]
 
 
+# Below the ports that the system gives to connections, and none twice: what is free now must be free when a gateway starts.
+PORTS = itertools.cycle(range(12_000, 32_000))
+for _ in range(os.getpid() % 20_000):
+    next(PORTS)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for(url, seconds=20):
