@@ -43,8 +43,16 @@ pub struct UsageSums {
     pub total_ms: i64,
 }
 
-/// The most that any sum says: two of them still fit in an `i64`. The statements in sql/usage.rs have it too.
-pub(crate) const MOST_SUM: i64 = 4_000_000_000_000_000_000;
+/// [`MOST_SUM`] as a literal, for statements.
+macro_rules! most_sum {
+    () => {
+        4000000000000000000
+    };
+}
+pub(crate) use most_sum;
+
+/// The most that any sum says: two of them still fit in an `i64`.
+pub(crate) const MOST_SUM: i64 = most_sum!();
 
 impl UsageSums {
     /// Adds other sums; no sum grows beyond [`MOST_SUM`].

@@ -267,6 +267,14 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// Tells the metrics of the channel what was used there.
+    fn meter(&self, usage: &Usage, cost: Option<PicoUsd>) {
+        if let Some(to) = self.destination {
+            let model = self.snapshot.model_label(self.who.model);
+            to.meters.used(model, usage, cost.map(|cost| cost.0));
+        }
+    }
+
     async fn durable(&self, ticket: Ticket) {
         if let Some(ledger) = &self.metering.ledger
             && !ledger.durable(ticket).await

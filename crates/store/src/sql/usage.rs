@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::ledger::Ledger;
 use crate::line::{Line, alike, wanted};
 use crate::request::RequestQuery;
-use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width};
+use crate::usage::{Retention, UsageBy, UsageGroup, UsageQuery, UsageStore, UsageSums, Width, most_sum};
 use crate::used::{Used, UsedQuery};
 
 /// Rows of one transaction at most: what many requests share, the sums of a minute and the commit, is written once.
@@ -55,15 +55,15 @@ macro_rules! insert_list {
     };
 }
 
-/// `DO UPDATE SET` of columns that grow, up to [`MOST_SUM`](crate::usage::MOST_SUM): no sum makes a batch fail.
+/// `DO UPDATE SET` of columns that grow, up to [`most_sum`]: no sum makes a batch fail.
 macro_rules! added {
-    ($table:literal ($($key:literal),*): $first:literal $(, $more:literal)*) => {
-        concat!("ON CONFLICT (", $($key,)* ") DO UPDATE SET ", added!(@one $table $first) $(, ", ", added!(@one $table $more))*)
+    ($table:literal ($key:literal): $first:literal $(, $more:literal)*) => {
+        concat!("ON CONFLICT (", $key, ") DO UPDATE SET ", added!(@one $table $first) $(, ", ", added!(@one $table $more))*)
     };
     (@one $table:literal $column:literal) => {
         concat!(
-            $column, " = CASE WHEN ", $table, ".", $column, " > 4000000000000000000 - excluded.", $column,
-            " THEN 4000000000000000000 ELSE ", $table, ".", $column, " + excluded.", $column, " END"
+            $column, " = CASE WHEN ", $table, ".", $column, " > ", most_sum!(), " - excluded.", $column,
+            " THEN ", most_sum!(), " ELSE ", $table, ".", $column, " + excluded.", $column, " END"
         )
     };
 }
@@ -106,7 +106,8 @@ const SPEND: Sql = insert_list!("opm_budgets" (subject text, period_start bigint
 static SPEND_ALL: Bulk = insert_list!(@bulk "opm_budgets" () (subject, period_start, spent_pico_usd)
     added_to_budgets!());
 
-/// The sums by `$name`, in an order. Costs are summed in two parts: nine million dollars are more than a BIGINT of pico-USD holds. Every question binds all of $1 to $9, so that they share their text.
+/// The sums by `$name`, in an order. Costs are summed in two parts: more than nine million dollars are more pico-USD than a BIGINT holds.
+/// Every question binds all of $1 to $9, so that they share their text.
 macro_rules! summed {
     ($name:literal, $order:expr) => {
         concat!(

@@ -77,9 +77,8 @@ impl<'a> Account<'a> {
         } else {
             self.cost(&usage)
         };
-        if let Some(to) = self.destination.filter(|_| worked) {
-            let model = self.snapshot.model_label(self.who.model);
-            to.meters.used(model, &usage, cost.map(|cost| cost.0));
+        if worked {
+            self.meter(&usage, cost);
         }
         self.missed = Some(Ending {
             outcome: Outcome::Failed,

@@ -56,11 +56,7 @@ impl<'a> Account<'a> {
             // What a window has let go of is reserved anew below.
             self.renew();
         }
-        let is_dearer = self.admitted && before.is_some_and(|before| self.is_dearer(&price, &before));
-        if is_dearer && let Some(held) = &mut self.held {
-            // Budgets hold too little, and would cut the answer.
-            held.release_of(Dimension::Money);
-        }
+        let anew = self.admitted && before.is_some_and(|before| self.outgrows(&price, &before));
         let (who, name) = (self.who, to.channel.name.as_str());
         let mut charged = PerRule::<&Ruled>::new();
         // Counting tokens is free, and possible when nothing else is.
@@ -71,7 +67,7 @@ impl<'a> Account<'a> {
             // What an earlier try may have used stays counted; but it is one request, unless it comes much later.
             let once = |ruled: &&Ruled| !again || ruled.rule.dimension() != Dimension::Requests;
             charged.extend(rules.of_request(&who).filter(once).filter(counts));
-        } else if is_dearer {
+        } else if anew {
             let budgets = |ruled: &&Ruled| ruled.rule.dimension() == Dimension::Money;
             charged.extend(rules.of_request(&who).filter(budgets).filter(counts));
         }
@@ -88,7 +84,7 @@ impl<'a> Account<'a> {
             // The store decides at some time after this.
             let began = Instant::now();
             if let Err(denied) = self.charge(&charged, own, (to, price)).await {
-                if is_dearer {
+                if anew {
                     // Another channel must not do with what is left.
                     self.take_reservations().for_each(Reservation::release);
                     self.admitted = false;
@@ -175,16 +171,21 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    /// True if budgets would reserve more at one price than at another one.
-    fn is_dearer(&self, price: &Price<'_>, before: &Price<'_>) -> bool {
+    /// Gives back what budgets hold if they would reserve more at a price than at the one before, and cut the answer; true if they are to
+    /// reserve anew.
+    fn outgrows(&mut self, price: &Price<'_>, before: &Price<'_>) -> bool {
         let Some(need) = &self.need else { return false };
         let most = |rule: &Rule, price: &Price<'_>| need.amount(rule, price).map(|amount| amount.most);
         let rules = self.snapshot.rules.of_request(&self.who);
         let mut budgets = rules.filter(|ruled| ruled.rule.dimension() == Dimension::Money);
-        budgets.any(|ruled| {
+        let outgrows = budgets.any(|ruled| {
             let both = most(&ruled.rule, price).zip(most(&ruled.rule, before));
             both.is_some_and(|(now, then)| now > then)
-        })
+        });
+        if outgrows && let Some(held) = &mut self.held {
+            held.release_of(Dimension::Money);
+        }
+        outgrows
     }
 
     /// True if the limits have plenty of room.

@@ -184,10 +184,7 @@ impl<'a> Account<'a> {
             }
         }
         self.warn();
-        if let Some(to) = self.destination {
-            let model = self.snapshot.model_label(self.who.model);
-            to.meters.used(model, &usage, ending.cost.map(|cost| cost.0));
-        }
+        self.meter(&usage, ending.cost);
         self.bill = Some(Bill {
             usage,
             cost: ending.cost,
