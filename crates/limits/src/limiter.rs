@@ -40,6 +40,8 @@ pub struct Health {
     pub dropped: u64,
     /// Subjects that this process keeps.
     pub subjects: usize,
+    /// Subjects of which the store has told what all instances together use.
+    pub heard: usize,
 }
 
 impl Limiter {
@@ -145,15 +147,17 @@ impl Limiter {
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {
-        let (together, outages, instances, dropped) =
-            self.core.shared.as_ref().map_or((true, 0, 1, 0), Shared::health);
-        Health {
-            together,
-            outages,
-            instances,
-            dropped,
-            subjects: self.core.table.subjects(),
-        }
+        let subjects = self.core.table.subjects();
+        let alone = Health {
+            together: true,
+            outages: 0,
+            instances: 1,
+            dropped: 0,
+            subjects,
+            heard: 0,
+        };
+        let shared = self.core.shared.as_ref();
+        shared.map_or(alone, |shared| shared.health(subjects))
     }
 }
 

@@ -148,15 +148,6 @@ impl Meter {
         }
     }
 
-    /// True if all that counts was admitted after `since`.
-    pub(crate) fn is_newer_than(&self, since: u64, now: u64) -> bool {
-        match self {
-            Meter::Ring(ring) => ring.window().gone_at(ring.window().slot(since)) <= now,
-            Meter::Open(_) => since.saturating_add(LEASE_MS) <= now,
-            Meter::Spent { bounds, .. } => bounds.start > since,
-        }
-    }
-
     /// Every place that counts, with its amount.
     pub(crate) fn places(&self) -> Vec<(u64, u64)> {
         match self {

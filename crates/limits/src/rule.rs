@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher24;
 
+use crate::meter::LEASE_MS;
 use crate::period::Period;
 use crate::subject::{SubjectKind, SubjectKinds};
 use crate::window::Window;
@@ -244,6 +245,15 @@ impl Rule {
         match self.over {
             Over::Window(window) => Some(window),
             Over::Period(_) | Over::Open => None,
+        }
+    }
+
+    /// True if nothing that was admitted until `since` counts any more.
+    pub(crate) fn has_left(&self, since: u64, now: u64) -> bool {
+        match &self.over {
+            Over::Window(window) => window.gone_at(window.slot(since)) <= now,
+            Over::Period(period) => period.bounds(now).start > since,
+            Over::Open => since.saturating_add(LEASE_MS) <= now,
         }
     }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::charge::Ask;
 use crate::meter::{Kept, Meter};
 use crate::rule::{Dimension, Mode, OnFailure, Over, Rule};
-use crate::share::{Alone, Sight, first_cap};
+use crate::share::{Seen, Sight, Terms};
 use crate::subject::Key;
 
 /// Fewer subjects than this are kept, idle or not.
@@ -95,7 +95,7 @@ impl Sought {
 
 impl Shard {
     /// What the ask would meet; stores nothing.
-    pub(crate) fn seek(&mut self, ask: &Ask, now: u64, alone: Option<&Alone>) -> Sought {
+    pub(crate) fn seek(&mut self, ask: &Ask, now: u64, terms: Option<&Terms<'_>>) -> Sought {
         let rule = &*ask.rule;
         let overflow = self.overflow.get_mut(&rule.tag());
         if let Some(subject) = self.subjects.get_mut(&ask.key) {
@@ -106,7 +106,7 @@ impl Shard {
             });
             return Sought {
                 used: subject.meter.used().saturating_add(older),
-                most: most(rule, alone, Some(subject), now),
+                most: most(ask, terms, Some(&mut *subject), now),
             };
         }
         // Not stored yet. If the shard is full this is what it will share; if not, it may have used it before.
@@ -116,7 +116,7 @@ impl Shard {
         });
         Sought {
             used,
-            most: most(rule, alone, None, now),
+            most: most(ask, terms, None, now),
         }
     }
 
@@ -189,10 +189,17 @@ impl Shard {
         Held::new(ask, place, amount, kept, overflow)
     }
 
-    pub(crate) fn sight(&mut self, key: Key, free: u64) {
+    pub(crate) fn see(&mut self, key: Key, seen: Seen) {
         if let Some(subject) = self.subjects.get_mut(&key) {
-            subject.sight.free = free;
-            subject.sight.seen = Some((subject.meter.period(), free));
+            subject.sight.seen = seen;
+            subject.sight.shown = Some((subject.meter.period(), seen.free));
+        }
+    }
+
+    /// Notes the cap of a subject that may be new since an outage began: what it uses meanwhile is not what it had before.
+    pub(crate) fn set_cap(&mut self, key: Key, terms: &Terms<'_>, cap: u64) {
+        if let Some(subject) = self.subjects.get_mut(&key) {
+            subject.sight.set_cap(&terms.alone, cap);
         }
     }
 
@@ -200,7 +207,7 @@ impl Shard {
     pub(crate) fn used(&mut self, ask: &Ask, now: u64) -> u64 {
         let own = self.seek(ask, now, None).used;
         let seen = self.subjects.get(&ask.key).and_then(|subject| {
-            let (period, free) = subject.sight.seen?;
+            let (period, free) = subject.sight.shown?;
             (period == subject.meter.period()).then(|| ask.rule.units().saturating_sub(free))
         });
         own.max(seen.unwrap_or(0))
@@ -324,24 +331,31 @@ fn wary_until(rule: &Rule, now: u64) -> u64 {
 }
 
 /// The most that may be in use.
-fn most(rule: &Rule, alone: Option<&Alone>, subject: Option<&mut Subject>, now: u64) -> u64 {
-    let limit = rule.units();
-    match (alone, subject) {
-        _ if !rule.blocks() => u64::MAX,
-        (None, _) => limit,
-        (Some(_), _) if rule.policy() == OnFailure::Allow => u64::MAX,
-        (Some(alone), Some(subject)) if !subject.meter.is_newer_than(alone.since, now) => {
-            if subject.sight.outage != alone.outage {
-                let free = subject.sight.free.min(limit);
-                subject.sight.outage = alone.outage;
-                subject.sight.cap = first_cap(limit, alone.instances, subject.meter.used(), free);
-                // What was free is spent by this outage: the next one must have seen it anew.
-                subject.sight.free = 0;
-            }
-            subject.sight.cap
-        }
-        (Some(alone), _) => first_cap(limit, alone.instances, limit, limit),
+fn most(ask: &Ask, terms: Option<&Terms<'_>>, subject: Option<&mut Subject>, now: u64) -> u64 {
+    let (rule, limit) = (&*ask.rule, ask.rule.units());
+    if !rule.blocks() {
+        return u64::MAX;
     }
+    let Some(Terms { alone, heard }) = terms else {
+        return limit;
+    };
+    if rule.policy() == OnFailure::Allow {
+        return u64::MAX;
+    }
+    if rule.has_left(alone.since, now) {
+        return alone.share(limit);
+    }
+    let news = heard.of(rule, ask.key, alone.since);
+    let Some(subject) = subject else {
+        let free = alone.free(limit, Sight::default().seen, news);
+        return alone.first_cap(limit, 0, free);
+    };
+    subject.sight.cap(alone).unwrap_or_else(|| {
+        let free = alone.free(limit, subject.sight.seen, news);
+        let cap = alone.first_cap(limit, subject.meter.used(), free);
+        subject.sight.set_cap(alone, cap);
+        cap
+    })
 }
 
 /// With the overflow counting as well, the later of what each alone would need: never too early.

@@ -26,10 +26,12 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use tokio::sync::Notify;
 
 use crate::charge::{Ask, PerCharge, Refused};
-use crate::limiter::Core;
+use crate::limiter::{Core, Health};
 use crate::meter::Kept;
 use crate::reservation::Reservation;
 use crate::shard::Held;
+use crate::share::Terms;
+use crate::subject::Key;
 use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
@@ -169,16 +171,18 @@ impl Shared {
         }
     }
 
-    /// Whether the store decides, how many outages there were, living instances, corrections that were dropped.
-    pub(crate) fn health(&self) -> (bool, u32, u64, u64) {
+    /// How it is; of `subjects` of this process.
+    pub(crate) fn health(&self, subjects: usize) -> Health {
         let backlog = self.backlog.lock();
         let (outages, instances) = backlog.outage.history();
-        (
-            backlog.outage.alone().is_none(),
+        Health {
+            together: backlog.outage.alone().is_none(),
             outages,
             instances,
-            backlog.dropped,
-        )
+            dropped: backlog.dropped,
+            subjects,
+            heard: backlog.heard.len(),
+        }
     }
 
     /// Decides together with the others, or alone if the store is away.
@@ -223,8 +227,11 @@ impl Shared {
     fn reserve_alone(&self, core: &Arc<Core>, asks: &PerCharge<Ask>) -> Result<Reservation, Refused> {
         let now = self.now();
         let mut backlog = self.backlog.lock();
-        let alone = backlog.terms();
-        let mut granted: Granted = core.table.reserve(asks, now, Some(&alone))?;
+        let terms = Terms {
+            alone: backlog.alone(),
+            heard: &backlog.heard,
+        };
+        let mut granted: Granted = core.table.reserve(asks, now, Some(&terms))?;
         for held in &mut granted.held {
             self.remember(&mut backlog, held);
         }
@@ -306,7 +313,12 @@ impl Shared {
         }
     }
 
-    fn key_name(&self, key: crate::subject::Key, place: Option<u64>) -> String {
+    /// The key of the generation, and of what is published: when, and what.
+    fn common_keys(&self) -> [String; 3] {
+        ["generation", "heard-at", "heard"].map(|name| format!("{{{}}}:{name}", self.namespace))
+    }
+
+    fn key_name(&self, key: Key, place: Option<u64>) -> String {
         match place {
             Some(period) => format!("{{{}}}:{:032x}:{period:x}", self.namespace, key.0),
             None => format!("{{{}}}:{:032x}", self.namespace, key.0),

@@ -11,7 +11,7 @@ use crate::grant::grant;
 use crate::meter::Kept;
 use crate::rule::{OnFailure, Rule};
 use crate::shard::{ASK_AGAIN, Held, Shard, Sought};
-use crate::share::Alone;
+use crate::share::{Seen, Terms};
 use crate::subject::Key;
 
 const SHARDS: usize = 64;
@@ -37,11 +37,16 @@ impl Table {
         }
     }
 
-    /// Charges all asks or none. `alone` says that the shared store is away.
-    pub(crate) fn reserve(&self, asks: &[Ask], now: u64, alone: Option<&Alone>) -> Result<Granted, Refused> {
+    /// Charges all asks or none. `terms`: the shared store is away.
+    pub(crate) fn reserve(
+        &self,
+        asks: &[Ask],
+        now: u64,
+        terms: Option<&Terms<'_>>,
+    ) -> Result<Granted, Refused> {
         if let Some(ask) = asks
             .iter()
-            .find(|ask| alone.is_some() && ask.rule.blocks() && ask.rule.policy() == OnFailure::Deny)
+            .find(|ask| terms.is_some() && ask.rule.blocks() && ask.rule.policy() == OnFailure::Deny)
         {
             return Err(unchecked(&ask.rule));
         }
@@ -51,7 +56,7 @@ impl Table {
             .map(|ask| {
                 locked
                     .shard(ask.key)
-                    .map_or(Sought::NOTHING, |shard| shard.seek(ask, now, alone))
+                    .map_or(Sought::NOTHING, |shard| shard.seek(ask, now, terms))
             })
             .collect();
         if let Some(refused) = refusal(&mut locked, asks, &sought, now) {
@@ -65,6 +70,9 @@ impl Table {
         for ((ask, amount), sought) in asks.iter().zip(grant(asks, &free)).zip(&sought) {
             if let Some(shard) = locked.shard(ask.key) {
                 let (held, clear_at) = shard.charge(ask, amount, now, self.per_shard);
+                if let Some(terms) = terms {
+                    shard.set_cap(ask.key, terms, sought.most);
+                }
                 all.held.push(held);
                 all.standings
                     .push(standing(&ask.rule, sought, amount, until(clear_at, now)));
@@ -73,17 +81,17 @@ impl Table {
         Ok(all)
     }
 
-    /// Records what the shared store has admitted: this instance's own part, and what was free for all.
-    pub(crate) fn record(&self, ask: &Ask, place: u64, amount: u64, free: u64, now: u64) -> Held {
+    /// Records what the shared store has admitted: this instance's own part, and what is free for all then.
+    pub(crate) fn record(&self, ask: &Ask, place: u64, amount: u64, seen: Seen, now: u64) -> Held {
         let mut shard = self.shard_of(ask.key).lock();
         let held = shard.charge_at(ask, place, amount, now, self.per_shard);
-        shard.sight(ask.key, free);
+        shard.see(ask.key, seen);
         held
     }
 
     /// Notes what the shared store says is free for all.
-    pub(crate) fn sight(&self, ask: &Ask, free: u64) {
-        self.shard_of(ask.key).lock().sight(ask.key, free);
+    pub(crate) fn see(&self, ask: &Ask, seen: Seen) {
+        self.shard_of(ask.key).lock().see(ask.key, seen);
     }
 
     /// Corrects a cost; one that has aged out or was forgotten with its period stays gone.

@@ -1,6 +1,9 @@
 -- The heartbeat of an instance.
--- KEYS: the generation, the instances. ARGV: this instance, a new generation, after how many ms an instance is dead
--- Reply: {now, living instances, generation}. A store that has lost its data has no generation: the first to notice makes one.
+-- KEYS: the generation, the instances, what was published when, and what it was (heard.rs)
+-- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most
+-- Reply: {now, living instances, generation, {{name, used, when}, ...}}, the oldest first.
+-- A store that has lost its data has no generation: the first to notice makes one.
+local KEPT, KEPT_MS, AT_ONCE = 50000, 32 * 86400000, 1000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime = tonumber(ARGV[3])
@@ -11,4 +14,27 @@ if not generation then
 end
 redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - lifetime))
-return { now, redis.call('ZCARD', KEYS[2]), generation }
+
+local surplus = redis.call('ZCARD', KEYS[3]) - KEPT
+local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now - KEPT_MS), 'LIMIT', 0, AT_ONCE)
+if surplus > #old then
+  old = redis.call('ZRANGE', KEYS[3], 0, math.min(surplus, AT_ONCE) - 1)
+end
+if #old > 0 then
+  redis.call('ZREM', KEYS[3], unpack(old))
+  redis.call('HDEL', KEYS[4], unpack(old))
+end
+
+local news = {}
+local found = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+local names = {}
+for at = 1, #found, 2 do
+  names[#names + 1] = found[at]
+end
+if #names > 0 then
+  local used = redis.call('HMGET', KEYS[4], unpack(names))
+  for at, name in ipairs(names) do
+    news[at] = { name, tonumber(used[at]) or 0, tonumber(found[2 * at]) }
+  end
+end
+return { now, redis.call('ZCARD', KEYS[2]), generation, news }

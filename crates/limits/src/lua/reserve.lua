@@ -1,5 +1,5 @@
 -- Charges all meters of one request or none, by the clock of this server.
--- KEYS: the generation, then one meter per charge.
+-- KEYS: the generation, what was published when, and what it was (heard.rs), then one meter per charge.
 -- ARGV: the generation the caller knows, then per charge:
 --   kind (w window, p period, o open), amount, least, limit (-1: none), dimension, a, b
 --   w: a = slot width in ms, b = life in ms     p: a = nothing, b = end of the period in ms
@@ -7,7 +7,7 @@
 -- Reply: {0, now, used, retry_ms (-1: fits), reset_ms, ...}   refused, nothing charged
 --        {1, now, granted, used, reset_ms, place, ...}         charged
 --        {2, now}                                              data was lost: another generation
-local PER_CHARGE = 7
+local PER_CHARGE, FIRST = 7, 4
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -61,8 +61,8 @@ local function window_frees(charge, needed)
 end
 
 local charges = {}
-for at = 2, #KEYS do
-  local base = 1 + (at - 2) * PER_CHARGE
+for at = FIRST, #KEYS do
+  local base = 1 + (at - FIRST) * PER_CHARGE
   local charge = {
     key = KEYS[at], kind = ARGV[base + 1], amount = tonumber(ARGV[base + 2]), least = tonumber(ARGV[base + 3]),
     limit = tonumber(ARGV[base + 4]), dimension = ARGV[base + 5], a = ARGV[base + 6], b = tonumber(ARGV[base + 7]),
@@ -79,7 +79,7 @@ for at = 2, #KEYS do
     charge.reset = 0
   end
   charge.free = charge.limit < 0 and math.huge or math.max(charge.limit - charge.used, 0)
-  charges[at - 1] = charge
+  charges[at - FIRST + 1] = charge
 end
 
 local refused = false
@@ -126,6 +126,17 @@ local function charge_window(charge, amount)
   return slot
 end
 
+-- Publishes a use that has passed a further sixteenth of its limit: the others hear of it with their next heartbeat.
+local function publish(charge, used)
+  local function part(amount)
+    return math.ceil(amount * 16 / charge.limit)
+  end
+  if charge.limit < 0 or part(used) <= part(charge.used) then return end
+  local name = string.sub(charge.key, #KEYS[1] - #'generation' + 1)
+  redis.call('ZADD', KEYS[2], int(now), name)
+  redis.call('HSET', KEYS[3], name, int(used))
+end
+
 local reply = { 1, now }
 for _, charge in ipairs(charges) do
   local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension] or charge.amount))
@@ -139,6 +150,7 @@ for _, charge in ipairs(charges) do
     redis.call('ZADD', charge.key, int(now + charge.b), charge.a)
     redis.call('PEXPIRE', charge.key, int(charge.b))
   end
+  publish(charge, charge.used + amount)
   reply[#reply + 1] = amount
   reply[#reply + 1] = charge.used + amount
   reply[#reply + 1] = charge.reset

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::heard::Heard;
 use crate::meter::Kept;
 use crate::outage::Outage;
 use crate::shard::Held;
@@ -31,6 +32,8 @@ pub(super) struct Backlog {
     pub(super) entered: Vec<(Key, u64)>,
     pub(super) released: Vec<(Key, u64)>,
     pub(super) dropped: u64,
+    /// What the store told of subjects with its heartbeats.
+    pub(super) heard: Heard,
 }
 
 impl Backlog {
@@ -43,11 +46,12 @@ impl Backlog {
             entered: Vec::new(),
             released: Vec::new(),
             dropped: 0,
+            heard: Heard::default(),
         }
     }
 
     /// The terms on which this instance decides alone now.
-    pub(super) fn terms(&self) -> Alone {
+    pub(super) fn alone(&self) -> Alone {
         let (outage, instances) = self.outage.history();
         self.outage.alone().copied().unwrap_or(Alone {
             outage,

@@ -13,6 +13,7 @@ use crate::meter::{Kept, LEASE_MS};
 use crate::reservation::Reservation;
 use crate::rule::{Over, Rule};
 use crate::shard::Held;
+use crate::share::Seen;
 use crate::table::Granted;
 
 /// What the store says.
@@ -66,8 +67,7 @@ impl Shared {
 
     fn prepare<'s>(&'s self, asks: &[Ask], counted: &[Counted], generation: &str) -> ScriptInvocation<'s> {
         let mut call = self.scripts.reserve.prepare_invoke();
-        call.key(format!("{{{}}}:generation", self.namespace))
-            .arg(generation);
+        call.key(&self.common_keys()[..]).arg(generation);
         for (ask, counted) in asks.iter().zip(counted) {
             let period = (counted.kind == "p").then_some(counted.place);
             let limit = if ask.rule.blocks() {
@@ -118,16 +118,17 @@ pub(super) async fn reserve(core: Arc<Core>, asks: PerCharge<Ask>, generation: A
     shared.learn(*now, asked);
     let rest = numbers.get(2..).unwrap_or_default();
     match status {
-        0 => refused(&core, &asks, rest).map_or(Answer::Away, |refused| Answer::Refused(Box::new(refused))),
-        1 => granted(&core, shared, &asks, &counted, rest, &generation),
+        0 => refused(&core, &asks, rest, *now)
+            .map_or(Answer::Away, |refused| Answer::Refused(Box::new(refused))),
+        1 => granted(&core, shared, &asks, &counted, (*now, rest), &generation),
         _ => Answer::Lost,
     }
 }
 
-fn refused(core: &Core, asks: &[Ask], rest: &[u64]) -> Option<Refused> {
+fn refused(core: &Core, asks: &[Ask], rest: &[u64], at: u64) -> Option<Refused> {
     let entries = rest.as_chunks::<3>().0;
     for (ask, [used, ..]) in asks.iter().zip(entries) {
-        core.table.sight(ask, ask.rule.units().saturating_sub(*used));
+        core.table.see(ask, seen(&ask.rule, *used, at));
     }
     let refusing = asks
         .iter()
@@ -147,7 +148,7 @@ fn granted(
     shared: &Shared,
     asks: &[Ask],
     counted: &[Counted],
-    rest: &[u64],
+    (at, rest): (u64, &[u64]),
     generation: &Arc<str>,
 ) -> Answer {
     let now = shared.now();
@@ -161,13 +162,14 @@ fn granted(
     for ((ask, counted), [amount, used, reset, place]) in
         asks.iter().zip(counted).zip(rest.as_chunks::<4>().0)
     {
-        let free = ask.rule.units().saturating_sub(*used);
         let place = if counted.kind == "w" {
             *place
         } else {
             counted.place
         };
-        let held: Held = core.table.record(ask, place, *amount, free, now);
+        let held: Held = core
+            .table
+            .record(ask, place, *amount, seen(&ask.rule, *used, at), now);
         match held.kept {
             _ if *amount == 0 => {}
             Kept::Open if stale => backlog.hold(held.key, held.place),
@@ -180,6 +182,14 @@ fn granted(
     }
     drop(backlog);
     Answer::Granted(Box::new(Reservation::new(core, all)))
+}
+
+/// What the store has said of a subject, at its time.
+fn seen(rule: &Rule, used: u64, at: u64) -> Seen {
+    Seen {
+        free: rule.units().saturating_sub(used),
+        at,
+    }
 }
 
 fn standing(rule: &Rule, used: u64, reset_ms: u64) -> Standing {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backlog::Correction;
 use super::{Shared, signed, trouble};
+use crate::heard::News;
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
@@ -29,8 +30,16 @@ const CONNECT: Duration = Duration::from_millis(500);
 const PROBES_BEFORE_CONNECT: u32 = 3;
 /// Corrections in one call.
 const BATCH: usize = 256;
+/// News of one heartbeat.
+const NEWS: usize = 2_048;
 /// A call that is not answered by then never will be; its charges age out.
 const LATE: Duration = Duration::from_secs(30);
+
+/// A subject's name without what all have in front, what is used of it, and when that was.
+type Published = (String, u64, u64);
+
+/// What a heartbeat is told: living instances, the generation, news.
+struct Reply(u64, String, Vec<Published>);
 
 /// What one call tells the store.
 #[derive(Default)]
@@ -47,6 +56,9 @@ struct Keeper {
     patience: Duration,
     beats: u64,
     failed: u32,
+    /// Up to when it has heard what the store publishes, and whether there is more.
+    heard_until: u64,
+    hears_more: bool,
     /// On its way; no second one before it is answered, so that corrections keep their order.
     sent: Option<(JoinHandle<bool>, Batch)>,
     renew_at: Instant,
@@ -60,6 +72,8 @@ pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
         patience,
         beats: 0,
         failed: 0,
+        heard_until: 0,
+        hears_more: false,
         sent: None,
         renew_at: Instant::now() + RENEW,
     };
@@ -69,7 +83,11 @@ pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
         if Instant::now() >= next {
             let answered = keeper.beat(&core, shared).await;
             let away = shared.backlog.lock().outage.alone().is_some();
-            next = Instant::now() + if away || !answered { PROBE } else { BEAT };
+            next = match answered {
+                true if keeper.hears_more => Instant::now(),
+                true if !away => Instant::now() + BEAT,
+                _ => Instant::now() + PROBE,
+            };
         }
         keeper.tell(&core, shared, next).await;
         // A short nap: while it sleeps it keeps a dropped limiter alive.
@@ -89,6 +107,8 @@ pub(crate) async fn join(core: &Arc<Core>, random: u64) {
         patience: CONNECT,
         beats: 0,
         failed: PROBES_BEFORE_CONNECT,
+        heard_until: 0,
+        hears_more: false,
         sent: None,
         renew_at: Instant::now(),
     };
@@ -109,19 +129,22 @@ impl Keeper {
         if reply.is_none() && broken {
             reply = self.ask_anew(shared).await;
         }
-        let Some((instances, generation)) = reply else {
+        let Some(Reply(instances, generation, news)) = reply else {
             self.failed = self.failed.saturating_add(1);
             shared.trip(false);
             return false;
         };
         self.failed = 0;
         shared.trouble.lock().clear();
-        shared.answered(core, instances, &generation);
+        self.hear(shared, &news);
+        if shared.answered(core, instances, &generation) {
+            self.heard_until = 0;
+        }
         true
     }
 
     /// Asks on a new connection, and keeps it if that is answered.
-    async fn ask_anew(&mut self, shared: &Shared) -> Option<(u64, String)> {
+    async fn ask_anew(&mut self, shared: &Shared) -> Option<Reply> {
         let line = connect(shared).await?;
         let reply = self.ask(shared, line.clone()).await?;
         *shared.line.lock() = Some(line);
@@ -137,19 +160,42 @@ impl Keeper {
         }
     }
 
-    async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<(u64, String)> {
+    async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
         let mut call = shared.scripts.beat.prepare_invoke();
-        call.key(format!("{{{}}}:generation", shared.namespace))
+        let [generation, heard_at, heard] = shared.common_keys();
+        call.key(generation)
             .key(format!("{{{}}}:instances", shared.namespace))
+            .key(heard_at)
+            .key(heard)
             .arg(&shared.instance)
             .arg(format!("{:016x}-{:x}", self.random, self.beats))
-            .arg(LIFETIME_MS);
-        let reply = timeout(self.patience, call.invoke_async::<(u64, u64, String)>(&mut line)).await;
-        let (now, instances, generation) = shared.told_why(reply.ok()?)?;
+            .arg(LIFETIME_MS)
+            .arg(self.heard_until)
+            .arg(NEWS);
+        let reply = timeout(
+            self.patience,
+            call.invoke_async::<(u64, u64, String, Vec<Published>)>(&mut line),
+        )
+        .await;
+        let (now, instances, generation, news) = shared.told_why(reply.ok()?)?;
         shared.learn(now, asked);
-        Some((instances, generation))
+        Some(Reply(instances, generation, news))
+    }
+
+    /// Notes what the store has published since the last heartbeat.
+    fn hear(&mut self, shared: &Shared, news: &[Published]) {
+        self.hears_more = news.len() == NEWS;
+        let mut backlog = shared.backlog.lock();
+        for (name, used, at) in news {
+            // Again from the same millisecond on: it may not have been over.
+            self.heard_until = self.heard_until.max(*at);
+            if let Some((key, period)) = read_name(name) {
+                let (used, at) = (*used, *at);
+                backlog.heard.hear(key, period, News { used, at });
+            }
+        }
     }
 
     /// Sends what has gathered until the next heartbeat is due.
@@ -216,6 +262,7 @@ fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
         let line = shared.line.lock().clone();
         let Some(mut line) = line else { return false };
         let mut call = shared.scripts.settle.prepare_invoke();
+        call.key(&shared.common_keys()[..]);
         for (key, kind, place, delta, create, a, b) in lines {
             call.key(key)
                 .arg(kind)
@@ -243,11 +290,12 @@ impl Shared {
         .ok()
     }
 
-    /// The store answered. If it is another one than before, it is told all that this instance knows.
-    fn answered(&self, core: &Core, instances: u64, generation: &str) {
+    /// The store answered. If it is another one than before, it is told all that this instance knows; true then.
+    fn answered(&self, core: &Core, instances: u64, generation: &str) -> bool {
         let now = self.now();
         let mut backlog = self.backlog.lock();
-        if &*backlog.generation != generation {
+        let is_new = &*backlog.generation != generation;
+        if is_new {
             let first = backlog.generation.is_empty();
             backlog.generation = generation.into();
             if !first {
@@ -271,6 +319,7 @@ impl Shared {
             }
         }
         backlog.outage.answer(now, instances);
+        is_new
     }
 
     /// What to tell next; lets the store decide again when that is the last of it.
@@ -356,4 +405,11 @@ impl Shared {
             .chain(batch.released.iter().map(of("r")))
             .collect()
     }
+}
+
+/// The subject and the period of a name: [`Shared::key_name`] without the namespace.
+fn read_name(name: &str) -> Option<(Key, u64)> {
+    let (key, period) = name.split_once(':').unwrap_or((name, "0"));
+    let key = u128::from_str_radix(key, 16).ok()?;
+    Some((Key(key), u64::from_str_radix(period, 16).ok()?))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opm_limits::{
     Actual, Cause, Charge, Dimension, Every, Limiter, OnFailure, Over, Period, Rule, SharedSettings,
-    Subjects, Window,
+    SubjectKind, Subjects, Window,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -272,6 +272,88 @@ async fn alone_an_instance_uses_its_part_of_what_was_free_and_no_more() {
     assert!(spend(&instances[0], &local, 1).await.is_err());
     spend(&instances[1], &local, 100).await.unwrap();
     assert!(spend(&instances[1], &local, 1).await.is_err());
+}
+
+/// As [`spend`] for one user.
+async fn spend_for(limiter: &Limiter, rule: &Arc<Rule>, user: &str, amount: u64) -> bool {
+    let subjects = Subjects {
+        user: Some(user),
+        ..NOBODY
+    };
+    let charge = [Charge::new(rule, &subjects, amount)];
+    let reserved = limiter.reserve(&charge, now()).await;
+    reserved.map(|mut reservation| reservation.sent()).is_ok()
+}
+
+/// Waits until all have heard of so many subjects.
+async fn heard(instances: &[Limiter], subjects: usize) {
+    eventually("all have heard", || async {
+        instances.iter().all(|one| one.health().heard >= subjects)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn alone_an_instance_knows_what_others_have_admitted_of_a_caller_that_is_new_to_it() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let instances = three(&server).await;
+    let by_user = |name, dimension| {
+        let rule = Arc::unwrap_or_clone(rule(name, dimension, 900, OnFailure::Local));
+        Arc::new(rule.by(&[SubjectKind::User]))
+    };
+    let (tokens, requests) = (
+        by_user("tokens", Dimension::Tokens),
+        by_user("requests", Dimension::Requests),
+    );
+    for rule in [&tokens, &requests] {
+        for (user, amount) in [("ada", 800), ("bob", 300), ("cy", 20)] {
+            assert!(spend_for(&instances[0], rule, user, amount).await);
+        }
+    }
+    heard(&instances, 6).await;
+    server.stop();
+    // Of what is free an eighth of the limit is not believed, a third of the rest is this instance's.
+    for (user, most) in [
+        ("ada", 0),
+        ("bob", (900 - 300 - 112) / 3),
+        ("cy", (900 - 20 - 112) / 3),
+        ("new", 300),
+    ] {
+        for rule in [&tokens, &requests] {
+            let all = spend_for(&instances[1], rule, user, most).await;
+            assert!(all, "{user} has {most}");
+            let more = spend_for(&instances[1], rule, user, 1).await;
+            assert!(!more, "{user} has no more than {most}");
+        }
+    }
+    server.restart();
+    for limiter in &instances {
+        together(limiter).await;
+    }
+    // Also what was admitted alone is heard of; of the third instance nobody has asked yet.
+    heard(&instances, 8).await;
+    server.stop();
+    assert!(!spend_for(&instances[2], &tokens, "new", 200).await);
+    assert!(spend_for(&instances[2], &tokens, "new", (900 - 300 - 112) / 3).await);
+}
+
+#[tokio::test]
+async fn an_emptied_redis_gives_nobody_what_others_have_used() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let instances = three(&server).await;
+    let local = rule("local", Dimension::Tokens, 900, OnFailure::Local);
+    spend(&instances[0], &local, 850).await.unwrap();
+    heard(&instances, 1).await;
+    server.command("FLUSHALL");
+    // Whatever it knows of the store by now: the instance that has used it tells it within a second.
+    assert!(spend(&instances[2], &local, 51).await.is_err());
+    for limiter in &instances {
+        together(limiter).await;
+    }
+    assert!(spend(&instances[2], &local, 51).await.is_err());
+    spend(&instances[2], &local, 50).await.unwrap();
 }
 
 #[tokio::test]
