@@ -30,11 +30,11 @@ local function amounts(key, first, last)
   return names, redis.call('HMGET', key, unpack(names))
 end
 
--- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum.
+-- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum, p = the slot in which it was published last.
 local function look_window(charge)
-  local head = redis.call('HMGET', charge.key, 'f', 'l', 's')
+  local head = redis.call('HMGET', charge.key, 'f', 'l', 's', 'p')
   charge.first, charge.last = tonumber(head[1]), tonumber(head[2])
-  charge.used = tonumber(head[3]) or 0
+  charge.used, charge.published = tonumber(head[3]) or 0, tonumber(head[4]) or 0
   local live = math.floor((now + 1 - charge.b) / charge.a)
   if not charge.last or charge.last < live then
     if charge.last then redis.call('DEL', charge.key) end
@@ -126,15 +126,24 @@ local function charge_window(charge, amount)
   return slot
 end
 
+-- News are forgotten when what they tell of has left: before, use that goes on is published again.
+local function is_old(charge, name, place)
+  if charge.kind == 'w' then return (place - charge.published) * charge.a * 4 > charge.b end
+  if charge.kind == 'p' then return false end
+  return now - (tonumber(redis.call('ZSCORE', KEYS[2], name)) or 0) > charge.b / 4
+end
+
 -- Publishes a use that has passed a further sixteenth of its limit: the others hear of it with their next heartbeat.
-local function publish(charge, used)
+local function publish(charge, used, place)
   local function part(amount)
     return math.ceil(amount * 16 / charge.limit)
   end
-  if charge.limit < 0 or part(used) <= part(charge.used) then return end
   local name = string.sub(charge.key, #KEYS[1] - #'generation' + 1)
+  if charge.limit < 0 or used == 0 then return end
+  if part(used) <= part(charge.used) and not is_old(charge, name, place) then return end
   redis.call('ZADD', KEYS[2], int(now), name)
   redis.call('HSET', KEYS[3], name, int(used))
+  if charge.kind == 'w' then redis.call('HSET', charge.key, 'p', int(place)) end
 end
 
 local reply = { 1, now }
@@ -150,7 +159,7 @@ for _, charge in ipairs(charges) do
     redis.call('ZADD', charge.key, int(now + charge.b), charge.a)
     redis.call('PEXPIRE', charge.key, int(charge.b))
   end
-  publish(charge, charge.used + amount)
+  publish(charge, charge.used + amount, place)
   reply[#reply + 1] = amount
   reply[#reply + 1] = charge.used + amount
   reply[#reply + 1] = charge.reset

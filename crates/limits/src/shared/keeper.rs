@@ -16,8 +16,8 @@ use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
 
-/// How often an instance tells that it lives.
-const BEAT: Duration = Duration::from_millis(500);
+/// How often an instance tells that it lives, and hears what the others use.
+const BEAT: Duration = Duration::from_millis(100);
 /// How often it asks while the store is away.
 const PROBE: Duration = Duration::from_millis(100);
 /// After this time without a heartbeat an instance counts as dead, in milliseconds.
@@ -184,10 +184,15 @@ impl Keeper {
         Some(Reply(instances, generation, news))
     }
 
-    /// Notes what the store has published since the last heartbeat.
+    /// Notes what the store has published since the last heartbeat. Not while on its own: a store that has lost its data knows a part only,
+    /// until all have told theirs.
     fn hear(&mut self, shared: &Shared, news: &[Published]) {
-        self.hears_more = news.len() == NEWS;
         let mut backlog = shared.backlog.lock();
+        let is_together = backlog.outage.alone().is_none();
+        self.hears_more = is_together && news.len() == NEWS;
+        if !is_together {
+            return;
+        }
         for (name, used, at) in news {
             // Again from the same millisecond on: it may not have been over.
             self.heard_until = self.heard_until.max(*at);

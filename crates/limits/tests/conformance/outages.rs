@@ -416,3 +416,72 @@ async fn settings_that_cannot_work_are_named_without_the_password() {
             .contains("namespace")
     );
 }
+
+const EACH: u64 = 3_000;
+
+/// One of many callers, who asks for users with limits of their own. Even ones turn to any instance, each time; odd ones all to the
+/// same, every two seconds to another.
+async fn call_for_anybody(instances: [Limiter; 3], rule: Arc<Rule>, users: Vec<Arc<Upstream>>, seed: u64) {
+    let mut random = seed;
+    loop {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let draw = random >> 33;
+        // Some users are asked for far more than others.
+        let user = (draw % 20).min(draw / 20 % 20);
+        let instance = if user.is_multiple_of(2) {
+            draw / 400
+        } else {
+            user + now() / 2_000
+        };
+        let name = user.to_string();
+        let subjects = Subjects {
+            user: Some(&name),
+            ..NOBODY
+        };
+        let cost = 50 + draw % 100;
+        let charge = [Charge::new(&rule, &subjects, cost)];
+        let limiter = &instances[(instance % 3) as usize];
+        if let Ok(reservation) = limiter.reserve(&charge, now()).await {
+            users[user as usize].sees(cost);
+            reservation.settle(Actual {
+                tokens: cost,
+                money: 0,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(20 + draw % 80)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_change_instances_stay_within_their_limits_while_redis_is_frozen_and_emptied() {
+    let _quiet = QUIET.write().await;
+    let server = Server::start();
+    let instances = three(&server).await;
+    let over = Over::Window(Window::new(WINDOW).unwrap());
+    let limit = Rule::new("each", Dimension::Tokens, EACH, over).unwrap();
+    let rule = Arc::new(limit.by(&[SubjectKind::User]));
+    let users: Vec<_> = (0..20).map(|_| Upstream::new()).collect();
+    let callers = (1..=80).map(|seed| {
+        let (instances, rule) = (instances.clone(), Arc::clone(&rule));
+        tokio::spawn(call_for_anybody(instances, rule, users.clone(), seed))
+    });
+    let callers: Vec<_> = callers.collect();
+    let run = tokio::time::sleep;
+    run(WINDOW + WINDOW / 4).await;
+    server.freeze();
+    run(WINDOW + WINDOW / 4).await;
+    server.thaw();
+    run(WINDOW).await;
+    for _ in 0..2 {
+        server.command("FLUSHALL");
+        run(WINDOW / 2).await;
+    }
+    callers.iter().for_each(JoinHandle::abort);
+    let worst = users.iter().map(|user| user.worst(WINDOW)).max().unwrap();
+    let [any, moving] = [0, 1].map(|user: usize| users[user].mean(WINDOW, users[user].now()));
+    eprintln!("changing: worst window {worst}, mean of the busiest {any} and {moving} of {EACH}");
+    assert!(worst <= EACH, "{worst} of {EACH} tokens in one window");
+    assert!(any.min(moving) >= EACH / 2, "they are served meanwhile");
+}
