@@ -126,23 +126,24 @@ local function charge_window(charge, amount)
   return slot
 end
 
+local function name_of(charge)
+  return string.sub(charge.key, #KEYS[1] - #'generation' + 1)
+end
+
 -- News are forgotten when what they tell of has left: before, use that goes on is published again.
-local function is_old(charge, name, place)
+local function is_old(charge, place)
   if charge.kind == 'w' then return (place - charge.published) * charge.a * 4 > charge.b end
   if charge.kind == 'p' then return false end
-  return now - (tonumber(redis.call('ZSCORE', KEYS[2], name)) or 0) > charge.b / 4
+  return now - (tonumber(redis.call('ZSCORE', KEYS[2], name_of(charge))) or 0) > charge.b / 4
 end
 
 -- Publishes a use that has passed a further sixteenth of its limit: the others hear of it with their next heartbeat.
 local function publish(charge, used, place)
-  local function part(amount)
-    return math.ceil(amount * 16 / charge.limit)
-  end
-  local name = string.sub(charge.key, #KEYS[1] - #'generation' + 1)
   if charge.limit < 0 or used == 0 then return end
-  if part(used) <= part(charge.used) and not is_old(charge, name, place) then return end
-  redis.call('ZADD', KEYS[2], int(now), name)
-  redis.call('HSET', KEYS[3], name, int(used))
+  local part, before = math.ceil(used * 16 / charge.limit), math.ceil(charge.used * 16 / charge.limit)
+  if part <= before and not is_old(charge, place) then return end
+  redis.call('ZADD', KEYS[2], int(now), name_of(charge))
+  redis.call('HSET', KEYS[3], name_of(charge), int(used))
   if charge.kind == 'w' then redis.call('HSET', charge.key, 'p', int(place)) end
 end
 
