@@ -12,8 +12,8 @@
 //!
 //! What is promised of a shared store that fails, and what is not:
 //! - Frozen or dead for all: instances admit their share of what is free; their sum stays within the limit. What others
-//!   used an instance knows from its own questions and from the heartbeats, which are a tenth of a second apart: what they admitted
-//!   of a subject since then, less an eighth of the limit, may be admitted again, once.
+//!   used an instance knows from its own questions and from the heartbeats, which are a tenth of a second apart: what they
+//!   admitted of a subject since then, less an eighth of the limit, may be admitted again, once.
 //! - Unreachable for one instance only: the others do not know, and the one may add its share (1/n) to the limit.
 //! - Emptied (`FLUSHALL`, a restart without persistence): the next call of each instance notices by the *generation*
 //!   key. For a second all decide alone, each tells its own part again, nobody starts from zero. Lost are the parts of

@@ -11,6 +11,7 @@
 mod backlog;
 mod call;
 pub(crate) mod keeper;
+mod telling;
 mod trouble;
 
 use std::hash::Hasher;

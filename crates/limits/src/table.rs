@@ -70,7 +70,7 @@ impl Table {
         for ((ask, amount), sought) in asks.iter().zip(grant(asks, &free)).zip(&sought) {
             if let Some(shard) = locked.shard(ask.key) {
                 let (held, clear_at) = shard.charge(ask, amount, now, self.per_shard);
-                if let Some(terms) = terms {
+                if let Some(terms) = terms.filter(|_| sought.most <= ask.rule.units()) {
                     shard.set_cap(ask.key, terms, sought.most);
                 }
                 all.held.push(held);

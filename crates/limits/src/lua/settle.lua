@@ -1,6 +1,7 @@
 -- Corrects meters. A bare HINCRBY would not do: it would bring an aged-out slot back, with a negative amount.
 -- What was admitted elsewhere meanwhile is published, as in reserve.lua: how much of its limit it is, is not known here.
--- KEYS: the generation, what was published when, and what it was, then one meter per correction. ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b
+-- KEYS: the generation, what was published when, and what it was, then one meter per correction.
+-- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b
 --   w, p: as in reserve.lua     h: holds the id `place` for a lease of b ms     r: releases the id `place`
 local PER_CORRECTION, FIRST = 6, 4
 local time = redis.call('TIME')

@@ -10,10 +10,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backlog::Correction;
+use super::telling::{Batch, told};
 use super::{Shared, signed, trouble};
 use crate::heard::News;
 use crate::limiter::Core;
-use crate::meter::{Kept, LEASE_MS};
+use crate::meter::LEASE_MS;
 use crate::subject::Key;
 
 /// How often an instance tells that it lives, and hears what the others use.
@@ -28,8 +29,6 @@ const RENEW: Duration = Duration::from_millis(LEASE_MS / 4);
 const CONNECT: Duration = Duration::from_millis(500);
 /// Probes on the old connection before a new one is tried beside it.
 const PROBES_BEFORE_CONNECT: u32 = 3;
-/// Corrections in one call.
-const BATCH: usize = 256;
 /// News of one heartbeat.
 const NEWS: usize = 2_048;
 /// A call that is not answered by then never will be; its charges age out.
@@ -40,14 +39,6 @@ type Published = (String, u64, u64);
 
 /// What a heartbeat is told: living instances, the generation, news.
 struct Reply(u64, String, Vec<Published>);
-
-/// What one call tells the store.
-#[derive(Default)]
-struct Batch {
-    corrections: Vec<((Key, u64), Correction)>,
-    entered: Vec<(Key, u64)>,
-    released: Vec<(Key, u64)>,
-}
 
 struct Keeper {
     core: Weak<Core>,
@@ -184,8 +175,8 @@ impl Keeper {
         Some(Reply(instances, generation, news))
     }
 
-    /// Notes what the store has published since the last heartbeat. Not while on its own: a store that has lost its data knows a part only,
-    /// until all have told theirs.
+    /// Notes what the store has published since the last heartbeat. Not while on its own: a store that has lost its data knows a
+    /// part only, until all have told theirs.
     fn hear(&mut self, shared: &Shared, news: &[Published]) {
         let mut backlog = shared.backlog.lock();
         let is_together = backlog.outage.alone().is_none();
@@ -256,31 +247,6 @@ async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
     shared.told_why(connected.unwrap_or_else(late))
 }
 
-/// Tells a batch; true if the store has it.
-fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
-    let lines: Vec<(String, &'static str, String, i64, bool, u64, u64)> = core
-        .shared()
-        .map(|shared| shared.lines(batch))
-        .unwrap_or_default();
-    async move {
-        let Some(shared) = core.shared() else { return false };
-        let line = shared.line.lock().clone();
-        let Some(mut line) = line else { return false };
-        let mut call = shared.scripts.settle.prepare_invoke();
-        call.key(&shared.common_keys()[..]);
-        for (key, kind, place, delta, create, a, b) in lines {
-            call.key(key)
-                .arg(kind)
-                .arg(place)
-                .arg(delta)
-                .arg(i32::from(create))
-                .arg(a)
-                .arg(b);
-        }
-        call.invoke_async::<i64>(&mut line).await.is_ok()
-    }
-}
-
 impl Shared {
     /// What came; why nothing came is said once, and again when the store has answered meanwhile or the reason is another.
     fn told_why<T>(&self, came: RedisResult<T>) -> Option<T> {
@@ -325,90 +291,6 @@ impl Shared {
         }
         backlog.outage.answer(now, instances);
         is_new
-    }
-
-    /// What to tell next; lets the store decide again when that is the last of it.
-    fn next_batch(&self) -> Option<Batch> {
-        let now = self.now();
-        let mut backlog = self.backlog.lock();
-        if backlog.len() <= BATCH && backlog.outage.may_rejoin(now) {
-            backlog.outage.rejoin();
-            tracing::info!("the shared store of limits decides again");
-        }
-        if backlog.is_empty() {
-            return None;
-        }
-        let keys: Vec<(Key, u64)> = backlog.corrections.keys().take(BATCH).copied().collect();
-        let corrections = keys
-            .into_iter()
-            .filter_map(|at| Some((at, backlog.corrections.remove(&at)?)))
-            .collect();
-        let take = |list: &mut Vec<(Key, u64)>| {
-            let length = list.len().min(BATCH);
-            list.drain(..length).collect()
-        };
-        Some(Batch {
-            corrections,
-            entered: take(&mut backlog.entered),
-            released: take(&mut backlog.released),
-        })
-    }
-
-    /// A batch that may or may not have arrived. Costs are told again: counted twice is safe. What would give back is
-    /// not: it stays reserved until it ages out.
-    fn untold(&self, batch: Batch) {
-        let mut backlog = self.backlog.lock();
-        for (at, correction) in batch.corrections {
-            if correction.delta > 0 {
-                backlog.merge(at, correction);
-            } else {
-                backlog.dropped = backlog.dropped.saturating_add(1);
-            }
-        }
-        backlog.released.extend(batch.released);
-        backlog.renew();
-    }
-
-    fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
-        let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
-            let (name, kind, a, b) = match correction.kept {
-                Kept::Ring(window) => (
-                    self.key_name(*key, None),
-                    "w",
-                    window.width_ms(),
-                    window.life_ms(),
-                ),
-                Kept::Spent { end } => (self.key_name(*key, Some(*place)), "p", 0, end.min(1 << 52)),
-                Kept::Open => return None,
-            };
-            Some((
-                name,
-                kind,
-                place.to_string(),
-                correction.delta,
-                correction.create,
-                a,
-                b,
-            ))
-        });
-        let of = |kind| {
-            move |(key, id): &(Key, u64)| {
-                (
-                    self.key_name(*key, None),
-                    kind,
-                    self.request_name(*id),
-                    0,
-                    false,
-                    0,
-                    LEASE_MS,
-                )
-            }
-        };
-        // A request that entered and left meanwhile is registered first, released then.
-        corrections
-            .chain(batch.entered.iter().map(of("h")))
-            .chain(batch.released.iter().map(of("r")))
-            .collect()
     }
 }
 

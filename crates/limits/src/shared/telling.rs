@@ -1,0 +1,131 @@
+//! What gathers for the store, in calls of many corrections.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::backlog::Correction;
+use crate::limiter::Core;
+use crate::meter::{Kept, LEASE_MS};
+use crate::subject::Key;
+
+/// Corrections in one call.
+const BATCH: usize = 256;
+
+/// What one call tells the store.
+#[derive(Default)]
+pub(super) struct Batch {
+    corrections: Vec<((Key, u64), Correction)>,
+    entered: Vec<(Key, u64)>,
+    released: Vec<(Key, u64)>,
+}
+
+/// Tells a batch; true if the store has it.
+pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
+    let lines: Vec<(String, &'static str, String, i64, bool, u64, u64)> = core
+        .shared()
+        .map(|shared| shared.lines(batch))
+        .unwrap_or_default();
+    async move {
+        let Some(shared) = core.shared() else { return false };
+        let line = shared.line.lock().clone();
+        let Some(mut line) = line else { return false };
+        let mut call = shared.scripts.settle.prepare_invoke();
+        call.key(&shared.common_keys()[..]);
+        for (key, kind, place, delta, create, a, b) in lines {
+            call.key(key)
+                .arg(kind)
+                .arg(place)
+                .arg(delta)
+                .arg(i32::from(create))
+                .arg(a)
+                .arg(b);
+        }
+        call.invoke_async::<i64>(&mut line).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// What to tell next; lets the store decide again when that is the last of it.
+    pub(super) fn next_batch(&self) -> Option<Batch> {
+        let now = self.now();
+        let mut backlog = self.backlog.lock();
+        if backlog.len() <= BATCH && backlog.outage.may_rejoin(now) {
+            backlog.outage.rejoin();
+            tracing::info!("the shared store of limits decides again");
+        }
+        if backlog.is_empty() {
+            return None;
+        }
+        let keys: Vec<(Key, u64)> = backlog.corrections.keys().take(BATCH).copied().collect();
+        let corrections = keys
+            .into_iter()
+            .filter_map(|at| Some((at, backlog.corrections.remove(&at)?)))
+            .collect();
+        let take = |list: &mut Vec<(Key, u64)>| {
+            let length = list.len().min(BATCH);
+            list.drain(..length).collect()
+        };
+        Some(Batch {
+            corrections,
+            entered: take(&mut backlog.entered),
+            released: take(&mut backlog.released),
+        })
+    }
+
+    /// A batch that may or may not have arrived. Costs are told again: counted twice is safe. What would give back is
+    /// not: it stays reserved until it ages out.
+    pub(super) fn untold(&self, batch: Batch) {
+        let mut backlog = self.backlog.lock();
+        for (at, correction) in batch.corrections {
+            if correction.delta > 0 {
+                backlog.merge(at, correction);
+            } else {
+                backlog.dropped = backlog.dropped.saturating_add(1);
+            }
+        }
+        backlog.released.extend(batch.released);
+        backlog.renew();
+    }
+
+    fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
+        let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
+            let (name, kind, a, b) = match correction.kept {
+                Kept::Ring(window) => (
+                    self.key_name(*key, None),
+                    "w",
+                    window.width_ms(),
+                    window.life_ms(),
+                ),
+                Kept::Spent { end } => (self.key_name(*key, Some(*place)), "p", 0, end.min(1 << 52)),
+                Kept::Open => return None,
+            };
+            Some((
+                name,
+                kind,
+                place.to_string(),
+                correction.delta,
+                correction.create,
+                a,
+                b,
+            ))
+        });
+        let of = |kind| {
+            move |(key, id): &(Key, u64)| {
+                (
+                    self.key_name(*key, None),
+                    kind,
+                    self.request_name(*id),
+                    0,
+                    false,
+                    0,
+                    LEASE_MS,
+                )
+            }
+        };
+        // A request that entered and left meanwhile is registered first, released then.
+        corrections
+            .chain(batch.entered.iter().map(of("h")))
+            .chain(batch.released.iter().map(of("r")))
+            .collect()
+    }
+}
