@@ -59,6 +59,10 @@ impl Sink for Nowhere {
     async fn feed(&self, _batch: &[Settled]) -> Result<(), SinkError> {
         Ok(())
     }
+
+    fn keeps_rows(&self) -> bool {
+        false
+    }
 }
 
 fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {

@@ -35,6 +35,11 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// None of the rows are stored.
     fn feed(&self, batch: &[Settled]) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// False: it keeps nothing, and the log need not be read for it.
+    fn keeps_rows(&self) -> bool {
+        true
+    }
 }
 
 /// Why a sink took nothing.
@@ -116,6 +121,9 @@ impl Feeder {
 
     /// Feeds all that is settled now.
     pub async fn feed_all(&mut self, sink: &impl Sink) {
+        if !sink.keeps_rows() {
+            return self.pass_over().await;
+        }
         loop {
             let batch = match self.read().await {
                 Ok(batch) => batch,
@@ -128,17 +136,37 @@ impl Feeder {
             if !batch.is_empty() {
                 self.deliver(sink, &batch).await;
             }
-            if let Err(error) = self.mark().await {
-                tracing::error!(%error, "the ledger cannot mark rows as stored; they will be stored again");
-            }
+            self.mark_or_say().await;
             if !full {
                 return;
             }
         }
     }
 
+    /// Marks all that is in the log now as stored, unread.
+    async fn pass_over(&mut self) {
+        let log = self.log.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            log.flush_all();
+            log.end()
+        });
+        if let Ok(end) = task.await {
+            (self.at, self.reader) = (end, None);
+            self.mark_or_say().await;
+        }
+    }
+
+    async fn mark_or_say(&mut self) {
+        if let Err(error) = self.mark().await {
+            tracing::error!(%error, "the ledger cannot mark rows as stored; they will be stored again");
+        }
+    }
+
     /// What a full disk has not taken goes to the store from memory: it is a farewell. What comes twice is stored once.
     async fn feed_waiting(&mut self, sink: &impl Sink) {
+        if !sink.keeps_rows() {
+            return;
+        }
         for batch in settled_in(&self.log.waiting()).chunks(BATCH) {
             self.deliver(sink, batch).await;
             tracing::info!(

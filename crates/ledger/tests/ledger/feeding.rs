@@ -1,7 +1,8 @@
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opm_ledger::{Ledger, Options, Outcome, Replayed, SinkError};
+use opm_ledger::{Ledger, Options, Outcome, Replayed, Settled, Sink, SinkError};
 use tempfile::tempdir;
 use tokio::sync::oneshot;
 
@@ -37,6 +38,34 @@ fn what_is_stored_is_not_fed_again_also_after_a_restart() {
     assert_eq!(recovered.unfed, 3);
     assert_eq!(fed(&ledger).len(), 3);
     assert_eq!(fed(&ledger).len(), 0);
+}
+
+/// Keeps nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    async fn feed(&self, _batch: &[Settled]) -> Result<(), SinkError> {
+        panic!("it wants no rows")
+    }
+
+    fn keeps_rows(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn what_nobody_keeps_is_passed_over_unread() {
+    let dir = tempdir().unwrap();
+    for round in 0..3 {
+        let (ledger, recovered) = open(dir.path());
+        assert_eq!(recovered.unfed, 0);
+        finish(&ledger, 10 * round, 10 * round + 10);
+        block_on(ledger.feeder().run(Nowhere, ready(())));
+        assert_eq!(replayed(&ledger, Replayed::Unfed), [""; 0]);
+    }
+    let (ledger, _) = open(dir.path());
+    block_on(ledger.feeder().run(Nowhere, ready(())));
+    assert_eq!(replayed(&ledger, Replayed::All), [""; 0], "its segments are gone");
 }
 
 #[test]
