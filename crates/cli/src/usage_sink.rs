@@ -148,6 +148,8 @@ struct Budgets<'s> {
     snapshot: &'s Snapshot,
     /// And when a row must have begun.
     known: HashMap<By, (Range<u64>, Arc<[BudgetPeriod]>)>,
+    /// The last one asked for: mostly the next row is alike.
+    last: Option<(By, Range<u64>, Arc<[BudgetPeriod]>)>,
 }
 
 impl<'s> Budgets<'s> {
@@ -155,6 +157,7 @@ impl<'s> Budgets<'s> {
         Budgets {
             snapshot,
             known: HashMap::new(),
+            last: None,
         }
     }
 
@@ -163,11 +166,24 @@ impl<'s> Budgets<'s> {
         if !settled.is_request || !self.snapshot.rules.has_budgets() {
             return Arc::default();
         }
-        let by = [&row.key, &row.user, &row.model, &row.channel].map(Arc::clone);
-        if let Some((during, periods)) = self.known.get(&by)
+        let texts = [&row.key, &row.user, &row.model, &row.channel];
+        if let Some((by, during, periods)) = &self.last
             && during.contains(&row.started_ms)
+            && by.iter().zip(texts).all(|(one, other)| Arc::ptr_eq(one, other))
         {
             return Arc::clone(periods);
+        }
+        let by = texts.map(Arc::clone);
+        let (during, periods) = self.look_up(row, &by);
+        self.last = Some((by, during, Arc::clone(&periods)));
+        periods
+    }
+
+    fn look_up(&mut self, row: &Row, by: &By) -> (Range<u64>, Arc<[BudgetPeriod]>) {
+        if let Some((during, periods)) = self.known.get(by)
+            && during.contains(&row.started_ms)
+        {
+            return (during.clone(), Arc::clone(periods));
         }
         let (of, during) = budgets_of(&self.snapshot.rules, &self.snapshot.config, row);
         let periods = of.into_iter().map(|of| BudgetPeriod {
@@ -175,8 +191,9 @@ impl<'s> Budgets<'s> {
             start: of.start,
         });
         let periods: Arc<[BudgetPeriod]> = periods.collect();
-        self.known.insert(by, (during, Arc::clone(&periods)));
-        periods
+        self.known
+            .insert(by.clone(), (during.clone(), Arc::clone(&periods)));
+        (during, periods)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -102,12 +103,21 @@ pub(crate) struct Ledger<'r> {
 }
 
 impl<'r> Ledger<'r> {
-    /// Counts an attempt.
-    pub(crate) fn add(&mut self, row: &'r UsageRow) {
+    /// Counts attempts. Those that come one after the other mostly count in the same places.
+    pub(crate) fn add(&mut self, rows: &'r [UsageRow]) {
+        for run in rows.chunk_by(counts_with) {
+            self.add_run(run);
+        }
+    }
+
+    fn add_run(&mut self, run: &'r [UsageRow]) {
+        let Some(row) = run.first() else { return };
         let by = [&row.key_id, &row.user, &row.model, &row.channel].map(shared);
         let cell = Cell::new(Width::Minute, row.at_ms.div_euclid(1000), by);
-        self.minutes.entry(cell).or_default().add(&sums_of(row));
-        let Some(cost) = row.cost_pico_usd else {
+        let sums = self.minutes.entry(cell).or_default();
+        run.iter().for_each(|row| sums.add(&sums_of(row)));
+        let costs = run.iter().filter_map(|row| row.cost_pico_usd);
+        let Some(cost) = costs.reduce(|sum, cost| sum.saturating_add(cost)) else {
             return;
         };
         for period in &*row.budgets {
@@ -162,6 +172,18 @@ impl<'r> Ledger<'r> {
     }
 }
 
+/// True if both surely count in the same sums and against the same budgets.
+fn counts_with(one: &UsageRow, next: &UsageRow) -> bool {
+    let shared = |of: fn(&UsageRow) -> &Arc<str>| Arc::ptr_eq(of(one), of(next));
+    let minute = |row: &UsageRow| row.at_ms.div_euclid(60_000);
+    minute(one) == minute(next)
+        && shared(|row| &row.key_id)
+        && shared(|row| &row.user)
+        && shared(|row| &row.model)
+        && shared(|row| &row.channel)
+        && Arc::ptr_eq(&one.budgets, &next.budgets)
+}
+
 /// What one attempt adds.
 fn sums_of(row: &UsageRow) -> UsageSums {
     let settled = row.outcome.is_settled();
@@ -181,5 +203,46 @@ fn sums_of(row: &UsageRow) -> UsageSums {
         ttft_ms: row.ttft_ms.unwrap_or(0),
         ttft_count: row.ttft_ms.is_some().into(),
         total_ms: if settled { row.total_ms } else { 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::BudgetPeriod;
+    use crate::line::tests::row;
+
+    #[test]
+    fn rows_that_share_their_texts_count_as_others_do() {
+        let mut rows = vec![row("a", "m")];
+        rows[0].budgets = Arc::new([BudgetPeriod {
+            subject: "team".into(),
+            start: 0,
+        }]);
+        type Change = fn(&mut UsageRow);
+        let changes: [Change; 7] = [
+            |_| {},
+            |row| row.at_ms = 59_999,
+            |row| row.at_ms = 60_000,
+            |row| row.channel = "x".into(),
+            |row| row.budgets = Arc::default(),
+            |row| row.cost_pico_usd = None,
+            |row| row.cost_pico_usd = Some(MOST_SUM),
+        ];
+        for change in changes {
+            let mut other = rows[0].clone();
+            (other.input, other.cost_pico_usd) = (7, Some(11));
+            change(&mut other);
+            rows.push(other);
+        }
+        let told = |ledger: &Ledger<'_>| {
+            let sums = serde_json::to_string(&ledger.sums()).unwrap();
+            (sums, ledger.budgets().unwrap())
+        };
+        let (mut together, mut apart) = (Ledger::default(), Ledger::default());
+        together.add(&rows);
+        rows.iter().for_each(|row| apart.add(std::slice::from_ref(row)));
+        assert_eq!(told(&together), told(&apart));
+        assert_eq!(together.minutes.len(), 3);
     }
 }

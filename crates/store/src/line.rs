@@ -56,6 +56,21 @@ pub(crate) struct Common<'r> {
 struct Alike<'r>([&'r str; 6], [i64; 3], (Billed, UsageSource, AttemptOutcome));
 
 impl<'r> Alike<'r> {
+    /// A glance: rows that come one after the other mostly share their texts.
+    fn surely(one: &UsageRow, next: &UsageRow) -> bool {
+        let shared = |of: fn(&UsageRow) -> &Arc<str>| Arc::ptr_eq(of(one), of(next));
+        let counts = |row: &UsageRow| (row.attempt, row.status, row.held);
+        let words = |row: &UsageRow| (row.billed, row.source, row.outcome);
+        shared(|row| &row.key_id)
+            && shared(|row| &row.model)
+            && shared(|row| &row.upstream_model)
+            && shared(|row| &row.channel)
+            && shared(|row| &row.format)
+            && shared(|row| &row.upstream_format)
+            && counts(one) == counts(next)
+            && words(one) == words(next)
+    }
+
     fn new(row: &'r UsageRow) -> Self {
         let texts = [
             &*row.key_id,
@@ -77,13 +92,14 @@ impl<'r> Alike<'r> {
 pub(crate) fn alike(rows: &[UsageRow]) -> Vec<(Common<'_>, Vec<Own<'_>>)> {
     let mut groups: Vec<(Common<'_>, Vec<Own<'_>>)> = Vec::new();
     let mut known: HashMap<Alike<'_>, usize> = HashMap::new();
-    for row in rows {
+    for run in rows.chunk_by(Alike::surely) {
+        let Some(row) = run.first() else { continue };
         let at = *known.entry(Alike::new(row)).or_insert_with(|| {
             groups.push((Common::new(row), Vec::new()));
             groups.len() - 1
         });
         if let Some((_, own)) = groups.get_mut(at) {
-            own.push(Own::new(row));
+            own.extend(run.iter().map(Own::new));
         }
     }
     groups
@@ -206,10 +222,10 @@ pub(crate) fn wanted(text: &Option<String>) -> Option<Cow<'_, str>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn row(request_id: &str, model: &str) -> UsageRow {
+    pub(crate) fn row(request_id: &str, model: &str) -> UsageRow {
         UsageRow {
             request_id: request_id.into(),
             attempt: 1,
@@ -271,6 +287,23 @@ mod tests {
         let found: Vec<_> = groups.iter().map(|(_, own)| of(own)).collect();
         assert_eq!((&*found[0], &*found[1]), ("ac", "b"));
         assert_eq!(found[2..], vec!["d"; changes.len()]);
+    }
+
+    #[test]
+    fn rows_that_share_their_texts_are_grouped_as_others_are() {
+        let first = row("a", "m");
+        let mut other = first.clone();
+        other.source = UsageSource::Estimated;
+        let rows = [
+            first.clone(),
+            first.clone(),
+            other.clone(),
+            first,
+            other,
+            row("b", "m"),
+        ];
+        let lengths: Vec<_> = alike(&rows).iter().map(|(_, own)| own.len()).collect();
+        assert_eq!(lengths, [4, 2]);
     }
 
     #[test]

@@ -249,7 +249,7 @@ async fn record_new(store: &SqlStore, rows: &[UsageRow]) -> Result<bool, StoreEr
         }
     }
     let mut ledger = Ledger::default();
-    rows.iter().for_each(|row| ledger.add(row));
+    ledger.add(rows);
     let sums = ledger.sums();
     let mut values = Vec::new();
     sums.iter().for_each(|sum| sum.bind(&mut values));
@@ -275,7 +275,7 @@ async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError
     for (row, line) in rows.into_iter().zip(&lines) {
         // Taken out: of two rows of the same attempt in one batch the first was stored and counts.
         if new.remove(&(line.own.request_id.to_string(), line.common.attempt)) {
-            ledger.add(row);
+            ledger.add(std::slice::from_ref(row));
         }
     }
     let sums = json(serde_json::to_string(&ledger.sums()))?;
