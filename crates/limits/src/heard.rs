@@ -11,7 +11,7 @@ use crate::rule::{Over, Rule};
 use crate::subject::Key;
 
 /// Entries kept at most; the older half of more goes.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 18;
 
 /// Use of one subject by all instances, in the units of its meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct News {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     known: HashMap<(Key, u64), News>,
+    /// What was published until then may be forgotten; 0: nothing is.
+    complete_since: u64,
 }
 
 impl Heard {
@@ -41,6 +43,17 @@ impl Heard {
         let (_, middle, _) = times.select_nth_unstable(middle);
         let middle = *middle;
         self.known.retain(|_, news| news.at > middle);
+        self.forgot_until(middle);
+    }
+
+    /// The store, or this instance, does not keep all news of until then any more.
+    pub(crate) fn forgot_until(&mut self, at: u64) {
+        self.complete_since = self.complete_since.max(at);
+    }
+
+    /// True if whatever may still count at `now` was heard of, where it was after `at`.
+    pub(crate) fn is_complete(&self, rule: &Rule, at: u64, now: u64) -> bool {
+        self.complete_since <= at || rule.has_left(self.complete_since, now)
     }
 
     /// How many it keeps.
@@ -55,7 +68,9 @@ impl Heard {
             Over::Window(_) | Over::Open => 0,
         };
         let news = self.known.get(&(key, period))?;
-        (!rule.has_left(news.at, now)).then_some(*news)
+        // Of concurrency what ends is published too.
+        let counts = matches!(rule.over(), Over::Open) || !rule.has_left(news.at, now);
+        counts.then_some(*news)
     }
 }
 
@@ -91,6 +106,7 @@ mod tests {
             assert!(heard.known.len() <= MOST);
         }
         assert!(heard.known.len() >= MOST / 2, "the newer half stays");
+        assert!(!heard.is_complete(&rule, 0, T0) && heard.is_complete(&rule, T0 + 4 * MOST as u64, T0));
         let newest = Key(u128::from(3 * MOST as u64 - 1));
         assert!(heard.of(&rule, newest, T0).is_some());
     }

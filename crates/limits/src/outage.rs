@@ -6,6 +6,11 @@ use crate::share::Alone;
 /// instance notices too and tells the store what it admitted meanwhile.
 pub(crate) const REJOIN_MS: u64 = 1_000;
 
+/// How long the word counts that others have much to tell.
+const OTHERS_MS: u64 = 300;
+/// So long after the store answers again nobody waits for others any more.
+const LONGEST_MS: u64 = 15_000;
+
 /// One instance's view of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Outage {
@@ -18,6 +23,8 @@ pub(crate) struct Outage {
     answered: Option<u64>,
     /// The store came back without its data.
     lost: bool,
+    /// Until when others had much to tell, as far as is known; 0: nobody.
+    others_tell: u64,
 }
 
 impl Outage {
@@ -31,6 +38,7 @@ impl Outage {
             instances: least,
             answered: None,
             lost: false,
+            others_tell: 0,
         }
     }
 
@@ -73,6 +81,11 @@ impl Outage {
         }
     }
 
+    /// Other instances have much to tell: the store does not know what they admitted yet.
+    pub(crate) fn others_tell(&mut self, now: u64) {
+        self.others_tell = now;
+    }
+
     /// True if it is time to let the store decide again: after as long as the outage lasted, at most [`REJOIN_MS`].
     pub(crate) fn may_rejoin(&self, now: u64) -> bool {
         let (Some(alone), Some(answered)) = (&self.alone, self.answered) else {
@@ -84,7 +97,9 @@ impl Outage {
         } else {
             lasted.min(REJOIN_MS)
         };
-        now >= answered.saturating_add(wait)
+        // The word of others comes with a heartbeat; nobody waits for them for ever.
+        let others = self.others_tell.saturating_add(OTHERS_MS);
+        now >= answered.saturating_add(wait) && (now >= others || now >= answered.saturating_add(LONGEST_MS))
     }
 
     /// Lets the store decide again.
@@ -116,6 +131,21 @@ mod tests {
         assert_eq!(outage.history(), (1, 3), "two are gone or not there yet");
         outage.answer(6_600, 5);
         assert_eq!(outage.history(), (1, 5));
+    }
+
+    #[test]
+    fn an_instance_waits_for_others_that_have_much_to_tell_but_not_for_ever() {
+        let mut outage = Outage::new(3);
+        outage.trip(1_000, true);
+        outage.answer(1_000, 3);
+        outage.others_tell(1_900);
+        assert!(!outage.may_rejoin(2_199) && outage.may_rejoin(2_200));
+        for now in 19..160 {
+            outage.others_tell(100 * now);
+            assert!(!outage.may_rejoin(100 * now + 99), "{now}");
+        }
+        outage.others_tell(16_000);
+        assert!(outage.may_rejoin(16_000));
     }
 
     #[test]

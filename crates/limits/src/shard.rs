@@ -346,12 +346,14 @@ fn most(ask: &Ask, terms: Option<&Terms<'_>>, subject: Option<&mut Subject>, now
         return alone.share(limit);
     }
     let news = heard.of(rule, ask.key, alone.since);
+    let complete_since = |at| heard.is_complete(rule, at, alone.since);
     let Some(subject) = subject else {
-        let free = alone.free(limit, Sight::default().seen, news);
+        let free = alone.free(limit, Sight::default().seen, news, complete_since(0));
         return alone.first_cap(limit, 0, free);
     };
     subject.sight.cap(alone).unwrap_or_else(|| {
-        let free = alone.free(limit, subject.sight.seen, news);
+        let seen = subject.sight.seen;
+        let free = alone.free(limit, seen, news, complete_since(seen.at));
         let cap = alone.first_cap(limit, subject.meter.used(), free);
         subject.sight.set_cap(alone, cap);
         cap

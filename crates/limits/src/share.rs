@@ -77,7 +77,8 @@ pub(crate) struct Terms<'h> {
 impl Alone {
     /// What was free for everybody when it began, as far as this instance can know: its own last look, or what it has heard
     /// since. Nobody had used what it has neither seen nor heard of.
-    pub(crate) fn free(&self, limit: u64, seen: Seen, news: Option<News>) -> u64 {
+    /// `is_complete`: all news since that look were heard.
+    pub(crate) fn free(&self, limit: u64, seen: Seen, news: Option<News>, is_complete: bool) -> u64 {
         /// A look so short before, in milliseconds, misses nothing.
         const FRESH_MS: u64 = 250;
         // What others used since without having passed a sixteenth more, and since the last heartbeat.
@@ -85,7 +86,9 @@ impl Alone {
         let is_fresh = seen.at.saturating_add(FRESH_MS) >= self.since;
         match news.filter(|news| news.at > seen.at) {
             Some(news) => limit.saturating_sub(news.used.saturating_add(unsure)),
-            None if seen.at == 0 || is_fresh => seen.free.min(limit),
+            None if is_fresh => seen.free.min(limit),
+            None if !is_complete => seen.free.min(unsure),
+            None if seen.at == 0 => limit,
             None => seen.free.min(limit).saturating_sub(unsure),
         }
     }
@@ -133,15 +136,21 @@ mod tests {
                     used: 40,
                     at: news_at,
                 }),
+                true,
             )
         };
         assert_eq!(of(SINCE - 10, SINCE - 10), 50);
         assert_eq!(of(SINCE - 10, SINCE - 9), 30, "half is used, an eighth unsure");
         assert_eq!(of(SINCE - 900, SINCE - 1_000), 40);
         let never = Sight::default().seen;
-        assert_eq!(alone(3).free(80, never, None), 80);
-        assert_eq!(alone(3).free(80, never, Some(News { used: 75, at: 1 })), 0);
-        assert_eq!(alone(1).free(80, never, Some(News { used: 75, at: 1 })), 5);
+        assert_eq!(alone(3).free(80, never, None, true), 80);
+        assert_eq!(
+            alone(3).free(80, never, None, false),
+            10,
+            "it may have been forgotten"
+        );
+        assert_eq!(alone(3).free(80, never, Some(News { used: 75, at: 1 }), true), 0);
+        assert_eq!(alone(1).free(80, never, Some(News { used: 75, at: 1 }), true), 5);
     }
 
     #[test]
@@ -156,7 +165,10 @@ mod tests {
             since: SINCE + 100,
             instances: 3,
         };
-        assert_eq!((sight.cap(&next), next.free(80, sight.seen, None)), (None, 0));
+        assert_eq!(
+            (sight.cap(&next), next.free(80, sight.seen, None, true)),
+            (None, 0)
+        );
     }
 
     proptest! {

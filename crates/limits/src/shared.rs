@@ -316,7 +316,11 @@ impl Shared {
 
     /// The key of the generation, and of what is published: when, and what.
     fn common_keys(&self) -> [String; 3] {
-        ["generation", "heard-at", "heard"].map(|name| format!("{{{}}}:{name}", self.namespace))
+        ["generation", "heard-at", "heard"].map(|name| self.common_key(name))
+    }
+
+    fn common_key(&self, name: &str) -> String {
+        format!("{{{}}}:{name}", self.namespace)
     }
 
     fn key_name(&self, key: Key, place: Option<u64>) -> String {

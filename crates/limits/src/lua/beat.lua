@@ -1,9 +1,11 @@
 -- The heartbeat of an instance.
--- KEYS: the generation, the instances, what was published when, and what it was (heard.rs)
--- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most
--- Reply: {now, living instances, generation, {{name, used, when}, ...}}, the oldest first.
+-- KEYS: the generation, the instances, what was published when, and what it was (heard.rs), since when all of it is kept,
+--   the instances that have much to tell
+-- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most,
+--   whether it has much to tell itself (1)
+-- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell}; the oldest first.
 -- A store that has lost its data has no generation: the first to notice makes one.
-local KEPT, KEPT_MS, AT_ONCE = 50000, 32 * 86400000, 1000
+local KEPT, KEPT_MS, AT_ONCE, TELLS_MS = 200000, 32 * 86400000, 1000, 1000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime = tonumber(ARGV[3])
@@ -15,10 +17,16 @@ end
 redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - lifetime))
 
+redis.call('ZREM', KEYS[6], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', string.format('%.0f', now - TELLS_MS))
+local others = redis.call('ZCARD', KEYS[6])
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[6], string.format('%.0f', now), ARGV[1]) end
+
 local surplus = redis.call('ZCARD', KEYS[3]) - KEPT
 local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now - KEPT_MS), 'LIMIT', 0, AT_ONCE)
 if surplus > #old then
   old = redis.call('ZRANGE', KEYS[3], 0, math.min(surplus, AT_ONCE) - 1)
+  redis.call('SET', KEYS[5], redis.call('ZSCORE', KEYS[3], old[#old]))
 end
 if #old > 0 then
   redis.call('ZREM', KEYS[3], unpack(old))
@@ -37,4 +45,7 @@ if #names > 0 then
     news[at] = { name, tonumber(used[at]) or 0, tonumber(found[2 * at]) }
   end
 end
-return { now, redis.call('ZCARD', KEYS[2]), generation, news }
+for _, key in ipairs({ KEYS[3], KEYS[4], KEYS[5] }) do
+  redis.call('PEXPIRE', key, string.format('%.0f', KEPT_MS))
+end
+return { now, redis.call('ZCARD', KEYS[2]), generation, news, tonumber(redis.call('GET', KEYS[5]) or 0), others }

@@ -30,11 +30,12 @@ local function amounts(key, first, last)
   return names, redis.call('HMGET', key, unpack(names))
 end
 
--- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum, p = the slot in which it was published last.
+-- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum; what was published last: q = the sum, m = the limit, p = the slot.
 local function look_window(charge)
-  local head = redis.call('HMGET', charge.key, 'f', 'l', 's', 'p')
+  local head = redis.call('HMGET', charge.key, 'f', 'l', 's', 'p', 'q')
   charge.first, charge.last = tonumber(head[1]), tonumber(head[2])
-  charge.used, charge.published = tonumber(head[3]) or 0, tonumber(head[4]) or 0
+  charge.used = tonumber(head[3]) or 0
+  charge.told_in, charge.told = tonumber(head[4]) or 0, tonumber(head[5]) or 0
   local live = math.floor((now + 1 - charge.b) / charge.a)
   if not charge.last or charge.last < live then
     if charge.last then redis.call('DEL', charge.key) end
@@ -130,21 +131,26 @@ local function name_of(charge)
   return string.sub(charge.key, #KEYS[1] - #'generation' + 1)
 end
 
--- News are forgotten when what they tell of has left: before, use that goes on is published again.
-local function is_old(charge, place)
-  if charge.kind == 'w' then return (place - charge.published) * charge.a * 4 > charge.b end
-  if charge.kind == 'p' then return false end
-  return now - (tonumber(redis.call('ZSCORE', KEYS[2], name_of(charge))) or 0) > charge.b / 4
+-- True if a use has passed a further sixteenth of its limit since it was published, or has fallen by two; and where the others forget
+-- what they heard with the window, again while it goes on.
+local function is_news(charge, used, place)
+  if charge.kind == 'w' then
+    if (place - charge.told_in) * charge.a * 4 > charge.b then return true end
+  else
+    charge.told = tonumber(redis.call('HGET', KEYS[3], name_of(charge))) or 0
+  end
+  local part, told = math.ceil(used * 16 / charge.limit), math.ceil(charge.told * 16 / charge.limit)
+  return part > told or part < told - 1
 end
 
--- Publishes a use that has passed a further sixteenth of its limit: the others hear of it with their next heartbeat.
+-- The others hear of it with their next heartbeat.
 local function publish(charge, used, place)
-  if charge.limit < 0 or used == 0 then return end
-  local part, before = math.ceil(used * 16 / charge.limit), math.ceil(charge.used * 16 / charge.limit)
-  if part <= before and not is_old(charge, place) then return end
+  if charge.limit < 0 or used == 0 or not is_news(charge, used, place) then return end
   redis.call('ZADD', KEYS[2], int(now), name_of(charge))
   redis.call('HSET', KEYS[3], name_of(charge), int(used))
-  if charge.kind == 'w' then redis.call('HSET', charge.key, 'p', int(place)) end
+  if charge.kind == 'w' then
+    redis.call('HSET', charge.key, 'p', int(place), 'q', int(used), 'm', int(charge.limit))
+  end
 end
 
 local reply = { 1, now }

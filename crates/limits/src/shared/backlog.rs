@@ -10,6 +10,8 @@ use crate::shard::Held;
 use crate::share::Alone;
 use crate::subject::Key;
 
+/// Corrections in one call.
+pub(super) const BATCH: usize = 256;
 /// Corrections kept at most. More is dropped and counted: costs then stay as they were reserved.
 const CORRECTIONS_MAX: usize = 1 << 18;
 
@@ -120,7 +122,12 @@ impl Backlog {
         self.corrections.is_empty() && self.entered.is_empty() && self.released.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// More than goes into one call.
+    pub(super) fn has_much(&self) -> bool {
+        self.len() > BATCH
+    }
+
+    fn len(&self) -> usize {
         self.corrections
             .len()
             .saturating_add(self.entered.len())

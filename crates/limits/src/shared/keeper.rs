@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::backlog::Correction;
 use super::telling::{Batch, told};
 use super::{Shared, signed, trouble};
-use crate::heard::News;
+use crate::heard::{Heard, News};
 use crate::limiter::Core;
 use crate::meter::LEASE_MS;
 use crate::subject::Key;
@@ -29,16 +29,18 @@ const RENEW: Duration = Duration::from_millis(LEASE_MS / 4);
 const CONNECT: Duration = Duration::from_millis(500);
 /// Probes on the old connection before a new one is tried beside it.
 const PROBES_BEFORE_CONNECT: u32 = 3;
-/// News of one heartbeat.
-const NEWS: usize = 2_048;
+/// News of one heartbeat, at most and at first: on a slow line many would not be there in time.
+const NEWS: usize = 512;
+const FIRST_NEWS: usize = 64;
 /// A call that is not answered by then never will be; its charges age out.
 const LATE: Duration = Duration::from_secs(30);
 
 /// A subject's name without what all have in front, what is used of it, and when that was.
 type Published = (String, u64, u64);
 
-/// What a heartbeat is told: living instances, the generation, news.
-struct Reply(u64, String, Vec<Published>);
+/// What a heartbeat is told: the time, living instances, the generation, news, since when all of them are kept, and how many others have
+/// much to tell.
+type Reply = (u64, u64, String, Vec<Published>, u64, u64);
 
 struct Keeper {
     core: Weak<Core>,
@@ -47,8 +49,9 @@ struct Keeper {
     patience: Duration,
     beats: u64,
     failed: u32,
-    /// Up to when it has heard what the store publishes, and whether there is more.
+    /// Up to when it has heard what the store publishes, how much it asks for at once, and whether there is more.
     heard_until: u64,
+    page: usize,
     hears_more: bool,
     /// On its way; no second one before it is answered, so that corrections keep their order.
     sent: Option<(JoinHandle<bool>, Batch)>,
@@ -64,6 +67,7 @@ pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
         beats: 0,
         failed: 0,
         heard_until: 0,
+        page: FIRST_NEWS,
         hears_more: false,
         sent: None,
         renew_at: Instant::now() + RENEW,
@@ -99,6 +103,7 @@ pub(crate) async fn join(core: &Arc<Core>, random: u64) {
         beats: 0,
         failed: PROBES_BEFORE_CONNECT,
         heard_until: 0,
+        page: FIRST_NEWS,
         hears_more: false,
         sent: None,
         renew_at: Instant::now(),
@@ -120,16 +125,28 @@ impl Keeper {
         if reply.is_none() && broken {
             reply = self.ask_anew(shared).await;
         }
-        let Some(Reply(instances, generation, news)) = reply else {
+        let Some((now, instances, generation, news, kept_since, others)) = reply else {
+            self.page = FIRST_NEWS;
             self.failed = self.failed.saturating_add(1);
             shared.trip(false);
             return false;
         };
         self.failed = 0;
         shared.trouble.lock().clear();
-        self.hear(shared, &news);
-        if shared.answered(core, instances, &generation) {
+        let is_new = shared.answered(core, instances, &generation);
+        let mut backlog = shared.backlog.lock();
+        if others > 0 {
+            let now = shared.now();
+            backlog.outage.others_tell(now);
+        }
+        if is_new {
             self.heard_until = 0;
+        }
+        // On its own it hears nothing: a store that has lost its data knows a part only, until all have told theirs.
+        self.hears_more = false;
+        if backlog.outage.alone().is_none() {
+            backlog.heard.forgot_until(kept_since);
+            self.hear(&mut backlog.heard, &news, now);
         }
         true
     }
@@ -154,43 +171,45 @@ impl Keeper {
     async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
+        let (is_alone, tells) = {
+            let backlog = shared.backlog.lock();
+            let is_alone = backlog.outage.alone().is_some();
+            (is_alone, is_alone && backlog.has_much())
+        };
         let mut call = shared.scripts.beat.prepare_invoke();
         let [generation, heard_at, heard] = shared.common_keys();
         call.key(generation)
-            .key(format!("{{{}}}:instances", shared.namespace))
+            .key(shared.common_key("instances"))
             .key(heard_at)
             .key(heard)
+            .key(shared.common_key("heard-since"))
+            .key(shared.common_key("telling"))
             .arg(&shared.instance)
             .arg(format!("{:016x}-{:x}", self.random, self.beats))
             .arg(LIFETIME_MS)
             .arg(self.heard_until)
-            .arg(NEWS);
-        let reply = timeout(
-            self.patience,
-            call.invoke_async::<(u64, u64, String, Vec<Published>)>(&mut line),
-        )
-        .await;
-        let (now, instances, generation, news) = shared.told_why(reply.ok()?)?;
-        shared.learn(now, asked);
-        Some(Reply(instances, generation, news))
+            .arg(if is_alone { 0 } else { self.page })
+            .arg(u8::from(tells));
+        let reply = timeout(self.patience, call.invoke_async::<Reply>(&mut line)).await;
+        let reply = shared.told_why(reply.ok()?)?;
+        shared.learn(reply.0, asked);
+        Some(reply)
     }
 
-    /// Notes what the store has published since the last heartbeat. Not while on its own: a store that has lost its data knows a
-    /// part only, until all have told theirs.
-    fn hear(&mut self, shared: &Shared, news: &[Published]) {
-        let mut backlog = shared.backlog.lock();
-        let is_together = backlog.outage.alone().is_none();
-        self.hears_more = is_together && news.len() == NEWS;
-        if !is_together {
-            return;
-        }
+    /// Notes what the store has published since the last heartbeat, at `now` by its clock.
+    fn hear(&mut self, heard: &mut Heard, news: &[Published], now: u64) {
         for (name, used, at) in news {
-            // Again from the same millisecond on: it may not have been over.
-            self.heard_until = self.heard_until.max(*at);
             if let Some((key, period)) = read_name(name) {
                 let (used, at) = (*used, *at);
-                backlog.heard.hear(key, period, News { used, at });
+                heard.hear(key, period, News { used, at });
             }
+        }
+        // Again from the same millisecond on: it may not have been over. A clock that was set back is not waited for.
+        let last = news.last().map_or(0, |(_, _, at)| *at);
+        self.heard_until = self.heard_until.max(last).min(now);
+        self.hears_more = news.len() >= self.page && last <= now;
+        if self.hears_more {
+            self.page = self.page.saturating_mul(2).min(NEWS);
         }
     }
 

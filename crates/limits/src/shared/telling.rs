@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::backlog::Correction;
+use super::backlog::{BATCH, Correction};
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
-
-/// Corrections in one call.
-const BATCH: usize = 256;
 
 /// What one call tells the store.
 #[derive(Default)]
@@ -49,7 +46,7 @@ impl Shared {
     pub(super) fn next_batch(&self) -> Option<Batch> {
         let now = self.now();
         let mut backlog = self.backlog.lock();
-        if backlog.len() <= BATCH && backlog.outage.may_rejoin(now) {
+        if !backlog.has_much() && backlog.outage.may_rejoin(now) {
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
         }

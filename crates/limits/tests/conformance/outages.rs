@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opm_limits::{
-    Actual, Cause, Charge, Dimension, Every, Limiter, OnFailure, Over, Period, Rule, SharedSettings,
+    Actual, Cause, Charge, Dimension, Every, Limiter, Mode, OnFailure, Over, Period, Rule, SharedSettings,
     SubjectKind, Subjects, Window,
 };
 use parking_lot::Mutex;
@@ -336,6 +336,84 @@ async fn alone_an_instance_knows_what_others_have_admitted_of_a_caller_that_is_n
     server.stop();
     assert!(!spend_for(&instances[2], &tokens, "new", 200).await);
     assert!(spend_for(&instances[2], &tokens, "new", (900 - 300 - 112) / 3).await);
+}
+
+#[tokio::test]
+async fn what_is_settled_and_what_ends_is_heard_of_too() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let instances = three(&server).await;
+    let [one, two, three] = &instances;
+    let tokens = Arc::unwrap_or_clone(rule("likely", Dimension::Tokens, 900, OnFailure::Local));
+    let tokens = Arc::new(tokens.mode(Mode::Estimate));
+    for _ in 0..3 {
+        let mut reservation = one
+            .reserve(&[Charge::new(&tokens, &NOBODY, 10)], now())
+            .await
+            .unwrap();
+        reservation.sent();
+        reservation.settle(Actual {
+            tokens: 250,
+            money: 0,
+        });
+    }
+    let open = rule("open", Dimension::Concurrency, 9, OnFailure::Local);
+    let charge = [Charge::new(&open, &NOBODY, 1)];
+    let mut running = Vec::new();
+    for _ in 0..9 {
+        running.push(one.reserve(&charge, now()).await.unwrap());
+    }
+    heard(&instances, 2).await;
+    drop(running);
+    eventually("the store knows all of it", || async {
+        remaining(three, &tokens).await == 150 && remaining(three, &open).await == 9
+    })
+    .await;
+    // What is published later is heard later.
+    spend(one, &rule("mark", Dimension::Tokens, 1, OnFailure::Local), 1)
+        .await
+        .unwrap();
+    heard(&instances, 3).await;
+    server.stop();
+    assert!(
+        spend(two, &tokens, 14).await.is_err(),
+        "a third of 150 less 112 is 12"
+    );
+    spend(two, &tokens, 12).await.unwrap();
+    let mut running = Vec::new();
+    for _ in 0..2 {
+        running.push(two.reserve(&charge, now()).await.unwrap());
+    }
+    assert!(two.reserve(&charge, now()).await.is_err());
+}
+
+#[tokio::test]
+async fn what_an_emptied_redis_has_been_told_first_is_not_taken_for_all() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let instances = three(&server).await;
+    let local = Arc::unwrap_or_clone(rule("local", Dimension::Tokens, 900, OnFailure::Local));
+    let local = Arc::new(local.by(&[SubjectKind::User]));
+    for round in 0..5 {
+        let user = round.to_string();
+        assert!(spend_for(&instances[0], &local, &user, 20).await);
+        assert!(spend_for(&instances[1], &local, &user, 850).await);
+        heard(&instances, 2 * round + 1).await;
+        server.command("FLUSHALL");
+        // This one notices first and tells its part; the others may hear of that before they notice.
+        assert!(spend_for(&instances[0], &local, &format!("other {round}"), 1).await);
+        assert!(
+            !spend_for(&instances[2], &local, &user, 31).await,
+            "round {round}"
+        );
+        for limiter in &instances {
+            together(limiter).await;
+        }
+        assert!(
+            !spend_for(&instances[2], &local, &user, 31).await,
+            "round {round}"
+        );
+    }
 }
 
 #[tokio::test]
