@@ -14,10 +14,13 @@
 //! - Frozen or dead for all: instances admit their share of what is free; their sum stays within the limit. What others
 //!   used an instance knows from its own questions and from the heartbeats, which are a tenth of a second apart: what they
 //!   admitted of a subject since then, less an eighth of the limit, may be admitted again, once.
+//!   With more than 200,000 subjects in use, one that an instance has not heard of counts as used but for an eighth.
 //! - Unreachable for one instance only: the others do not know, and the one may add its share (1/n) to the limit.
 //! - Emptied (`FLUSHALL`, a restart without persistence): the next call of each instance notices by the *generation*
-//!   key. For a second all decide alone, each tells its own part again, nobody starts from zero. Lost are the parts of
-//!   instances that have ended meanwhile. Redis must not evict (`maxmemory-policy noeviction`).
+//!   key. For a second, or until all have told their parts, they decide alone; nobody starts from zero. Lost are the parts
+//!   of instances that have ended meanwhile. Redis must not evict (`maxmemory-policy noeviction`).
+//! - Started while the store is away: it knows nothing of what it admitted before, and nothing of others but their number
+//!   ([`SharedSettings::instances`]).
 //! - Thawed after a freeze: calls it had received are charged late and given back; those older than 30 s age out.
 //! - An instance that dies: its windows age out, its running requests after 60 s, its unsettled budgets stay charged.
 //!

@@ -22,11 +22,22 @@ local function gone_at(charge, slot)
   return (slot + 1) * charge.a - 1 + charge.b
 end
 
+-- The slots of a ring from the first to the last, and what is in them.
 local function amounts(key, first, last)
   local names = {}
-  for slot = first, last do
-    names[#names + 1] = int(slot)
+  if last - first < 1000 then
+    for slot = first, last do
+      names[#names + 1] = int(slot)
+    end
+  else
+    -- A clock was set: of so many slots few are there.
+    for _, name in ipairs(redis.call('HKEYS', key)) do
+      local slot = tonumber(name)
+      if slot and slot >= first and slot <= last then names[#names + 1] = name end
+    end
+    table.sort(names, function(one, other) return tonumber(one) < tonumber(other) end)
   end
+  if #names == 0 then return names, {} end
   return names, redis.call('HMGET', key, unpack(names))
 end
 
@@ -45,7 +56,7 @@ local function look_window(charge)
     for at = 1, #names do
       charge.used = charge.used - (tonumber(values[at]) or 0)
     end
-    redis.call('HDEL', charge.key, unpack(names))
+    if #names > 0 then redis.call('HDEL', charge.key, unpack(names)) end
     charge.first = live
     redis.call('HSET', charge.key, 'f', int(live), 's', int(charge.used))
   end
@@ -56,7 +67,7 @@ local function window_frees(charge, needed)
   local names, values = amounts(charge.key, charge.first or 0, charge.last or -1)
   for at = 1, #names do
     needed = needed - (tonumber(values[at]) or 0)
-    if needed <= 0 then return gone_at(charge, charge.first + at - 1) - now end
+    if needed <= 0 then return gone_at(charge, tonumber(names[at])) - now end
   end
   return charge.reset
 end
