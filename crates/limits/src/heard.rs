@@ -1,7 +1,7 @@
 //! What the shared store last told of subjects that others use: news, for the time when it is away. Pure.
 //!
-//! The store publishes a subject whenever its use passes a further sixteenth of its limit, the first charge included, and
-//! again while it goes on; every heartbeat brings what was published since the one before. So what is not heard of was not
+//! The store publishes a subject whenever its use passes a further sixteenth of its limit, the first charge included, or
+//! falls by two, and again while it goes on; every heartbeat brings what was published since the one before. So what is not heard of was not
 //! used when the last heartbeat came, and of what is heard of, at most a sixteenth and the use of a tenth of a second are not
 //! known.
 

@@ -345,16 +345,16 @@ fn most(ask: &Ask, terms: Option<&Terms<'_>>, subject: Option<&mut Subject>, now
     if rule.has_left(alone.since, now) {
         return alone.share(limit);
     }
-    let news = heard.of(rule, ask.key, alone.since);
-    let complete_since = |at| heard.is_complete(rule, at, alone.since);
+    let first_cap = |own, seen: Seen| {
+        let news = heard.of(rule, ask.key, alone.since);
+        let is_complete = heard.is_complete(rule, seen.at, alone.since);
+        alone.first_cap(limit, own, alone.free(limit, seen, news, is_complete))
+    };
     let Some(subject) = subject else {
-        let free = alone.free(limit, Sight::default().seen, news, complete_since(0));
-        return alone.first_cap(limit, 0, free);
+        return first_cap(0, Sight::default().seen);
     };
     subject.sight.cap(alone).unwrap_or_else(|| {
-        let seen = subject.sight.seen;
-        let free = alone.free(limit, seen, news, complete_since(seen.at));
-        let cap = alone.first_cap(limit, subject.meter.used(), free);
+        let cap = first_cap(subject.meter.used(), subject.sight.seen);
         subject.sight.set_cap(alone, cap);
         cap
     })

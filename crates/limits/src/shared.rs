@@ -87,6 +87,13 @@ pub enum SharedProblem {
     Namespace,
 }
 
+/// A script with what all of them begin with.
+macro_rules! script {
+    ($file:literal) => {
+        Script::new(concat!(include_str!("lua/head.lua"), include_str!($file)))
+    };
+}
+
 struct Scripts {
     reserve: Script,
     settle: Script,
@@ -135,9 +142,9 @@ impl Shared {
             timeout: settings.timeout,
             instance: format!("{random:016x}"),
             scripts: Scripts {
-                reserve: Script::new(include_str!("lua/reserve.lua")),
-                settle: Script::new(include_str!("lua/settle.lua")),
-                beat: Script::new(include_str!("lua/beat.lua")),
+                reserve: script!("lua/reserve.lua"),
+                settle: script!("lua/settle.lua"),
+                beat: script!("lua/beat.lua"),
             },
             line: Mutex::new(None),
             trouble: Mutex::default(),

@@ -1,51 +1,48 @@
 -- The heartbeat of an instance.
--- KEYS: the generation, the instances, what was published when, and what it was (heard.rs), since when all of it is kept,
---   the instances that have much to tell
+-- KEYS: the three of head.lua, the instances, since when all that was published is kept, the instances that have much to tell
 -- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most,
 --   whether it has much to tell itself (1)
 -- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell}; the oldest first.
 -- A store that has lost its data has no generation: the first to notice makes one.
 local KEPT, KEPT_MS, AT_ONCE, TELLS_MS = 200000, 32 * 86400000, 1000, 1000
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime = tonumber(ARGV[3])
 local generation = redis.call('GET', KEYS[1])
 if not generation then
   generation = ARGV[2]
   redis.call('SET', KEYS[1], generation)
 end
-redis.call('ZADD', KEYS[2], string.format('%.0f', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - lifetime))
+redis.call('ZADD', KEYS[4], int(now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', int(now - lifetime))
 
 redis.call('ZREM', KEYS[6], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', string.format('%.0f', now - TELLS_MS))
+redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', int(now - TELLS_MS))
 local others = redis.call('ZCARD', KEYS[6])
-if ARGV[6] == '1' then redis.call('ZADD', KEYS[6], string.format('%.0f', now), ARGV[1]) end
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[6], int(now), ARGV[1]) end
 
-local surplus = redis.call('ZCARD', KEYS[3]) - KEPT
-local old = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now - KEPT_MS), 'LIMIT', 0, AT_ONCE)
+local surplus = redis.call('ZCARD', KEYS[2]) - KEPT
+local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now - KEPT_MS), 'LIMIT', 0, AT_ONCE)
 if surplus > #old then
-  old = redis.call('ZRANGE', KEYS[3], 0, math.min(surplus, AT_ONCE) - 1)
-  redis.call('SET', KEYS[5], redis.call('ZSCORE', KEYS[3], old[#old]))
+  old = redis.call('ZRANGE', KEYS[2], 0, math.min(surplus, AT_ONCE) - 1)
+  redis.call('SET', KEYS[5], redis.call('ZSCORE', KEYS[2], old[#old]))
 end
 if #old > 0 then
-  redis.call('ZREM', KEYS[3], unpack(old))
-  redis.call('HDEL', KEYS[4], unpack(old))
+  redis.call('ZREM', KEYS[2], unpack(old))
+  redis.call('HDEL', KEYS[3], unpack(old))
 end
 
 local news = {}
-local found = redis.call('ZRANGEBYSCORE', KEYS[3], ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
+local found = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[5])
 local names = {}
 for at = 1, #found, 2 do
   names[#names + 1] = found[at]
 end
 if #names > 0 then
-  local used = redis.call('HMGET', KEYS[4], unpack(names))
+  local used = redis.call('HMGET', KEYS[3], unpack(names))
   for at, name in ipairs(names) do
     news[at] = { name, tonumber(used[at]) or 0, tonumber(found[2 * at]) }
   end
 end
-for _, key in ipairs({ KEYS[3], KEYS[4], KEYS[5] }) do
-  redis.call('PEXPIRE', key, string.format('%.0f', KEPT_MS))
+for _, key in ipairs({ KEYS[2], KEYS[3], KEYS[5] }) do
+  redis.call('PEXPIRE', key, int(KEPT_MS))
 end
-return { now, redis.call('ZCARD', KEYS[2]), generation, news, tonumber(redis.call('GET', KEYS[5]) or 0), others }
+return { now, redis.call('ZCARD', KEYS[4]), generation, news, tonumber(redis.call('GET', KEYS[5]) or 0), others }

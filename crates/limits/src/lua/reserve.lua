@@ -8,14 +8,8 @@
 --        {1, now, granted, used, reset_ms, place, ...}         charged
 --        {2, now}                                              data was lost: another generation
 local PER_CHARGE, FIRST = 7, 4
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return { 2, now }
-end
-
-local function int(number)
-  return string.format('%.0f', number)
 end
 
 local function gone_at(charge, slot)
@@ -138,27 +132,19 @@ local function charge_window(charge, amount)
   return slot
 end
 
-local function name_of(charge)
-  return string.sub(charge.key, #KEYS[1] - #'generation' + 1)
-end
-
--- True if a use has passed a further sixteenth of its limit since it was published, or has fallen by two; and where the others forget
--- what they heard with the window, again while it goes on.
+-- Where the others forget what they heard with the window, use that goes on is news again.
 local function is_news(charge, used, place)
   if charge.kind == 'w' then
     if (place - charge.told_in) * charge.a * 4 > charge.b then return true end
   else
-    charge.told = tonumber(redis.call('HGET', KEYS[3], name_of(charge))) or 0
+    charge.told = tonumber(redis.call('HGET', KEYS[3], name_of(charge.key))) or 0
   end
-  local part, told = math.ceil(used * 16 / charge.limit), math.ceil(charge.told * 16 / charge.limit)
-  return part > told or part < told - 1
+  return has_moved(used, charge.told, charge.limit)
 end
 
--- The others hear of it with their next heartbeat.
-local function publish(charge, used, place)
+local function tell(charge, used, place)
   if charge.limit < 0 or used == 0 or not is_news(charge, used, place) then return end
-  redis.call('ZADD', KEYS[2], int(now), name_of(charge))
-  redis.call('HSET', KEYS[3], name_of(charge), int(used))
+  publish(charge.key, used)
   if charge.kind == 'w' then
     redis.call('HSET', charge.key, 'p', int(place), 'q', int(used), 'm', int(charge.limit))
   end
@@ -177,7 +163,7 @@ for _, charge in ipairs(charges) do
     redis.call('ZADD', charge.key, int(now + charge.b), charge.a)
     redis.call('PEXPIRE', charge.key, int(charge.b))
   end
-  publish(charge, charge.used + amount, place)
+  tell(charge, charge.used + amount, place)
   reply[#reply + 1] = amount
   reply[#reply + 1] = charge.used + amount
   reply[#reply + 1] = charge.reset

@@ -4,37 +4,20 @@
 -- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b
 --   w, p: as in reserve.lua     h: holds the id `place` for a lease of b ms     r: releases the id `place`
 local PER_CORRECTION, FIRST = 6, 4
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function int(number)
-  return string.format('%.0f', number)
-end
-
-local function publish(key, used)
-  local name = string.sub(key, #KEYS[1] - #'generation' + 1)
-  redis.call('ZADD', KEYS[2], int(now), name)
-  redis.call('HSET', KEYS[3], name, int(used))
-end
-
--- As reserve.lua decides; without a limit by sixteenths of what was published.
-local function is_news(used, told, limit)
-  local part, before = math.ceil(used * 16 / limit), math.ceil(told * 16 / limit)
-  return part > before or part < before - 1
-end
-
-local function publish_window(key, is_new)
+local function tell_window(key, is_new)
   local head = redis.call('HMGET', key, 's', 'q', 'm')
   local used, told, limit = tonumber(head[1]) or 0, tonumber(head[2]), tonumber(head[3])
-  if is_new or (limit and is_news(used, told, limit)) then
+  if is_new or (limit and has_moved(used, told, limit)) then
     publish(key, used)
     redis.call('HSET', key, 'q', int(used))
   end
 end
 
-local function publish_other(key, used, is_new)
-  local told = tonumber(redis.call('HGET', KEYS[3], string.sub(key, #KEYS[1] - #'generation' + 1))) or 0
-  if is_new or (told > 0 and is_news(used, told, told)) then publish(key, used) end
+-- Without a limit: by sixteenths of what was published.
+local function tell_other(key, used, is_new)
+  local told = tonumber(redis.call('HGET', KEYS[3], name_of(key))) or 0
+  if is_new or (told > 0 and has_moved(used, told, told)) then publish(key, used) end
 end
 
 local function settle_window(key, slot, delta, create, width, life)
@@ -53,7 +36,7 @@ local function settle_window(key, slot, delta, create, width, life)
     redis.call('HSET', key, 'f', int(first), 'l', int(last))
     redis.call('PEXPIRE', key, int((last + 1) * width + life - now + 1000))
   end
-  publish_window(key, create and delta > 0)
+  tell_window(key, create and delta > 0)
 end
 
 local function settle_period(key, delta, create, last)
@@ -62,7 +45,7 @@ local function settle_period(key, delta, create, last)
   local settled = math.max((have or 0) + delta, 0)
   redis.call('SET', key, int(settled))
   redis.call('PEXPIREAT', key, int(last + 86400000))
-  publish_other(key, settled, create and delta > 0)
+  tell_other(key, settled, create and delta > 0)
 end
 
 for at = FIRST, #KEYS do
@@ -76,10 +59,10 @@ for at = FIRST, #KEYS do
   elseif kind == 'h' then
     redis.call('ZADD', key, int(now + b), place)
     redis.call('PEXPIRE', key, int(b))
-    publish_other(key, redis.call('ZCARD', key), true)
+    tell_other(key, redis.call('ZCARD', key), true)
   else
     redis.call('ZREM', key, place)
-    publish_other(key, redis.call('ZCARD', key), false)
+    tell_other(key, redis.call('ZCARD', key), false)
   end
 end
 return now

@@ -60,18 +60,7 @@ struct Keeper {
 
 /// Runs until the limiter is dropped.
 pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
-    let mut keeper = Keeper {
-        core,
-        random,
-        patience,
-        beats: 0,
-        failed: 0,
-        heard_until: 0,
-        page: FIRST_NEWS,
-        hears_more: false,
-        sent: None,
-        renew_at: Instant::now() + RENEW,
-    };
+    let mut keeper = Keeper::new(core, random, patience);
     let mut next = Instant::now();
     while let Some(core) = keeper.core.upgrade() {
         let Some(shared) = core.shared() else { return };
@@ -96,24 +85,29 @@ pub(crate) async fn keep(core: Weak<Core>, random: u64, patience: Duration) {
 /// The first contact, so that a limiter starts together with the others where it can. No request waits for it: it may take longer.
 pub(crate) async fn join(core: &Arc<Core>, random: u64) {
     let Some(shared) = core.shared() else { return };
-    let mut keeper = Keeper {
-        core: Arc::downgrade(core),
-        random,
-        patience: CONNECT,
-        beats: 0,
-        failed: PROBES_BEFORE_CONNECT,
-        heard_until: 0,
-        page: FIRST_NEWS,
-        hears_more: false,
-        sent: None,
-        renew_at: Instant::now(),
-    };
+    let mut keeper = Keeper::new(Arc::downgrade(core), random, CONNECT);
+    keeper.failed = PROBES_BEFORE_CONNECT;
     if !keeper.beat(core, shared).await {
         shared.trip(false);
     }
 }
 
 impl Keeper {
+    fn new(core: Weak<Core>, random: u64, patience: Duration) -> Self {
+        Keeper {
+            core,
+            random,
+            patience,
+            beats: 0,
+            failed: 0,
+            heard_until: 0,
+            page: FIRST_NEWS,
+            hears_more: false,
+            sent: None,
+            renew_at: Instant::now() + RENEW,
+        }
+    }
+
     /// One heartbeat; learns clock, instances, generation.
     async fn beat(&mut self, core: &Core, shared: &Shared) -> bool {
         let line = shared.line.lock().clone();
@@ -177,11 +171,8 @@ impl Keeper {
             (is_alone, is_alone && backlog.has_much())
         };
         let mut call = shared.scripts.beat.prepare_invoke();
-        let [generation, heard_at, heard] = shared.common_keys();
-        call.key(generation)
+        call.key(&shared.common_keys()[..])
             .key(shared.common_key("instances"))
-            .key(heard_at)
-            .key(heard)
             .key(shared.common_key("heard-since"))
             .key(shared.common_key("telling"))
             .arg(&shared.instance)

@@ -1,0 +1,25 @@
+-- What every script begins with: the time of this server, and news of what is used (heard.rs).
+-- KEYS[1]: the generation, KEYS[2]: what was published when, KEYS[3]: what it was.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function name_of(key)
+  return string.sub(key, #KEYS[1] - #'generation' + 1)
+end
+
+-- True if a use has passed a further sixteenth of its limit since it was published, or has fallen by two.
+local function has_moved(used, told, limit)
+  local part, before = math.ceil(used * 16 / limit), math.ceil(told * 16 / limit)
+  return part > before or part < before - 1
+end
+
+-- The others hear of it with their next heartbeat.
+local function publish(key, used)
+  redis.call('ZADD', KEYS[2], int(now), name_of(key))
+  redis.call('HSET', KEYS[3], name_of(key), int(used))
+end
+
