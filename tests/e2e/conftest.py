@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -57,6 +58,26 @@ def eventually(check, seconds=5):
             return found
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """A Redis of its own, without persistence."""
+    port = free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process.port = port
+    process.url = f"redis://127.0.0.1:{port}/0"
+
+    def said(*command):
+        return subprocess.run(["redis-cli", "-p", str(port), *command], capture_output=True).stdout
+
+    process.said = said
+    eventually(lambda: said("ping") == b"PONG\n", seconds=10)
+    yield process
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait()
 
 
 class Mock:

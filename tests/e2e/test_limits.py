@@ -32,24 +32,6 @@ def provider():
 
 
 @pytest.fixture
-def redis(tmp_path):
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    process.port = port
-    process.url = f"redis://127.0.0.1:{port}/0"
-
-    def answers():
-        return subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True).stdout == b"PONG\n"
-
-    eventually(answers, seconds=10)
-    yield process
-    process.send_signal(signal.SIGCONT)
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture
 def gateways(tmp_path, provider):
     """Starts gateways in front of the counting provider; `more` is added to their configuration."""
     started = []

@@ -52,6 +52,10 @@ class Stand:
         self.stop(how)
         self.start()
 
+    def known(self):
+        """The store that has been told what this gateway admitted."""
+        return (self.config.parent / "opm.ledger/0/limits").read_bytes()
+
     def ask(self, text, key=KEY, **more):
         return asyncio.run(Caller(self.port, key).ask(text, **more))
 
@@ -219,6 +223,93 @@ def test_the_ledger_alone_is_enough_without_a_store(stands, provider, how, admin
         after = probe(at)
         assert after == before - cost(provider.calls[-1]), (before, after)
         before = after
+
+
+def shared(redis):
+    return f"shared: {{ redis_url: '{redis.url}' }}\n"
+
+
+def emptied_after(at, redis, how):
+    at.restart(how)
+    redis.said("flushall")
+
+
+def emptied_while_down(at, redis, how):
+    at.stop(how)
+    redis.said("flushall")
+    at.start()
+
+
+def emptied_before(at, redis, how):
+    redis.said("flushall")
+    at.restart(how)
+
+
+def untouched(at, redis, how):
+    at.restart(how)
+
+
+def comes_to_count(at, provider, beside=0):
+    """Waits until all that was used of 1,000 tokens is counted, and no more than that and `beside`. For a moment after a restart the gateway may be more
+    careful: it is alone, and the one before counts as another instance."""
+    # What a probe reserves: how much that is, the gateway learns.
+    least, most = 60, 80
+
+    def counts():
+        time.sleep(0.2)
+        used = sum(cost(call) for call in provider.calls)
+        status, headers, _ = at.ask("hi out=1", max_tokens=1)
+        assert status == 429 or left(headers) <= 1_000 - used - least, (headers, used)
+        return status == 200 and left(headers) >= 1_000 - used - most - beside
+
+    eventually(counts, seconds=15)
+
+
+@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("event", [untouched, emptied_after, emptied_while_down, emptied_before])
+def test_neither_a_restart_nor_an_emptied_redis_gives_back_what_was_used(stands, redis, provider, event, how):
+    at = stands(shared(redis) + team("{ tpm: 1000, window: 5m }"))
+    at.start()
+    for _ in range(8):
+        assert at.ask("one two out=97", max_tokens=97)[0] == 200
+    for _ in range(2):
+        event(at, redis, how)
+        # A gateway that is killed may not have told the store what the last answers really used.
+        comes_to_count(at, provider, beside=80)
+        # Until the store has been told all, and that is noted.
+        eventually(lambda: at.known() == redis.said("get", "{opm}:generation"))
+
+
+def test_what_was_admitted_without_redis_counts_after_a_restart_and_when_it_is_back(stands, redis, provider):
+    at = stands(shared(redis) + team("{ tpm: 1000, window: 5m }"))
+    at.start()
+    probe(at)
+    redis.send_signal(signal.SIGSTOP)
+    for _ in range(7):
+        assert at.ask("one two out=97", max_tokens=97)[0] == 200
+    at.restart(signal.SIGKILL)
+    assert probe(at) <= 1_000 - 7 * 99
+    assert at.ask("one two out=400", max_tokens=400)[0] == 429
+    at.stop(signal.SIGKILL)
+    redis.send_signal(signal.SIGCONT)
+    at.start()
+    # The frozen store had received the question of the first of them, and nobody is there to take it back.
+    comes_to_count(at, provider, beside=97 + 80)
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_a_restart_beside_redis_neither_gives_back_nor_takes_what_was_spent(stands, redis, provider, how):
+    prices = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+    at = stands(shared(redis) + prices + f"keys:\n  - {{ name: team, key: {KEY}, budget: {{ usd: 0.05, per: day }} }}\n")
+    at.start()
+    served = 0
+    for _ in range(3):
+        for _ in range(2):
+            served += at.ask("one two out=60", model="priced", max_tokens=60)[0] == 200
+        at.restart(how)
+    # Six cost some 0.036 $ together.
+    assert served == 6
+    assert at.ask("one two out=200", model="priced", max_tokens=200)[0] == 429
 
 
 def test_a_store_that_fails_holds_no_start_up_and_the_ledger_counts_instead(stands, provider, tmp_path):

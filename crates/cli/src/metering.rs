@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 use opm_config::Config;
 use opm_ledger::{Ledger, Options, Sink, Sync, WhenFull, unix_ms};
-use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
+use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings, Spender};
 use opm_proxy::metering::BudgetOf;
 use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Retention, Store};
@@ -38,8 +38,9 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> a
         Some(directory) => Some(open_ledger(config, directory)?),
         None => None,
     };
+    let memory = ledger.as_ref().map(|ledger| ledger.directory().join("limits"));
     Ok(Metering {
-        limiter: runtime.block_on(limiter(config, kept))?,
+        limiter: runtime.block_on(limiter(config, kept, memory))?,
         ledger,
         learned: Arc::default(),
         drains: opm_proxy::metering::drains(),
@@ -94,27 +95,34 @@ fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {
     Ok(ledger)
 }
 
-async fn limiter(config: &Config, kept: Option<&Kept>) -> anyhow::Result<Limiter> {
+async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) -> anyhow::Result<Limiter> {
     let Some(shared) = &config.shared else {
         return Ok(Limiter::memory(SUBJECTS_MAX));
     };
-    // Instances on one Postgres have one pepper; others share nothing but the namespace.
-    let postgres = config
-        .storage
-        .as_deref()
-        .is_some_and(|url| url.starts_with("postgres"));
-    let pepper = kept.filter(|_| postgres).map(|kept| *kept.secrets.pepper.key());
+    // Instances on one store have one pepper; others share nothing but the namespace.
+    let pepper = kept
+        .filter(|_| spender(config) == Spender::Everybody)
+        .map(|kept| *kept.secrets.pepper.key());
     let hex = |pepper: [u8; 32]| pepper.iter().map(|byte| format!("{byte:02x}")).collect();
     let settings = SharedSettings {
         namespace: shared.namespace.clone(),
         timeout: shared.timeout,
         instances: shared.instances,
         secret: pepper.map(hex).unwrap_or_default(),
+        memory,
         ..SharedSettings::new(shared.redis_url.expose())
     };
     Limiter::shared(&settings, SUBJECTS_MAX, unix_ms())
         .await
         .map_err(|error| anyhow!("shared.redis_url: {error}"))
+}
+
+/// Who has spent what the store knows: instances share a Postgres, a file is an instance's own.
+fn spender(config: &Config) -> Spender {
+    match &config.storage {
+        Some(url) if url.starts_with("postgres") => Spender::Everybody,
+        _ => Spender::Instance,
+    }
 }
 
 /// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets and what was used in
@@ -133,6 +141,7 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
     match kept.store.budgets(since).await {
         Ok(spent) => {
             let snapshot = snapshot.load();
+            let limiter = (&metering.limiter, spender(&snapshot.config));
             for known in spent {
                 let of = BudgetOf {
                     subject: known.period.subject,
@@ -140,7 +149,7 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
                 };
                 let pico_usd = u64::try_from(known.pico_usd).unwrap_or(0);
                 let rules = &snapshot.rules;
-                rules.raise(&snapshot.config, &metering.limiter, &of, pico_usd, now);
+                rules.raise(&snapshot.config, limiter, &of, pico_usd, now);
             }
         }
         Err(error) => tracing::error!("what was spent of budgets cannot be read: {error}"),
@@ -148,6 +157,7 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
     if memory == Memory::Store {
         restore::from_store(metering, &*kept.store, &snapshot.load_full()).await;
     }
+    metering.limiter.remember();
 }
 
 /// The task that feeds the store.
@@ -176,6 +186,7 @@ impl Feeding {
     pub(crate) fn start_alone(metering: &Metering, snapshot: &Snapshot, runtime: &Runtime) -> Option<Self> {
         let ledger = metering.ledger.as_ref()?;
         restore::from_ledger(metering, snapshot);
+        metering.limiter.remember();
         Some(Self::of(ledger, Nowhere, Arc::default(), runtime))
     }
 
@@ -209,7 +220,7 @@ impl Feeding {
 
 async fn forget(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>) {
     loop {
-        let in_memory = Memory::of(&snapshot.load().config) == Memory::Ledger;
+        let in_memory = !restore::is_stored(&snapshot.load().config);
         tokio::time::sleep(if in_memory {
             FORGET_IN_MEMORY_EVERY
         } else {

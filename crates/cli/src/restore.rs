@@ -17,36 +17,50 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A window is read in so many parts, two slots each: none takes a store long, however many attempts are in it.
 const PARTS: u64 = 60;
 
-/// What is known of the time before the start.
+/// Longest that an instance which shares limits remembers what it admitted: for when the shared store forgets it.
+const OF_SHARED: Duration = Duration::from_secs(600);
+
+/// Who knows what was used before the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// The store keeps it; the ledger has what was not brought there yet.
     Store,
-    /// The store lives in memory: only the ledger may have something.
+    /// The ledger: the store lives in memory, or knows what other instances used too.
     Ledger,
 }
 
 impl Memory {
     /// Of a configuration.
     pub(crate) fn of(config: &Config) -> Self {
-        let location = config.storage.as_deref().map(Location::parse);
-        match location {
-            Some(Ok(location)) if !location.is_in_memory() => Memory::Store,
-            _ => Memory::Ledger,
+        if is_stored(config) && config.shared.is_none() {
+            Memory::Store
+        } else {
+            Memory::Ledger
         }
     }
 }
 
-/// How long the ledger is to keep what a store in memory has taken: as long as any window of the configuration counts it.
+/// The store outlives the process.
+pub(crate) fn is_stored(config: &Config) -> bool {
+    let location = config.storage.as_deref().map(Location::parse);
+    location.is_some_and(|location| location.is_ok_and(|location| !location.is_in_memory()))
+}
+
+/// How long the ledger is to keep what the store has taken: as long as any window of the configuration counts it.
 pub(crate) fn kept_in_ledger(config: &Config) -> Duration {
-    if Memory::of(config) == Memory::Store || config.ledger.directory.is_none() {
+    let outlives = is_stored(config) || config.ledger.directory.is_some();
+    if Memory::of(config) == Memory::Store || !outlives {
         return Duration::ZERO;
     }
     let windows = RuleBook::new(config).windows();
     let longest = windows
         .last()
         .map_or(0, |window| window.life_ms() + window.width_ms());
-    Duration::from_millis(longest)
+    let longest = Duration::from_millis(longest);
+    match config.shared {
+        Some(_) => longest.min(OF_SHARED),
+        None => longest,
+    }
 }
 
 /// Fills the windows from the ledger alone: before it is fed to a store that has nothing else.
@@ -78,8 +92,8 @@ pub(crate) async fn from_store(metering: &Metering, store: &dyn Store, snapshot:
 
 /// The ledger, if there are windows that begin empty.
 fn counted<'m>(metering: &'m Metering, snapshot: &Snapshot) -> Option<&'m Ledger> {
-    let own = snapshot.config.shared.is_none() && !snapshot.rules.windows().is_empty();
-    metering.ledger.as_ref().filter(|_| own)
+    let ledger = metering.ledger.as_ref();
+    ledger.filter(|_| !snapshot.rules.windows().is_empty())
 }
 
 fn replay(past: &Past<'_>, ledger: &Ledger, which: Replayed) {

@@ -78,6 +78,12 @@ impl Ledger {
         self.log.is_accepting()
     }
 
+    /// The directory of this process's own files: whoever opens the ledger after it, and is not another process beside it, has the same.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.log.directory.path()
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.log
     }

@@ -63,10 +63,7 @@ impl Heard {
 
     /// The news of a subject, if what they tell may still count at `now`.
     pub(crate) fn of(&self, rule: &Rule, key: Key, now: u64) -> Option<News> {
-        let period = match rule.over() {
-            Over::Period(period) => period.bounds(now).start,
-            Over::Window(_) | Over::Open => 0,
-        };
+        let period = rule.period_at(now).unwrap_or(0);
         let news = self.known.get(&(key, period))?;
         // Of concurrency what ends is published too.
         let counts = matches!(rule.over(), Over::Open) || !rule.has_left(news.at, now);

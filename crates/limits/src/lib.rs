@@ -18,9 +18,9 @@
 //! - Unreachable for one instance only: the others do not know, and the one may add its share (1/n) to the limit.
 //! - Emptied (`FLUSHALL`, a restart without persistence): the next call of each instance notices by the *generation*
 //!   key. For a second, or until all have told their parts, they decide alone; nobody starts from zero. Lost are the parts
-//!   of instances that have ended meanwhile. Redis must not evict (`maxmemory-policy noeviction`).
-//! - Started while the store is away: it knows nothing of what it admitted before, and nothing of others but their number
-//!   ([`SharedSettings::instances`]).
+//!   of instances that have ended meanwhile, until they are started again. Redis must not evict (`maxmemory-policy noeviction`).
+//! - Started while the store is away: it knows what it admitted before ([`Limiter::restore`]), and nothing of others but their
+//!   number ([`SharedSettings::instances`]).
 //! - Thawed after a freeze: calls it had received are charged late and given back; those older than 30 s age out.
 //! - An instance that dies: its windows age out, its running requests after 60 s, its unsettled budgets stay charged.
 //!
@@ -46,7 +46,7 @@ mod table;
 mod window;
 
 pub use charge::{Cause, Charge, Refused, Standing};
-pub use limiter::{Health, Limiter, SUBJECTS_MAX};
+pub use limiter::{Health, Limiter, SUBJECTS_MAX, Spender};
 pub use period::{Bounds, Every, Period};
 pub use reservation::{Actual, Reservation};
 pub use ring::Ring;

@@ -7,7 +7,7 @@ use crate::charge::{Ask, Charge, Refused};
 use crate::reservation::Reservation;
 use crate::rule::Rule;
 use crate::shard::Held;
-use crate::shared::{Shared, SharedProblem, SharedSettings, keeper};
+use crate::shared::{Shared, SharedProblem, SharedSettings, keeper, past};
 use crate::subject::Subjects;
 use crate::table::Table;
 use crate::window::Window;
@@ -25,6 +25,15 @@ pub(crate) struct Core {
     pub(crate) table: Table,
     secret: [u8; 16],
     shared: Option<Shared>,
+}
+
+/// Who has spent what a ledger knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spender {
+    /// This instance alone.
+    Instance,
+    /// All instances that share limits: they have one ledger.
+    Everybody,
 }
 
 /// How a limiter is.
@@ -74,6 +83,7 @@ impl Limiter {
         });
         keeper::join(&core, instance).await;
         tokio::spawn(keeper::keep(Arc::downgrade(&core), instance, settings.timeout));
+        past::keep_notes(&core);
         Ok(Limiter { core })
     }
 
@@ -99,28 +109,39 @@ impl Limiter {
         }
     }
 
-    /// Raises what is spent in the current period to at least `charge`'s amount: at the start, from the ledger.
-    pub fn raise(&self, charge: &Charge<'_>, now: u64) {
+    /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent: at the start, from the ledger.
+    pub fn raise(&self, charge: &Charge<'_>, spender: Spender, now: u64) {
         for ask in Ask::all(&[*charge], &self.core.secret) {
             match &self.core.shared {
                 None => {
                     self.core.table.raise(&ask, now);
                 }
-                Some(shared) => shared.raise(&self.core, &ask),
+                Some(shared) => shared.raise(&self.core, &ask, spender),
             }
             // What was reached before the start was reported then.
             self.core.table.crossing(&ask, now);
         }
     }
 
-    /// Counts in its window what was used before this process started: the charge's amount at `at`. Exact to the slot, and no
-    /// later than `now`. Nothing for budgets ([`Limiter::raise`]), for concurrency, and with a shared store, which remembers.
+    /// Counts in its window what this instance admitted before it was started: the charge's amount at `at`. Exact to the slot, and no
+    /// later than `now`. A shared store is told what it does not know ([`SharedSettings::memory`]). Nothing for budgets
+    /// ([`Limiter::raise`]) and for concurrency.
     pub fn restore(&self, charge: &Charge<'_>, at: u64, now: u64) {
-        if self.core.shared.is_some() {
-            return;
-        }
         for ask in Ask::all(&[*charge], &self.core.secret) {
-            self.core.table.restore(&ask, at, now);
+            match &self.core.shared {
+                None => {
+                    self.core.table.restore(&ask, at, now);
+                }
+                Some(shared) => shared.restore(&self.core, &ask, at, now),
+            }
+        }
+    }
+
+    /// From now on the next start knows which store was told what this instance admits. To be called when all of its earlier life that
+    /// is known was restored; before that, the store that knew it is the one to be remembered.
+    pub fn remember(&self) {
+        if let Some(shared) = &self.core.shared {
+            shared.begin_notes();
         }
     }
 

@@ -47,6 +47,11 @@ impl Outage {
         self.alone.as_ref()
     }
 
+    /// On its own, with a store that answers again.
+    pub(crate) fn answers(&self) -> bool {
+        self.answered.is_some()
+    }
+
     /// How often the store was away, and how many instances lived when it answered last.
     pub(crate) fn history(&self) -> (u32, u64) {
         (self.count, self.instances)

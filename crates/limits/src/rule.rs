@@ -257,6 +257,14 @@ impl Rule {
         }
     }
 
+    /// The start of the period of `now`; `None`: it is no budget.
+    pub(crate) fn period_at(&self, now: u64) -> Option<u64> {
+        match &self.over {
+            Over::Period(period) => Some(period.bounds(now).start),
+            Over::Window(_) | Over::Open => None,
+        }
+    }
+
     pub(crate) fn over(&self) -> &Over {
         &self.over
     }

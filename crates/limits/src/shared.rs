@@ -11,10 +11,12 @@
 mod backlog;
 mod call;
 pub(crate) mod keeper;
+pub(crate) mod past;
 mod telling;
 mod trouble;
 
 use std::hash::Hasher;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +38,7 @@ use crate::subject::Key;
 use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
+use past::Known;
 
 /// How a limiter reaches its Redis.
 #[derive(Clone)]
@@ -52,6 +55,9 @@ pub struct SharedSettings {
     /// Any text that all instances know and nobody else: it keys the names of the subjects in the store, so that
     /// nobody can choose a value that shares another one's counters.
     pub secret: String,
+    /// A file of this instance, to note which store knows what it admitted ([`Limiter::remember`](crate::Limiter::remember));
+    /// `None`: the store is believed to know.
+    pub memory: Option<PathBuf>,
 }
 
 impl SharedSettings {
@@ -64,6 +70,7 @@ impl SharedSettings {
             timeout: Duration::from_millis(50),
             instances: 1,
             secret: String::new(),
+            memory: None,
         }
     }
 
@@ -124,7 +131,16 @@ pub(crate) struct Shared {
     start: Instant,
     /// The store's clock minus `start`, in milliseconds.
     offset: AtomicI64,
+    /// The clock of this machine at `start`, milliseconds since 1970.
+    began: u64,
     ids: AtomicU64,
+    memory: Option<PathBuf>,
+    /// It notes there what the store knows.
+    notes: AtomicBool,
+    /// Wakes the task that does.
+    noting: Arc<Notify>,
+    /// Which store knew what this instance had admitted when it was started; `None`: as far as is known, this one.
+    known: Option<Known>,
 }
 
 impl Shared {
@@ -136,6 +152,11 @@ impl Shared {
         }
         // If one is there already, it is this one: the gateway has no other.
         _ = rustls::crypto::ring::default_provider().install_default();
+        let known = settings.memory.as_ref().and_then(Known::read);
+        let mut backlog = Backlog::new(settings.instances);
+        if let Some(known) = &known {
+            backlog.generation = Arc::clone(&known.generation);
+        }
         Ok(Shared {
             client: client(&settings.url).map_err(|_| SharedProblem::Url)?,
             namespace: name.clone(),
@@ -148,12 +169,17 @@ impl Shared {
             },
             line: Mutex::new(None),
             trouble: Mutex::default(),
-            backlog: Mutex::new(Backlog::new(settings.instances)),
+            backlog: Mutex::new(backlog),
             wake: Notify::new(),
             probe: AtomicBool::new(false),
             start: Instant::now(),
             offset: AtomicI64::new(i64::try_from(now).unwrap_or(i64::MAX)),
+            began: now,
             ids: AtomicU64::new(1),
+            memory: settings.memory.clone(),
+            notes: AtomicBool::new(false),
+            noting: Arc::default(),
+            known,
         })
     }
 
@@ -161,6 +187,11 @@ impl Shared {
     pub(crate) fn now(&self) -> u64 {
         self.elapsed()
             .saturating_add_signed(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// The time by the clock of this machine, milliseconds since 1970.
+    fn local_now(&self) -> u64 {
+        self.began.saturating_add(self.elapsed())
     }
 
     fn elapsed(&self) -> u64 {
@@ -289,15 +320,9 @@ impl Shared {
         true
     }
 
-    /// Raises what is spent to what the ledger knows.
-    pub(crate) fn raise(&self, core: &Core, ask: &Ask) {
-        let now = self.now();
-        let mut backlog = self.backlog.lock();
-        if let Some((held, missing)) = core.table.raise(ask, now) {
-            backlog.add(&held, signed(missing), true);
-        }
-        drop(backlog);
-        self.wake.notify_one();
+    pub(crate) fn begin_notes(&self) {
+        self.notes.store(true, Ordering::Relaxed);
+        self.noting.notify_one();
     }
 
     fn trip(&self, lost: bool) {
@@ -305,6 +330,7 @@ impl Shared {
         let began = self.backlog.lock().outage.trip(now, lost);
         if began {
             self.probe.store(true, Ordering::Relaxed);
+            self.noting.notify_one();
             tracing::warn!(
                 lost,
                 "the shared store of limits does not answer: the rules' on_failure decides"

@@ -120,15 +120,15 @@ impl Table {
     }
 
     /// Counts a cost of an earlier process in the slot it belongs to, if that still counts.
-    pub(crate) fn restore(&self, ask: &Ask, at: u64, now: u64) {
-        let Some(window) = ask.rule.window() else { return };
+    pub(crate) fn restore(&self, ask: &Ask, at: u64, now: u64) -> Option<Held> {
+        let window = ask.rule.window()?;
         // What has happened cannot lie ahead; a slot that does would take all costs until its time comes.
         let slot = window.slot(at.min(now));
         if ask.amount == 0 || window.gone_at(slot) <= now {
-            return;
+            return None;
         }
         let mut shard = self.shard_of(ask.key).lock();
-        shard.charge_at(ask, slot, ask.amount, now, self.per_shard);
+        Some(shard.charge_at(ask, slot, ask.amount, now, self.per_shard))
     }
 
     /// Everything that still counts, by key and place.

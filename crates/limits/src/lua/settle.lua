@@ -2,7 +2,8 @@
 -- What was admitted elsewhere meanwhile, and what has become much more or less, is published as in reserve.lua.
 -- KEYS: the generation, what was published when, and what it was, then one meter per correction.
 -- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b
---   w, p: as in reserve.lua     h: holds the id `place` for a lease of b ms     r: releases the id `place`
+--   w, p: as in reserve.lua     m: of a period, at least `delta`
+--   h: holds the id `place` for a lease of b ms     r: releases the id `place`
 local PER_CORRECTION, FIRST = 6, 4
 
 local function tell_window(key, is_new)
@@ -48,6 +49,13 @@ local function settle_period(key, delta, create, last)
   tell_other(key, settled, create and delta > 0)
 end
 
+local function raise_period(key, least, last)
+  if least <= (tonumber(redis.call('GET', key)) or 0) then return end
+  redis.call('SET', key, int(least))
+  redis.call('PEXPIREAT', key, int(last + 86400000))
+  tell_other(key, least, true)
+end
+
 for at = FIRST, #KEYS do
   local key, base = KEYS[at], (at - FIRST) * PER_CORRECTION
   local kind, place, delta = ARGV[base + 1], ARGV[base + 2], tonumber(ARGV[base + 3])
@@ -56,6 +64,8 @@ for at = FIRST, #KEYS do
     settle_window(key, tonumber(place), delta, create, a, b)
   elseif kind == 'p' then
     settle_period(key, delta, create, b)
+  elseif kind == 'm' then
+    raise_period(key, delta, b)
   elseif kind == 'h' then
     redis.call('ZADD', key, int(now + b), place)
     redis.call('PEXPIRE', key, int(b))

@@ -24,15 +24,41 @@ pub(super) struct Correction {
     pub(super) create: bool,
 }
 
+/// What is spent of a budget at least.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raise {
+    pub(super) key: Key,
+    /// The start of the period.
+    pub(super) place: u64,
+    pub(super) kept: Kept,
+    pub(super) amount: u64,
+}
+
+impl Raise {
+    pub(super) fn new(held: &Held, amount: u64) -> Self {
+        Raise {
+            key: held.key,
+            place: held.place,
+            kept: held.kept,
+            amount,
+        }
+    }
+}
+
 pub(super) struct Backlog {
     pub(super) outage: Outage,
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
     pub(super) corrections: HashMap<(Key, u64), Correction>,
+    pub(super) raised: Vec<Raise>,
+    /// What all instances together had spent when this one was started: nobody's own part, so a store without data is told it again.
+    floors: Vec<Raise>,
     /// Requests that run now, by the subject they count for.
     pub(super) held: HashMap<Key, HashSet<u64>>,
     pub(super) entered: Vec<(Key, u64)>,
     pub(super) released: Vec<(Key, u64)>,
+    /// All was told when the store was last to be told something.
+    pub(super) told: bool,
     pub(super) dropped: u64,
     /// What the store told of subjects with its heartbeats.
     pub(super) heard: Heard,
@@ -44,9 +70,12 @@ impl Backlog {
             outage: Outage::new(instances),
             generation: "".into(),
             corrections: HashMap::new(),
+            raised: Vec::new(),
+            floors: Vec::new(),
             held: HashMap::new(),
             entered: Vec::new(),
             released: Vec::new(),
+            told: false,
             dropped: 0,
             heard: Heard::default(),
         }
@@ -87,6 +116,25 @@ impl Backlog {
             .or_insert(correction);
     }
 
+    pub(super) fn raise(&mut self, raise: Raise) {
+        self.raised.push(raise);
+    }
+
+    /// The same for what all have spent.
+    pub(super) fn floor(&mut self, raise: Raise) {
+        self.floors.push(raise);
+        self.raise(raise);
+    }
+
+    /// The store has lost its data: nothing that was to be corrected is there, but what all had spent is told it again.
+    pub(super) fn begin_anew(&mut self, now: u64) {
+        self.corrections.clear();
+        self.released.clear();
+        self.floors
+            .retain(|floor| matches!(floor.kept, Kept::Spent { end } if end > now));
+        self.raised.clone_from(&self.floors);
+    }
+
     /// Notes a running request that the store does not know.
     pub(super) fn hold(&mut self, key: Key, id: u64) {
         self.known(key, id);
@@ -119,7 +167,10 @@ impl Backlog {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.corrections.is_empty() && self.entered.is_empty() && self.released.is_empty()
+        self.corrections.is_empty()
+            && self.raised.is_empty()
+            && self.entered.is_empty()
+            && self.released.is_empty()
     }
 
     /// More than goes into one call.
@@ -130,6 +181,7 @@ impl Backlog {
     fn len(&self) -> usize {
         self.corrections
             .len()
+            .saturating_add(self.raised.len())
             .saturating_add(self.entered.len())
             .saturating_add(self.released.len())
     }

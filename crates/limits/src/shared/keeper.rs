@@ -281,8 +281,7 @@ impl Shared {
             backlog.generation = generation.into();
             if !first {
                 backlog.outage.trip(now, true);
-                backlog.corrections.clear();
-                backlog.released.clear();
+                backlog.begin_anew(now);
                 core.table.each(now, &mut |key, kept, place, amount| {
                     backlog.merge(
                         (key, place),

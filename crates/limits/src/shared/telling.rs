@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Shared;
-use super::backlog::{BATCH, Correction};
+use super::backlog::{BATCH, Correction, Raise};
+use super::{Shared, signed};
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
@@ -11,6 +11,7 @@ use crate::subject::Key;
 /// What one call tells the store.
 #[derive(Default)]
 pub(super) struct Batch {
+    raised: Vec<Raise>,
     corrections: Vec<((Key, u64), Correction)>,
     entered: Vec<(Key, u64)>,
     released: Vec<(Key, u64)>,
@@ -49,10 +50,15 @@ impl Shared {
         if !backlog.has_much() && backlog.outage.may_rejoin(now) {
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
+            self.noting.notify_one();
         }
         if backlog.is_empty() {
+            if !std::mem::replace(&mut backlog.told, true) {
+                self.noting.notify_one();
+            }
             return None;
         }
+        backlog.told = false;
         let keys: Vec<(Key, u64)> = backlog.corrections.keys().take(BATCH).copied().collect();
         let corrections = keys
             .into_iter()
@@ -62,7 +68,9 @@ impl Shared {
             let length = list.len().min(BATCH);
             list.drain(..length).collect()
         };
+        let raised = backlog.raised.len().min(BATCH);
         Some(Batch {
+            raised: backlog.raised.drain(..raised).collect(),
             corrections,
             entered: take(&mut backlog.entered),
             released: take(&mut backlog.released),
@@ -73,6 +81,7 @@ impl Shared {
     /// not: it stays reserved until it ages out.
     pub(super) fn untold(&self, batch: Batch) {
         let mut backlog = self.backlog.lock();
+        backlog.raised.extend(batch.raised);
         for (at, correction) in batch.corrections {
             if correction.delta > 0 {
                 backlog.merge(at, correction);
@@ -85,6 +94,21 @@ impl Shared {
     }
 
     fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
+        let raised = batch.raised.iter().filter_map(|raise| {
+            let Kept::Spent { end } = raise.kept else {
+                return None;
+            };
+            let (name, amount) = (self.key_name(raise.key, Some(raise.place)), signed(raise.amount));
+            Some((
+                name,
+                "m",
+                raise.place.to_string(),
+                amount,
+                true,
+                0,
+                end.min(1 << 52),
+            ))
+        });
         let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
             let (name, kind, a, b) = match correction.kept {
                 Kept::Ring(window) => (
@@ -120,7 +144,8 @@ impl Shared {
             }
         };
         // A request that entered and left meanwhile is registered first, released then.
-        corrections
+        raised
+            .chain(corrections)
             .chain(batch.entered.iter().map(of("h")))
             .chain(batch.released.iter().map(of("r")))
             .collect()

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use opm_limits::{
     Actual, AtLimit, Charge, Dimension, Every, Limiter, Mode, Over, Period, Refused, Reservation, Rule,
-    SubjectKind, Subjects, Window,
+    Spender, SubjectKind, Subjects, Window,
 };
 use server::{Server, eventually, now};
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -391,13 +391,17 @@ async fn a_budget_is_never_exceeded_by_a_pico_dollar(stand: Stand) {
 
 async fn a_budget_takes_over_what_the_ledger_knows_but_never_lowers_it(stand: Stand) {
     let rule = Arc::new(Rule::new("budget", Dimension::Money, 10_000_000, month()).unwrap());
-    stand
-        .limiter
-        .raise(&Charge::new(&rule, &WHO, 4_000_000), stand.now());
+    stand.limiter.raise(
+        &Charge::new(&rule, &WHO, 4_000_000),
+        Spender::Instance,
+        stand.now(),
+    );
     stand.comes_to_remain(&rule, 6_000_000).await;
-    stand
-        .limiter
-        .raise(&Charge::new(&rule, &WHO, 3_000_000), stand.now());
+    stand.limiter.raise(
+        &Charge::new(&rule, &WHO, 3_000_000),
+        Spender::Instance,
+        stand.now(),
+    );
     stand.spend(&rule, 1_000_000).await;
     stand.comes_to_remain(&rule, 5_000_000).await;
 }

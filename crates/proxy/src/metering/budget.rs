@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use opm_config::Config;
 use opm_ledger::Row;
-use opm_limits::{Charge, Limiter, SubjectKind, Subjects};
+use opm_limits::{Charge, Limiter, Spender, SubjectKind, Subjects};
 
 use super::rules::{RuleBook, Ruled, Who};
 
@@ -67,9 +67,16 @@ fn subject(ruled: &Ruled, calendar: &str, who: &Who<'_>, channel: &str) -> Strin
 }
 
 impl RuleBook {
-    /// Tells the limiter what was spent of a budget before this process started: `pico_usd` in the period that began at `start`
+    /// Tells the limiter what `spender` had spent of a budget before this process started: `pico_usd` in the period that began at `start`
     /// (seconds since 1970). Periods that are over and budgets that are not configured any more change nothing.
-    pub fn raise(&self, config: &Config, limiter: &Limiter, spent: &BudgetOf, pico_usd: u64, now_ms: u64) {
+    pub fn raise(
+        &self,
+        config: &Config,
+        (limiter, spender): (&Limiter, Spender),
+        spent: &BudgetOf,
+        pico_usd: u64,
+        now_ms: u64,
+    ) {
         let parts: Vec<&str> = spent.subject.split(PART).collect();
         let [name, calendar, key, user, model, channel] = parts[..] else {
             return;
@@ -88,7 +95,7 @@ impl RuleBook {
                 model: Some(model),
                 channel: Some(channel),
             };
-            limiter.raise(&Charge::new(&ruled.rule, &subjects, pico_usd), now_ms);
+            limiter.raise(&Charge::new(&ruled.rule, &subjects, pico_usd), spender, now_ms);
         }
     }
 }
@@ -174,13 +181,14 @@ limits:
         let book = RuleBook::new(&config);
         let row = row("static:team", "ada", "gpt-5", "2026-11-30T17:00:00Z");
         let limiter = Limiter::memory(100);
+        let told = (&limiter, Spender::Instance);
         for of in budgets_of(&book, &config, &row).0 {
-            book.raise(&config, &limiter, &of, 900_000_000_000, row.started_ms);
+            book.raise(&config, told, &of, 900_000_000_000, row.started_ms);
             let old = BudgetOf {
                 start: of.start - 86_400,
                 ..of
             };
-            book.raise(&config, &limiter, &old, u64::MAX / 2, row.started_ms);
+            book.raise(&config, told, &old, u64::MAX / 2, row.started_ms);
         }
         let who = Who {
             key: &row.key,
