@@ -120,12 +120,17 @@ fn watch<const NOTING: bool>(body: &str, format: Format, notes: &mut Particulars
     reader.object(|reader, key| {
         let key: &str = key;
         if key == counters && reader.kind() == Kind::Object {
-            let tier = found.usage.tier;
-            found.usage = usage::read(reader, format)?;
-            found.usage.tier = found.usage.tier.or(tier);
+            let before = std::mem::replace(&mut found.usage, usage::read(reader, format)?);
+            found.usage.tier = found.usage.tier.or(before.tier);
+            found.usage.web_searches = found.usage.web_searches.or(before.web_searches);
             return Ok(());
         }
-        // OpenAI says it beside the usage.
+        // OpenAI says these beside the usage.
+        if key == "tool_usage" && format == Format::Responses && reader.kind() == Kind::Object {
+            let searches = usage::searches(reader)?;
+            found.usage.web_searches = found.usage.web_searches.or(searches);
+            return Ok(());
+        }
         if key == "service_tier" && reader.kind() == Kind::String {
             let tier = crate::usage::ServiceTier::from_name(&reader.text()?.decode());
             found.usage.tier = found.usage.tier.or(tier);

@@ -42,6 +42,8 @@ pub struct Expected {
     pub likely: u64,
     /// What it is at most, whatever the tokenizer ([`Estimator::most`]).
     pub most: u64,
+    /// Some of it is sound, which may have a price of its own.
+    pub sound: bool,
 }
 
 /// The factor of a model after one more request: a moving average of reported over estimated tokens, never below 0.5 or above 2.

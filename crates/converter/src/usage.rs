@@ -197,6 +197,51 @@ mod tests {
         }
     }
 
+    fn relay(format: Format) -> Stream {
+        Stream::Relay(Box::new(Relay::new(RelayOptions {
+            format,
+            hide_usage: false,
+            rename: false,
+            array: false,
+            model: "m".into(),
+            request_id: "r".into(),
+            now: 0,
+        })))
+    }
+
+    #[test]
+    fn searches_beside_the_usage_are_counted_wherever_they_are_said() {
+        let answer = |first: &str, then: &str| format!("{{\"id\":\"r\",\"output\":[],{first},{then}}}");
+        let usage = r#""usage":{"input_tokens":5,"output_tokens":1}"#;
+        let tools = r#""tool_usage":{"web_search":{"num_requests":2}}"#;
+        for body in [answer(usage, tools), answer(tools, usage)] {
+            let whole = [
+                relayed(&body, Format::Responses).unwrap().usage,
+                response(&body, Format::Responses).unwrap().usage,
+            ];
+            let mut stream = relay(Format::Responses);
+            let event =
+                |kind: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"response\":{body}}}\n\n");
+            let text = event("response.created") + &event("response.completed");
+            stream.push(text.as_bytes(), &mut Vec::new());
+            for usage in whole.into_iter().chain([stream.usage().clone()]) {
+                assert_eq!((usage.input, usage.web_searches), (Some(5), Some(2)), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_that_are_not_said_are_known_all_the_same() {
+        let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":11,"totalTokenCount":11}}"#;
+        let usage = relayed(blocked, Format::Gemini).unwrap().usage;
+        assert_eq!((usage.input, usage.output), (Some(11), Some(0)));
+        let unsaid = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":11}}"#;
+        assert_eq!(relayed(unsaid, Format::Gemini).unwrap().usage.output, None);
+        let long = r#"{"content":[],"usage":{"input_tokens":700,"output_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":300}}}"#;
+        let usage = relayed(long, Format::Messages).unwrap().usage;
+        assert_eq!((usage.input, usage.cache_write), (Some(1_000), Some(300)));
+    }
+
     #[test]
     fn a_report_of_nonsense_is_none() {
         let of = |input, cache_read| Usage {
@@ -224,16 +269,7 @@ mod tests {
         let text = chunk(r#""choices":[{"index":0,"delta":{"content":"x"}}]"#)
             + &chunk(r#""choices":[{"index":0,"delta":{},"finish_reason":"stop"}]"#)
             + "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n";
-        let relay = Relay::new(RelayOptions {
-            format: Format::Chat,
-            hide_usage: false,
-            rename: false,
-            array: false,
-            model: "m".into(),
-            request_id: "r".into(),
-            now: 0,
-        });
-        let mut relay = Stream::Relay(Box::new(relay));
+        let mut relay = relay(Format::Chat);
         relay.push(text.as_bytes(), &mut Vec::new());
         let usage = relay.usage();
         assert_eq!((usage.output, usage.tier), (Some(1), Some(ServiceTier::Priority)));

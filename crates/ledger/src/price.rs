@@ -205,20 +205,25 @@ impl From<&Usage> for Tokens {
         let written = usage.cache_write.unwrap_or(known(usage.cache_write_short) + long);
         let uncached = known(usage.input).saturating_sub(known(usage.cache_read) + written);
         let audio_input = known(usage.input_audio).min(uncached);
+        let image_input = known(usage.input_image).min(uncached - audio_input);
         let reasoning = known(usage.reasoning).min(known(usage.output));
-        let audio_output = known(usage.output_audio).min(known(usage.output) - reasoning);
+        let answer = known(usage.output) - reasoning;
+        let audio_output = known(usage.output_audio).min(answer);
+        let image_output = known(usage.output_image).min(answer - audio_output);
         Tokens {
             context: known(usage.input),
             ..Tokens::default()
         }
-        .with(Class::Input, uncached - audio_input)
+        .with(Class::Input, uncached - audio_input - image_input)
         .with(Class::CacheRead, known(usage.cache_read))
         .with(Class::CacheWriteShort, written.saturating_sub(long))
         .with(Class::CacheWriteLong, long)
         .with(Class::AudioInput, audio_input)
-        .with(Class::Output, known(usage.output) - reasoning - audio_output)
+        .with(Class::ImageInput, image_input)
+        .with(Class::Output, answer - audio_output - image_output)
         .with(Class::Reasoning, reasoning)
         .with(Class::AudioOutput, audio_output)
+        .with(Class::ImageOutput, image_output)
         .with(Class::WebSearch, known(usage.web_searches))
     }
 }
@@ -307,13 +312,17 @@ impl Rates {
         *band.prices.get(class as usize)?.get(tier as usize)?
     }
 
-    /// What was used, line by line; `None` for something without a price.
+    /// What was used, line by line; `None` for something without a price. Searches without one are left out: what the tokens cost
+    /// must not be lost with them.
     fn lines(&self, tokens: &Tokens, tier: Tier) -> impl Iterator<Item = Option<Line>> {
         let context = tokens.context;
         let used = CLASSES
             .into_iter()
             .zip(tokens.counts)
-            .filter(|(_, count)| *count > 0);
+            .filter(|(_, count)| *count > 0)
+            .filter(move |((class, ..), _)| {
+                *class != Class::WebSearch || self.price(*class, tier, context).is_some()
+            });
         used.map(move |((class, ..), count)| {
             let price = self.price(class, tier, context)?;
             Some(Line {
@@ -449,14 +458,16 @@ mod tests {
             cache_write: Some(200),
             cache_write_long: Some(50),
             input_audio: Some(100),
+            input_image: Some(70),
             output: Some(500),
             reasoning: Some(200),
             output_audio: Some(30),
+            output_image: Some(20),
             web_searches: Some(2),
             ..Usage::default()
         };
         let tokens = Tokens::from(&usage);
-        assert_eq!(tokens.counts, [400, 300, 150, 50, 100, 0, 270, 200, 30, 0, 2]);
+        assert_eq!(tokens.counts, [330, 300, 150, 50, 100, 70, 250, 200, 30, 20, 2]);
         assert_eq!(tokens.context, 1000);
     }
 
@@ -466,9 +477,11 @@ mod tests {
             input: Some(5),
             cache_read: Some(300),
             input_audio: Some(9),
+            input_image: Some(9),
             output: Some(1),
             reasoning: Some(7),
             output_audio: Some(9),
+            output_image: Some(9),
             ..Usage::default()
         };
         assert_eq!(Tokens::from(&usage).counts, [0, 300, 0, 0, 0, 0, 0, 1, 0, 0, 0]);

@@ -12,6 +12,7 @@ use crate::ir::{
 };
 use crate::json::{Raw, Text, from_str};
 use crate::stop::Stop;
+use crate::usage::Usage;
 use crate::wire::object;
 
 object! {
@@ -31,6 +32,8 @@ object! {
         output: Vec<Item<'a>> = "output",
         /// Usage.
         usage: Raw<'a> = "usage",
+        /// What hosted tools did.
+        tool_usage: Raw<'a> = "tool_usage",
         /// Tier.
         service_tier: Cow<'a, str> = "service_tier",
         /// Error.
@@ -150,9 +153,9 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         native_stop,
         logprobs,
     };
-    let usage = wire.usage.map(usage::openai).transpose()?.unwrap_or_default();
-    let mut usage = usage.in_tier(wire.service_tier.as_deref());
-    usage.web_searches = wire.tool_usage.map(usage::searches).transpose()?.flatten();
+    let tier = wire.service_tier.as_deref();
+    let usage = usage::responses(wire.usage, wire.tool_usage, tier)?;
+    let usage = usage.unwrap_or_else(|| Usage::default().in_tier(tier));
     Ok(Response {
         id: wire.id.unwrap_or_default(),
         model: wire.model,

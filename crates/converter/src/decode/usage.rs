@@ -181,9 +181,24 @@ fn of_openai(wire: OpenAi<'_>) -> Usage {
     }
 }
 
+/// Usage of Responses, with what hosted tools did and the tier, which stand beside it; `None` if nothing was counted.
+pub(crate) fn responses(
+    usage: Option<Raw<'_>>,
+    tool_usage: Option<Raw<'_>>,
+    tier: Option<&str>,
+) -> Result<Option<Usage>, Error> {
+    let Some(raw) = usage else { return Ok(None) };
+    let mut usage = openai(raw)?.in_tier(tier);
+    usage.web_searches = match tool_usage {
+        Some(raw) => searches(&mut Reader::new(raw.get()))?,
+        None => None,
+    };
+    Ok(Some(usage))
+}
+
 /// Searches in `tool_usage` of Responses.
-pub(crate) fn searches(raw: Raw<'_>) -> Result<Option<u64>, Error> {
-    let wire: ToolUsage<'_> = from_str(raw.get())?;
+pub(crate) fn searches(reader: &mut Reader<'_>) -> Result<Option<u64>, Error> {
+    let wire = ToolUsage::read(reader)?;
     Ok(wire.web_search.and_then(|searches| searches.count))
 }
 
@@ -194,10 +209,10 @@ pub(crate) fn anthropic(raw: Raw<'_>) -> Result<Usage, Error> {
 
 fn of_anthropic(wire: Anthropic<'_>) -> Usage {
     let split = wire.cache_creation.unwrap_or_default();
-    let written = wire.cache_creation_input_tokens.or(split
-        .short
-        .zip(split.long)
-        .map(|(short, long)| short.saturating_add(long)));
+    let by_lifetime = [split.short, split.long].into_iter().flatten();
+    let written = wire
+        .cache_creation_input_tokens
+        .or(by_lifetime.reduce(u64::saturating_add));
     let read = wire.cache_read_input_tokens.unwrap_or(0);
     let cached = read.saturating_add(written.unwrap_or(0));
     let hosted = wire.server_tool_use.unwrap_or_default();
@@ -230,7 +245,9 @@ fn of_gemini(wire: Gemini<'_>) -> Usage {
     let thoughts = wire.thoughts.unwrap_or(0);
     let without = prompt.saturating_add(candidates).saturating_add(tools);
     let included = wire.total == Some(without);
-    let known = wire.candidates.is_some() || wire.thoughts.is_some();
+    // A prompt that was refused has a total and no answer.
+    let nothing = wire.prompt.is_some() && included && candidates == 0;
+    let known = wire.candidates.is_some() || wire.thoughts.is_some() || nothing;
     let (input_text, input_audio, input_image) = modalities(wire.prompt_details);
     let (output_text, output_audio, output_image) = modalities(wire.candidates_details);
     Usage {

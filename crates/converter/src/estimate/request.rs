@@ -47,20 +47,23 @@ fn walk(body: &[u8], upstream: Format, rough: bool) -> Expected {
             sum: Estimator::default(),
             upstream,
             rough,
+            sound: false,
         };
         let mut reader = Reader::new(text);
         walk.flat(REQUEST);
         walk.top(&mut reader).ok()?;
-        Some(walk.sum)
+        Some((walk.sum, walk.sound))
     });
     match walked {
-        Some(sum) => Expected {
+        Some((sum, sound)) => Expected {
             likely: sum.tokens(),
             most: sum.most(),
+            sound,
         },
         None => Expected {
             likely: body.len() as u64 / 4,
             most: body.len() as u64,
+            sound: false,
         },
     }
 }
@@ -122,6 +125,8 @@ struct Walk {
     upstream: Format,
     /// Of long texts samples are enough.
     rough: bool,
+    /// There is sound, or a film, which has some.
+    sound: bool,
 }
 
 type Done = Result<(), Error>;

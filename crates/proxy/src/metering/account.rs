@@ -241,7 +241,7 @@ impl<'a> Account<'a> {
 
     /// How much more one need reserves for the input than another one.
     fn over(&self, before: &Need, after: &Need) -> Actual {
-        let money = |need: &Need| self.price.and_then(|price| price.input(need.input.most));
+        let money = |need: &Need| self.price.and_then(|price| price.input(&need.input));
         let money = money(before).zip(money(after));
         Actual {
             tokens: before.input.most.saturating_sub(after.input.most),

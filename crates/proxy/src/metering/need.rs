@@ -75,6 +75,7 @@ impl Need {
                 likely: rounded(as_f64(input.likely) * habit.factor),
                 // A model that counts more than the estimator has more of everything.
                 most: rounded(as_f64(input.most) * habit.factor.max(1.0)),
+                sound: input.sound,
             },
             output,
         }
@@ -100,7 +101,7 @@ impl Need {
 
     fn money(&self, strict: bool, limit: u64, price: &Price<'_>) -> Option<Amount> {
         let (input, output) = self.each(strict, u64::MAX);
-        let dearest = price.dearest(self.input.most)?;
+        let dearest = price.dearest(&self.input)?;
         let cost = |output: u64| price.real(dearest.of(input, output));
         let (least, most) = (cost(output.least), cost(output.most));
         // Half of a small budget must not go to one answer that nobody asked to be that long.
@@ -151,7 +152,7 @@ impl Need {
 
     /// The output that fits into what strict budgets have granted.
     pub(crate) fn output_for(&self, money: u64, price: &Price<'_>) -> Option<u64> {
-        let dearest = price.dearest(self.input.most)?;
+        let dearest = price.dearest(&self.input)?;
         let rest = money.checked_sub(price.real(dearest.of(self.input.most, 0)))?;
         // Rounded up for each token: never a token too many.
         let token = price.real(dearest.output);
@@ -180,8 +181,8 @@ pub(crate) struct Price<'p> {
 
 impl Price<'_> {
     /// The most that input costs; `None`: the price is not known.
-    pub(crate) fn input(&self, tokens: u64) -> Option<u64> {
-        Some(self.real(self.dearest(tokens)?.of(tokens, 0)))
+    pub(crate) fn input(&self, input: &Expected) -> Option<u64> {
+        Some(self.real(self.dearest(input)?.of(input.most, 0)))
     }
 
     /// What was used costs; `None`: the price is not known.
@@ -201,9 +202,9 @@ impl Price<'_> {
         u64::try_from(real.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 
-    /// The dearest that a token of the prompt and a token of the answer can be, at the tier that was asked for, of a prompt so long:
-    /// input that is written to a cache costs more, reasoning may.
-    fn dearest(&self, input: u64) -> Option<Dearest> {
+    /// The dearest that a token of the prompt and a token of the answer can be, at the tier that was asked for, of such a prompt: input
+    /// that is written to a cache costs more, reasoning, pictures and sound may.
+    fn dearest(&self, input: &Expected) -> Option<Dearest> {
         let rule = self.rule?;
         // A provider may serve a request in a dearer tier than the usual one by a setting of the account.
         let tiers = match self.tier {
@@ -212,20 +213,33 @@ impl Price<'_> {
         };
         let of = |classes: &[Class]| {
             let each = classes.iter().flat_map(|class| tiers.map(|tier| (*class, tier)));
-            each.map(|(class, tier)| rule.price(class, tier, input))
+            each.map(|(class, tier)| rule.price(class, tier, input.most))
                 .max()
                 .flatten()
         };
         Some(Dearest {
-            input: of(&[Class::Input, Class::CacheWriteShort, Class::CacheWriteLong])?.0,
-            output: of(&[Class::Output, Class::Reasoning])?.0,
+            input: of(&[
+                Class::Input,
+                Class::CacheWriteShort,
+                Class::CacheWriteLong,
+                Class::ImageInput,
+            ])?
+            .max(of(if input.sound { &[Class::AudioInput] } else { &[] }).unwrap_or_default())
+            .0,
+            output: of(&[
+                Class::Output,
+                Class::Reasoning,
+                Class::AudioOutput,
+                Class::ImageOutput,
+            ])?
+            .0,
         })
     }
 
     /// The most that so many tokens can cost.
     #[cfg(test)]
-    fn most(&self, input: u64, output: u64) -> Option<u64> {
-        Some(self.real(self.dearest(input)?.of(input, output)))
+    fn most(&self, input: &Expected, output: u64) -> Option<u64> {
+        Some(self.real(self.dearest(input)?.of(input.most, output)))
     }
 }
 
@@ -264,6 +278,7 @@ mod tests {
     const INPUT: Expected = Expected {
         likely: 100,
         most: 250,
+        sound: false,
     };
 
     fn tokens(limit: u64, mode: Mode) -> Rule {
@@ -273,7 +288,8 @@ mod tests {
 
     fn prices() -> Prices {
         let list = r#"{"rules": [{"models": ["m"], "rates": {"input": 1000000, "cache_write_short": 2000000, "output": 5000000,
-            "output.priority": 10000000}}]}"#;
+            "output.priority": 10000000, "audio_input": 3000000}}, {"models": ["pictures"], "rates": {"input": 1000000,
+            "output": 5000000, "image_output": 60000000}}]}"#;
         Prices::new(opm_ledger::Rule::list(list).unwrap()).unwrap()
     }
 
@@ -344,10 +360,14 @@ mod tests {
         let list = prices();
         let usual = price(&list, "m", Some(Tier::Standard));
         // 250 tokens written to a cache, and the output.
-        assert_eq!(usual.most(250, 10), Some(250 * 2_000_000 + 10 * 5_000_000));
+        assert_eq!(usual.most(&INPUT, 10), Some(250 * 2_000_000 + 10 * 5_000_000));
         let dear = price(&list, "m", None);
-        assert_eq!(dear.most(250, 10), Some(250 * 2_000_000 + 10 * 10_000_000));
-        assert_eq!(price(&list, "unknown", None).most(1, 1), None);
+        assert_eq!(dear.most(&INPUT, 10), Some(250 * 2_000_000 + 10 * 10_000_000));
+        let heard = Expected { sound: true, ..INPUT };
+        assert_eq!(usual.most(&heard, 10), Some(250 * 3_000_000 + 10 * 5_000_000));
+        let pictures = price(&list, "pictures", Some(Tier::Standard));
+        assert_eq!(pictures.most(&INPUT, 10), Some(250 * 1_000_000 + 10 * 60_000_000));
+        assert_eq!(price(&list, "unknown", None).most(&INPUT, 1), None);
         let money = 250 * 2_000_000 + 7 * 5_000_000 + 1;
         assert_eq!(need(None, 1).output_for(money, &usual), Some(7));
         assert_eq!(need(None, 1).output_for(250 * 2_000_000, &usual), None);
@@ -355,6 +375,9 @@ mod tests {
             millionths: 500_000,
             ..usual
         };
-        assert_eq!(half.most(250, 10), Some((250 * 2_000_000 + 10 * 5_000_000) / 2));
+        assert_eq!(
+            half.most(&INPUT, 10),
+            Some((250 * 2_000_000 + 10 * 5_000_000) / 2)
+        );
     }
 }

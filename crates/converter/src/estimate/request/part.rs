@@ -75,7 +75,9 @@ impl Walk {
 
     fn media(&mut self, found: Option<Found>) {
         if let Some(Found { kind, bytes }) = found {
-            let (likely, most) = media::tokens(kind.unwrap_or(Kind::Document), bytes, self.upstream);
+            let kind = kind.unwrap_or(Kind::Document);
+            self.sound |= matches!(kind, Kind::Audio | Kind::Video);
+            let (likely, most) = media::tokens(kind, bytes, self.upstream);
             self.sum.flat(likely, most);
         }
     }

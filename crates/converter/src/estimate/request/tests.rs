@@ -14,6 +14,7 @@ fn of_text(text: &str) -> Expected {
     Expected {
         likely: estimator.tokens(),
         most: estimator.most(),
+        sound: false,
     }
 }
 
@@ -352,6 +353,7 @@ fn what_is_no_json_counts_its_bytes() {
     let whole = Expected {
         likely: 250,
         most: 1_000,
+        sound: false,
     };
     assert_eq!(input_of(&[0xff; 1_000], Format::Chat), whole);
     assert_eq!(input_of(&[b'['; 1_000], Format::Chat), whole);

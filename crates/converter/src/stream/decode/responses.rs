@@ -135,14 +135,19 @@ impl Decode for Decoder {
 
 /// The error stands in the response object or in the event itself; what was used up is told all the same.
 fn failed(response: Option<ResponsesAnswer<'_>>, data: &str, sink: &mut dyn Sink) -> Failure {
-    let response = response.unwrap_or_default();
-    if let Some(Ok(usage)) = response.usage.map(usage::openai) {
-        let usage = usage.in_tier(response.service_tier.as_deref());
-        sink.event(Event::Usage { usage, last: true });
-    }
+    let mut response = response.unwrap_or_default();
+    used(&mut response, sink);
     match response.error {
         Some(error) => in_band(&format!("{{\"error\":{}}}", error.get())),
         None => in_band(data),
+    }
+}
+
+/// Tells what the response says was used.
+fn used(response: &mut ResponsesAnswer<'_>, sink: &mut dyn Sink) {
+    let (counted, tools) = (response.usage.take(), response.tool_usage.take());
+    if let Ok(Some(usage)) = usage::responses(counted, tools, response.service_tier.as_deref()) {
+        sink.event(Event::Usage { usage, last: true });
     }
 }
 
@@ -157,19 +162,17 @@ fn start(response: ResponsesAnswer<'_>, sink: &mut dyn Sink) {
 }
 
 impl Decoder {
-    fn terminal(&mut self, response: ResponsesAnswer<'_>, sink: &mut dyn Sink) {
-        let reason = response.incomplete_details.and_then(|details| details.reason);
+    fn terminal(&mut self, mut response: ResponsesAnswer<'_>, sink: &mut dyn Sink) {
+        let details = response.incomplete_details.take();
+        let reason = details.and_then(|details| details.reason);
         let incomplete = response.status.as_deref() == Some("incomplete") || reason.is_some();
         // Only the terminal object had the answer: nothing was streamed.
         if !self.blocks.is_used() {
-            for (index, item) in response.output.unwrap_or_default().into_iter().enumerate() {
+            for (index, item) in response.output.take().unwrap_or_default().into_iter().enumerate() {
                 self.blocks.done(index as u64, item, sink);
             }
         }
-        if let Some(Ok(usage)) = response.usage.map(usage::openai) {
-            let usage = usage.in_tier(response.service_tier.as_deref());
-            sink.event(Event::Usage { usage, last: true });
-        }
+        used(&mut response, sink);
         let stop = if incomplete {
             reason.map_or(Stop::MaxTokens, Stop::from_incomplete)
         } else {
