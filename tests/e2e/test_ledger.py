@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import json
 import random
 import socket
@@ -292,6 +293,47 @@ def test_attempts_are_rows_of_their_own(tmp_path, mock_server):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_what_never_reached_a_provider_costs_nothing(tmp_path, provider, how):
+    prices = "prices:\n  - { models: ['*'], per_million: { input: 10, output: 100 } }\n"
+    with socket.socket() as nobody, contextlib.ExitStack() as waiting:
+        nobody.bind(("127.0.0.1", 0))
+        address = nobody.getsockname()
+        if how == "silent":
+            # Whoever connects when its queue is full waits.
+            nobody.listen(0)
+            for _ in range(4):
+                line = waiting.enter_context(socket.socket())
+                line.setblocking(False)
+                line.connect_ex(address)
+        at = Stand(tmp_path, provider, prices)
+        at.config.write_text(at.config.read_text().replace(provider.url, f"http://127.0.0.1:{address[1]}/v1"))
+        at.start()
+        try:
+            for number in range(3):
+                end, _ = call(at, f"c{number}", "out=4", leave_after=0.4 if how == "silent" else None)
+                assert end == (GONE if how == "silent" else REFUSED)
+            rows = eventually(lambda: len(settled(at.rows())) == 3 and at.rows())
+            assert {(row["billed"], row["cost_pico_usd"], row["input"], row["output"]) for row in rows} == {("no", 0, 0, 0)}, rows
+            assert {row["outcome"] for row in rows if row["outcome"] != "retried"} == {"client_gone" if how == "silent" else "failed"}
+        finally:
+            at.kill()
+
+
+def test_a_whole_answer_that_the_end_of_the_process_cuts_off_is_recorded_as_such(tmp_path, provider):
+    at = Stand(tmp_path, provider)
+    text = at.config.read_text()
+    at.config.write_text(text.replace("server: { ", "server: { drain: 1s, "))
+    at.start()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asking = pool.submit(call, at, "x", "out=100 pace=100", stream=False)
+        eventually(lambda: provider.calls)
+        at.stop()
+        assert asking.result()[1].startswith(b"HTTP/1.1 503")
+    (row,) = at.rows()
+    assert (row["outcome"], row["status"], row["billed"]) == ("aborted", 503, "estimated")
 
 
 def test_a_channel_can_ask_that_abandoned_answers_are_read_to_their_usage(tmp_path, provider):

@@ -46,9 +46,19 @@ impl Sink for UsageSink {
                 self.rows.fetch_add(count, Ordering::Relaxed);
                 Ok(())
             }
-            Err(error @ StoreError::Damaged { .. }) => Err(SinkError::Refused(error.to_string())),
-            Err(error) => Err(SinkError::Unavailable(error.to_string())),
+            Err(error) => Err(refused_or_away(error)),
         }
+    }
+}
+
+/// With all that the database said.
+fn refused_or_away(error: StoreError) -> SinkError {
+    let is_of_data = error.is_of_data();
+    let text = format!("{:#}", anyhow::Error::from(error));
+    if is_of_data {
+        SinkError::Refused(text)
+    } else {
+        SinkError::Unavailable(text)
     }
 }
 
@@ -89,6 +99,7 @@ fn stored(settled: &Settled, budgets: &mut Budgets<'_>) -> UsageRow {
         reasoning: count(usage.reasoning),
         cost_pico_usd: row.cost.map(|cost| signed(cost.0).min(UsageRow::MOST_COST)),
         held: held(row),
+        held_cost: signed(row.held_cost).min(UsageRow::MOST_COST),
         billed: billed(row),
         source: match row.usage.source() {
             Source::Reported => UsageSource::Reported,
@@ -163,7 +174,7 @@ impl<'s> Budgets<'s> {
 
     fn of(&mut self, settled: &Settled) -> Arc<[BudgetPeriod]> {
         let row = &settled.row;
-        if !settled.is_request || !self.snapshot.rules.has_budgets() {
+        if !self.snapshot.rules.has_budgets() {
             return Arc::default();
         }
         let texts = [&row.key, &row.user, &row.model, &row.channel];

@@ -50,6 +50,7 @@ fn row(request: &str, age_ms: i64) -> UsageRow {
         reasoning: 20,
         cost_pico_usd: Some(8_112_500_000),
         held: 0,
+        held_cost: 0,
         billed: Billed::Yes,
         source: UsageSource::Reported,
         outcome: AttemptOutcome::Answered,

@@ -104,11 +104,7 @@ impl Directory {
     /// Where the feeder is; the beginning if it never ran or its file cannot be read: feeding twice does no harm.
     pub(crate) fn cursor(&self) -> Position {
         let text = fs::read_to_string(self.path.join("cursor")).unwrap_or_default();
-        let mut numbers = text.split_whitespace().map(str::parse);
-        match (numbers.next(), numbers.next()) {
-            (Some(Ok(segment)), Some(Ok(offset))) => Position { segment, offset },
-            _ => Position::default(),
-        }
+        read_cursor(&text).unwrap_or_default()
     }
 
     /// Moves the cursor forward, whole or not at all.
@@ -118,7 +114,7 @@ impl Directory {
             return Ok(());
         }
         let draft = self.path.join("cursor.new");
-        fs::write(&draft, format!("{} {}\n", at.segment, at.offset))?;
+        fs::write(&draft, cursor_text(at))?;
         fs::rename(draft, self.path.join("cursor"))
     }
 
@@ -136,6 +132,26 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// A cursor with a sum: one that a disk has changed would have records deleted that nobody has stored.
+fn cursor_text(at: Position) -> String {
+    let numbers = format!("{} {}", at.segment, at.offset);
+    let sum = crc32fast::hash(numbers.as_bytes());
+    format!("{numbers} {sum:08x}\n")
+}
+
+/// `None` if it cannot be read; without a sum it is one of before.
+fn read_cursor(text: &str) -> Option<Position> {
+    let mut words = text.split_whitespace();
+    let (segment, offset) = (words.next()?, words.next()?);
+    let sum = crc32fast::hash(format!("{segment} {offset}").as_bytes());
+    let is_whole = words.next().is_none_or(|word| word == format!("{sum:08x}"));
+    let at = Position {
+        segment: segment.parse().ok()?,
+        offset: offset.parse().ok()?,
+    };
+    is_whole.then_some(at)
 }
 
 #[cfg(test)]
@@ -162,7 +178,12 @@ mod tests {
         };
         directory.set_cursor(at).unwrap();
         assert_eq!(directory.cursor(), at);
-        fs::write(dir.path().join("cursor"), "3 x").unwrap();
-        assert_eq!(directory.cursor(), Position::default());
+        for broken in ["3 x", "9 77 {sum}", "3 78 {sum}", "3"] {
+            let sum = format!("{:08x}", crc32fast::hash(b"3 77"));
+            fs::write(dir.path().join("cursor"), broken.replace("{sum}", &sum)).unwrap();
+            assert_eq!(directory.cursor(), Position::default(), "{broken}");
+        }
+        fs::write(dir.path().join("cursor"), "3 77\n").unwrap();
+        assert_eq!(directory.cursor(), at, "of before");
     }
 }

@@ -44,6 +44,8 @@ pub struct Expected {
     pub cost: Option<PicoUsd>,
     /// Tokens that the limits hold for it.
     pub held: u64,
+    /// Money that budgets hold for it, pico-USD.
+    pub held_cost: u64,
 }
 
 /// Where a try goes.
@@ -72,6 +74,8 @@ pub struct Ending {
     pub cost: Option<PicoUsd>,
     /// Tokens that the limits go on counting, where that is more than `usage` says.
     pub held: u64,
+    /// Money that budgets go on counting, pico-USD, where that is more than `cost`.
+    pub held_cost: u64,
     /// Time to the first byte of content, milliseconds.
     pub ttft_ms: Option<u32>,
     /// All of the time, milliseconds.
@@ -113,6 +117,7 @@ impl Entry {
             usage: start.expected.usage,
             cost: start.expected.cost,
             held: start.expected.held,
+            held_cost: start.expected.held_cost,
             ..Row::default()
         };
         let pin = log.pin();
@@ -143,7 +148,7 @@ impl Entry {
     pub fn dispatch(&mut self, target: Target, expected: Expected) {
         self.row.usage = expected.usage;
         self.row.cost = expected.cost;
-        self.row.held = expected.held;
+        (self.row.held, self.row.held_cost) = (expected.held, expected.held_cost);
         self.row.attempt += 1;
         self.row.channel = target.channel;
         self.row.upstream_model = target.upstream_model;
@@ -159,6 +164,7 @@ impl Entry {
         }
         self.attempt_closed = true;
         (self.row.usage, self.row.cost) = (Metered::default(), None);
+        (self.row.held, self.row.held_cost) = (0, 0);
         let mut row = self.row.clone();
         self.stamp(&mut row, ending);
         self.log.append_now(Kind::Attempt, &row)
@@ -177,7 +183,8 @@ impl Entry {
     /// True if a checkpoint is due. Cheap: to be asked for every event before the usage is put together.
     #[must_use]
     pub fn is_due(&self, now_ms: u64, output_tokens: u64) -> bool {
-        now_ms.saturating_sub(self.row.at_ms) >= CHECKPOINT_MS
+        // A clock that was set back is no reason to wait.
+        now_ms.abs_diff(self.row.at_ms) >= CHECKPOINT_MS
             || output_tokens.saturating_sub(self.checkpoint_tokens) >= CHECKPOINT_TOKENS
     }
 
@@ -227,7 +234,7 @@ impl Entry {
         row.billed = ending.billed;
         row.usage = ending.usage;
         row.cost = ending.cost;
-        row.held = ending.held;
+        (row.held, row.held_cost) = (ending.held, ending.held_cost);
         row.ttft_ms = ending.ttft_ms;
         row.total_ms = ending.total_ms;
     }
@@ -249,6 +256,7 @@ impl Drop for Entry {
             usage: std::mem::take(&mut self.row.usage),
             cost: self.row.cost,
             held: self.row.held,
+            held_cost: self.row.held_cost,
             total_ms: since(self.row.started_ms, now),
             ..Ending::default()
         };

@@ -113,6 +113,7 @@ fn put_row(out: &mut Vec<u8>, row: &Row) {
     put_optional(out, row.ttft_ms.map(u64::from));
     put_number(out, u64::from(row.total_ms));
     put_number(out, row.held);
+    put_number(out, row.held_cost);
 }
 
 fn put_usage(out: &mut Vec<u8>, usage: &Metered) {
@@ -229,8 +230,8 @@ fn row(input: &mut Input<'_>, texts: &mut Texts) -> Option<Row> {
             Some(ttft_ms) => Some(u32::try_from(ttft_ms).ok()?),
         },
         total_ms: input.small()?,
-        // Records of before end here.
-        held: if input.0.is_empty() { 0 } else { input.number()? },
+        held: input.later()?,
+        held_cost: input.later()?,
     })
 }
 

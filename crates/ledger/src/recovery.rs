@@ -81,6 +81,9 @@ fn follow(running: &mut HashMap<Arc<str>, Row>, event: Event) {
                 state.attempt = row.attempt + 1;
                 (state.channel, state.upstream_model) = Default::default();
                 state.upstream_format = None;
+                // What the try has used stands in its own row.
+                (state.usage, state.cost) = Default::default();
+                (state.held, state.held_cost) = (0, 0);
             }
         }
         Event::End(row) => _ = running.remove(&row.request_id),

@@ -121,6 +121,8 @@ pub struct Row {
     pub cost: Option<PicoUsd>,
     /// Tokens that the limits hold of it, where that is more than `usage` says: what may have been used unseen.
     pub held: u64,
+    /// Money that budgets hold of it, pico-USD, where that is more than it costs.
+    pub held_cost: u64,
     /// Time to the first byte of content, milliseconds.
     pub ttft_ms: Option<u32>,
     /// All of the time, milliseconds.

@@ -38,6 +38,11 @@ impl<'i> Input<'i> {
         Some(*first)
     }
 
+    /// A number that was added to the end of the format: older records do not have it.
+    pub(crate) fn later(&mut self) -> Option<u64> {
+        if self.0.is_empty() { Some(0) } else { self.number() }
+    }
+
     pub(crate) fn number(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

@@ -145,15 +145,17 @@ impl Limiter {
         }
     }
 
-    /// The highest warning threshold (percent) of a rule that these subjects have reached in its period, once: for the caller to report.
+    /// The warning thresholds (percent) of a rule that these subjects have reached in its period, each once: for the caller to report.
     /// To be asked when a cost is settled; open reservations count. Each instance reports for itself.
     #[must_use]
-    pub fn crossing(&self, rule: &Arc<Rule>, subjects: &Subjects<'_>, now: u64) -> Option<u8> {
+    pub fn crossing(&self, rule: &Arc<Rule>, subjects: &Subjects<'_>, now: u64) -> Vec<u8> {
         if !rule.warns() {
-            return None;
+            return Vec::new();
         }
         let asks = Ask::all(&[Charge::new(rule, subjects, 0)], &self.core.secret);
-        asks.iter().find_map(|ask| self.core.table.crossing(ask, now))
+        asks.iter()
+            .flat_map(|ask| self.core.table.crossing(ask, now))
+            .collect()
     }
 
     /// What a rule counts at present for these subjects (tokens, requests, pico-USD), open reservations included. With a shared store

@@ -288,11 +288,11 @@ impl Rule {
     }
 
     /// The highest threshold that what is used (units) has reached.
-    pub(crate) fn reached(&self, used: u64) -> Option<u8> {
-        let reached = |percent: &u8| {
+    pub(crate) fn reached(&self, used: u64) -> impl Iterator<Item = u8> {
+        let reached = move |percent: &u8| {
             u128::from(used).saturating_mul(100) >= u128::from(self.limit).saturating_mul((*percent).into())
         };
-        self.warn_at.iter().copied().filter(reached).max()
+        self.warn_at.iter().copied().filter(reached)
     }
 
     /// True if thresholds are to be reported.
@@ -349,11 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_threshold_that_is_reached_counts() {
+    fn every_threshold_that_is_reached_counts() {
         let rule = Rule::new("x", Dimension::Tokens, 1_000, minute()).unwrap();
         let rule = rule.warn_at(&[80, 50, 100]).unwrap();
-        for (used, percent) in [(499, None), (500, Some(50)), (999, Some(80)), (5_000, Some(100))] {
-            assert_eq!(rule.reached(used), percent);
+        for (used, percents) in [
+            (499, vec![]),
+            (500, vec![50]),
+            (999, vec![80, 50]),
+            (5_000, vec![80, 50, 100]),
+        ] {
+            assert_eq!(rule.reached(used).collect::<Vec<_>>(), percents);
         }
     }
 }

@@ -238,17 +238,24 @@ impl Shard {
         moved
     }
 
-    /// The highest threshold that is reached, if it was not reported yet in this period. Subjects that share an overflow have none.
-    pub(crate) fn crossing(&mut self, ask: &Ask, now: u64) -> Option<u8> {
-        let reached = ask.rule.reached(self.used(ask, now))?;
-        let subject = self.subjects.get_mut(&ask.key)?;
+    /// The thresholds that are reached and were not reported yet in this period. Subjects that share an overflow have none.
+    pub(crate) fn crossing(&mut self, ask: &Ask, now: u64) -> Vec<u8> {
+        let used = self.used(ask, now);
+        let Some(highest) = ask.rule.reached(used).max() else {
+            return Vec::new();
+        };
+        let Some(subject) = self.subjects.get_mut(&ask.key) else {
+            return Vec::new();
+        };
         let period = subject.meter.period();
-        let (of, told) = subject.told;
-        let is_new = of != period || told < reached;
-        if is_new {
-            subject.told = (period, reached);
-        }
-        is_new.then_some(reached)
+        let told = match subject.told {
+            (of, told) if of == period => told,
+            _ => 0,
+        };
+        subject.told = (period, told.max(highest));
+        let mut new: Vec<u8> = ask.rule.reached(used).filter(|percent| *percent > told).collect();
+        new.sort_unstable();
+        new
     }
 
     pub(crate) fn raise(&mut self, ask: &Ask, now: u64, capacity: usize) -> Option<(Held, u64)> {

@@ -109,8 +109,8 @@ impl Table {
         self.shard_of(ask.key).lock().raise(ask, now, self.per_shard)
     }
 
-    /// The threshold of a rule that was reached and not told yet.
-    pub(crate) fn crossing(&self, ask: &Ask, now: u64) -> Option<u8> {
+    /// The thresholds of a rule that were reached and not told yet.
+    pub(crate) fn crossing(&self, ask: &Ask, now: u64) -> Vec<u8> {
         self.shard_of(ask.key).lock().crossing(ask, now)
     }
 

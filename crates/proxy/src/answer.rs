@@ -153,7 +153,7 @@ async fn whole(
     let now = Instant::now();
     record.waited += now.duration_since(started);
     let first_token = now.duration_since(answered.sent);
-    let bytes = read.ok_or_else(too_long)??;
+    let bytes = read.ok_or_else(|| too_long(Stage::Answer))??;
     let upstream = (
         bytes.clone(),
         answered.conversion.as_deref().map(|both| both.0.upstream),
@@ -189,9 +189,9 @@ async fn whole(
 }
 
 /// The whole request took longer than the channel allows.
-pub(crate) fn too_long() -> Missed {
+pub(crate) fn too_long(stage: Stage) -> Missed {
     let text = "The request took longer than the gateway waits in all.";
-    Missed::Failed(Failure::new(FailureClass::Timeout, text), Stage::Answer)
+    Missed::Failed(Failure::new(FailureClass::Timeout, text), stage)
 }
 
 fn stream_of(exchange: &Exchange<'_>, answered: &Answered<'_>) -> Stream {

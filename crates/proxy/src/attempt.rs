@@ -22,7 +22,7 @@ use crate::body;
 use crate::metering::account::Account;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
-use crate::net::sending::Sending;
+use crate::net::sending::{Begun, Sending};
 use crate::net::upstream::{UpstreamError, UpstreamErrorKind, UpstreamResponse, Upstreams};
 use crate::outgoing::{Credentials, Outgoing};
 use crate::record::Record;
@@ -156,13 +156,18 @@ impl Exchange<'_> {
         let deadline = self.deadline(channel);
         account.dispatch().await;
         let sent = Instant::now();
-        let mut sending = Sending::new(upstreams, peer, &request, channel.timeouts.first_byte);
+        let begun = Begun::default();
+        let mut sending = Sending::new(upstreams, peer, &request, channel.timeouts.first_byte, &begun);
         let response = loop {
             let mut answer = std::pin::pin!(sending.answer(account.send_by()));
             let answered = tokio::select! {
                 biased;
                 response = tokio::time::timeout_at(deadline, &mut answer) => response,
                 _ = client.gone() => {
+                    if !begun.has() {
+                        account.unsent();
+                        return Err(Missed::Gone);
+                    }
                     let place = account.may_drain().filter(|_| !client.is_expired());
                     let Some(_place) = place else { return Err(Missed::Gone) };
                     if self.stream {
@@ -187,7 +192,12 @@ impl Exchange<'_> {
             }
         };
         record.waited += sent.elapsed();
-        let mut response = response.map_err(|_| too_long())??;
+        let stage = if begun.has() {
+            Stage::Answer
+        } else {
+            Stage::Connect
+        };
+        let mut response = response.map_err(|_| too_long(stage))??;
         if response.status() >= 300 {
             let read = Instant::now();
             let missed = tokio::select! {

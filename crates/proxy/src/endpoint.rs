@@ -81,7 +81,7 @@ pub(crate) async fn call(
         };
         let answer: Bytes = tokio::select! {
             biased;
-            answer = tokio::time::timeout_at(exchange.deadline(channel), asking) => answer.map_err(|_| too_long())??,
+            answer = tokio::time::timeout_at(exchange.deadline(channel), asking) => answer.map_err(|_| too_long(Stage::Answer))??,
             _ = client.gone() => return Err(Missed::Gone),
         };
         answers.push(answer);

@@ -431,7 +431,8 @@ impl Gateway {
             }
         }
         if let Err(refused) = &ended {
-            unanswered(refused.as_ref(), wish.format, record, &mut account).await;
+            let expired = client.is_expired();
+            unanswered((refused.as_ref(), expired), wish.format, record, &mut account).await;
         }
         record.bill = account.bill();
         ended
@@ -533,7 +534,7 @@ struct Wish {
 
 /// Settles a request that has no answer, before its client is told.
 async fn unanswered(
-    failure: Option<&Failure>,
+    (failure, expired): (Option<&Failure>, bool),
     format: Format,
     record: &mut Record,
     account: &mut Account<'_>,
@@ -543,7 +544,7 @@ async fn unanswered(
             account.failed(failure.status(format)).await;
             record.limits = account.headers();
         }
-        None => account.abandoned().await,
+        None => account.abandoned(expired).await,
     }
 }
 

@@ -161,6 +161,8 @@ pub struct UsageRow {
     /// Tokens that limits count of it, where that is more than `input` and `output`: what may have been used unseen; else 0. Not
     /// read back.
     pub held: i64,
+    /// Money that budgets count of it, pico-USD, where that is more than it costs; else 0. Only added to them, not kept.
+    pub held_cost: i64,
     /// Does the provider bill it?
     pub billed: Billed,
     /// Where the counters come from.
@@ -180,6 +182,12 @@ impl UsageRow {
     pub const MOST_TOKENS: i64 = 1_000_000_000_000;
     /// The most that a row costs, in pico-USD: a million dollars.
     pub const MOST_COST: i64 = 1_000_000_000_000_000_000;
+
+    /// What budgets count of it; `None`: its price is unknown.
+    pub(crate) fn spent(&self) -> Option<i64> {
+        let held = Some(self.held_cost).filter(|held| *held > 0);
+        self.cost_pico_usd.max(held)
+    }
 
     /// True if not all of its counters come from the channel.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use sqlx::error::DatabaseError;
 use thiserror::Error;
 
 /// A failure of the store. Its texts and those of its sources hold names and SQL, never a secret.
@@ -117,12 +118,23 @@ impl StoreError {
 
     /// True if the database refused a second row of the same name.
     pub(crate) fn is_duplicate(&self) -> bool {
+        self.said().is_some_and(DatabaseError::is_unique_violation)
+    }
+
+    /// True if the database refused a value for good: it has no such character, or no room for so large a number. Another try is of no use.
+    #[must_use]
+    pub fn is_of_data(&self) -> bool {
+        // Postgres: data exceptions and constraints; the codes of SQLite are shorter.
+        let of_data = |code: &str| code.len() == 5 && (code.starts_with("22") || code.starts_with("23"));
+        let code = self.said().and_then(DatabaseError::code);
+        matches!(self, StoreError::Damaged { .. }) || code.is_some_and(|code| of_data(&code))
+    }
+
+    /// What the database said itself.
+    fn said(&self) -> Option<&dyn DatabaseError> {
         let StoreError::Database { source, .. } = self else {
-            return false;
+            return None;
         };
-        source
-            .downcast_ref::<sqlx::Error>()
-            .and_then(sqlx::Error::as_database_error)
-            .is_some_and(|error| error.is_unique_violation())
+        source.downcast_ref::<sqlx::Error>()?.as_database_error()
     }
 }

@@ -116,7 +116,7 @@ impl<'r> Ledger<'r> {
         let cell = Cell::new(Width::Minute, row.at_ms.div_euclid(1000), by);
         let sums = self.minutes.entry(cell).or_default();
         run.iter().for_each(|row| sums.add(&sums_of(row)));
-        let costs = run.iter().filter_map(|row| row.cost_pico_usd);
+        let costs = run.iter().filter_map(UsageRow::spent);
         let Some(cost) = costs.reduce(|sum, cost| sum.saturating_add(cost)) else {
             return;
         };

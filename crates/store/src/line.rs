@@ -246,6 +246,7 @@ pub(crate) mod tests {
             reasoning: 0,
             cost_pico_usd: None,
             held: 0,
+            held_cost: 0,
             billed: Billed::No,
             source: UsageSource::Reported,
             outcome: AttemptOutcome::Answered,

@@ -60,6 +60,57 @@ async fn several_processes_start_at_once_on_one_new_file() {
     assert_eq!(store.keys().await.unwrap().len(), PROCESSES * KEYS);
 }
 
+/// How far files may grow from now on, for this process.
+#[cfg(target_os = "linux")]
+fn limit_files(bytes: &str) {
+    let process = std::process::id().to_string();
+    let limit = format!("--fsize={bytes}:");
+    let done = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+    assert!(done.unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_store_goes_on_when_its_disk_has_room_again() {
+    if let Ok(url) = std::env::var(CHILD) {
+        let store = opm_store::open(&url).await.unwrap();
+        store.create_key(key("before")).await.unwrap();
+        limit_files("1");
+        for name in ["while", "while too"] {
+            store.create_key(key(name)).await.unwrap_err();
+        }
+        limit_files("unlimited");
+        store.create_key(key("after")).await.unwrap();
+        let mut names: Vec<_> = store
+            .keys()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|key| key.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, ["after", "before"]);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/opm.db", folder.path().display());
+    // The signal of such a limit is ignored: a write fails, as on a full disk.
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; exec \"$0\" --exact a_store_goes_on_when_its_disk_has_room_again",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, &url)
+        .output()
+        .unwrap();
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stdout)
+    );
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn only_the_owner_can_read_the_database_and_its_log() {

@@ -90,7 +90,7 @@ pub const METRICS: &[Metric] = &[
     metric("opm_estimate_factor", Gauge, &["model"],
         "Learned correction of token estimates: real tokens by estimated ones."),
     metric("opm_budget_crossed_total", Counter, &["limit", "percent"],
-        "Times that a budget reached a share of its amount, once for each in a period, by the cost of what has ended and what running requests have reserved."),
+        "Times that a budget reached a share of its amount, once for each share in a period, also for those that it passed at once, by the cost of what has ended and what running requests have reserved."),
     metric("opm_budget_spent_usd", Gauge, &["limit", "subject", "period"],
         "Spent of a budget in its current period, with what running requests have reserved, US dollars: budgets of client keys and channels, and limits that count all together."),
     metric("opm_budget_limit_usd", Gauge, &["limit", "subject", "period"],

@@ -57,11 +57,11 @@ prop_compose! {
         (format, upstream_format) in (option::of(sample::select(&Format::ALL)), option::of(sample::select(&Format::ALL))),
         (status, ttft_ms, cost) in (any::<u16>(), option::of(any::<u32>()), counter()),
         (outcome, billed) in (sample::select(&Outcome::ALL), sample::select(&Billed::ALL)),
-        (usage, held) in (metered(), any::<u64>()),
+        (usage, held, held_cost) in (metered(), any::<u64>(), any::<u64>()),
     ) -> Row {
         Row {
             request_id: request_id.into(), attempt, started_ms, at_ms, key: key.into(), user: user.into(), model: model.into(),
-            upstream_model: upstream_model.into(), channel: channel.into(), format, upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), held, ttft_ms, total_ms,
+            upstream_model: upstream_model.into(), channel: channel.into(), format, upstream_format, status, outcome, billed, usage, cost: cost.map(PicoUsd), held, held_cost, ttft_ms, total_ms,
         }
     }
 }
@@ -96,11 +96,13 @@ proptest! {
 
     #[test]
     fn a_record_without_what_limits_hold_is_one_of_before(row in row(), kind in kind()) {
-        let row = Row { held: 0, ..row };
+        let row = Row { held: 0, held_cost: 0, ..row };
         let bytes = encode(kind, &row);
-        // The last field is one byte, a zero; length and sum stand in front of the payload.
-        let decoded = Event::decode(&bytes[8..bytes.len() - 1]).unwrap();
-        prop_assert_eq!(decoded.row(), &row);
+        // The last fields are one byte each, a zero; length and sum stand in front of the payload.
+        for fields in 1..=2 {
+            let decoded = Event::decode(&bytes[8..bytes.len() - fields]).unwrap();
+            prop_assert_eq!(decoded.row(), &row);
+        }
     }
 
     #[test]

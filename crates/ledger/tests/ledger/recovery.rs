@@ -88,6 +88,29 @@ fn a_crash_between_two_attempts_keeps_both_numbers() {
 }
 
 #[test]
+fn a_crash_between_two_tries_does_not_charge_the_first_one_twice() {
+    let dir = tempdir().unwrap();
+    crash(dir.path(), |ledger| {
+        let mut entry = ledger.start(opm_ledger::Start {
+            expected: Expected {
+                usage: usage(10, 20),
+                cost: Some(PicoUsd(30)),
+                held: 40,
+                held_cost: 50,
+            },
+            ..request("r")
+        });
+        entry.attempt(ending(Outcome::Failed));
+        forget_running(dir.path(), ledger, entry);
+    });
+    let (ledger, _) = open(dir.path());
+    let row = fed(&ledger).request("r").unwrap();
+    assert_eq!((row.attempt, row.outcome), (2, Outcome::Crashed));
+    assert_eq!((row.cost, row.held, row.held_cost), (None, 0, 0));
+    assert_eq!(row.usage.usage().total(), None);
+}
+
+#[test]
 fn what_limits_held_of_a_crashed_request_is_known_again() {
     let dir = tempdir().unwrap();
     crash(dir.path(), |ledger| {
@@ -95,6 +118,7 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
             ledger.start(opm_ledger::Start {
                 expected: Expected {
                     held,
+                    held_cost: 10 * held,
                     ..Expected::default()
                 },
                 ..request(id)
@@ -109,6 +133,7 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
             usage: usage(11, 22),
             cost: Some(PicoUsd(33)),
             held: 300,
+            held_cost: 3_000,
         };
         entry.dispatch(target("second"), again);
         forget_running(dir.path(), ledger, entry);
@@ -116,13 +141,18 @@ fn what_limits_held_of_a_crashed_request_is_known_again() {
         drop(held("dropped", 50));
         let ending = opm_ledger::Ending {
             held: 5,
+            held_cost: 50,
             ..ending(Outcome::Finished)
         };
         _ = held("ended", 700).end(ending);
     });
     let (ledger, _) = open(dir.path());
     let store = fed(&ledger);
-    let held = |id| store.request(id).unwrap().held;
+    let held = |id| {
+        let row = store.request(id).unwrap();
+        assert_eq!(row.held_cost, 10 * row.held, "{id}");
+        row.held
+    };
     assert_eq!(
         ["first", "second", "dropped", "ended"].map(held),
         [700, 300, 50, 5]

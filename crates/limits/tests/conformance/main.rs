@@ -421,7 +421,13 @@ async fn a_rule_that_warns_admits_and_reports_each_threshold_once(stand: Stand) 
     }
     assert_eq!(
         seen,
-        [(None, 55), (Some(80), 10), (Some(100), 0), (None, 0), (None, 0)]
+        [
+            (vec![], 55),
+            (vec![50, 80], 10),
+            (vec![100], 0),
+            (vec![], 0),
+            (vec![], 0)
+        ]
     );
 }
 

@@ -1,5 +1,6 @@
 //! A request on its way to an upstream, until the head of its answer is there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora_core::RetryType;
@@ -24,6 +25,17 @@ pub(crate) struct Sending<'u, 'r> {
     fresh: bool,
     /// A connection that was there too late.
     line: Option<Line>,
+    begun: &'r Begun,
+}
+
+/// Whether something of a request may have gone out: readable while its future waits.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(AtomicBool);
+
+impl Begun {
+    pub(crate) fn has(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<'u, 'r> Sending<'u, 'r> {
@@ -32,6 +44,7 @@ impl<'u, 'r> Sending<'u, 'r> {
         peer: &'u EndpointPeer,
         request: &'r UpstreamRequest,
         first_byte: Duration,
+        begun: &'r Begun,
     ) -> Self {
         Sending {
             upstreams,
@@ -41,6 +54,7 @@ impl<'u, 'r> Sending<'u, 'r> {
             tries: 0,
             fresh: false,
             line: None,
+            begun,
         }
     }
 
@@ -62,6 +76,7 @@ impl<'u, 'r> Sending<'u, 'r> {
                 self.line = Some(line);
                 return Err(UpstreamErrorKind::Late.into());
             }
+            self.begun.0.store(true, Ordering::Relaxed);
             let reused = line.reused;
             match exchange(line, self.peer, self.request, self.first_byte).await {
                 Ok((head, link)) => return Ok(UpstreamResponse::new(self.upstreams, self.peer, head, link)),
@@ -116,13 +131,16 @@ mod tests {
             body: Bytes::new(),
         };
         let upstreams = Upstreams::new(None);
-        let mut sending = Sending::new(&upstreams, &peer, &request, 5 * second);
+        let begun = Begun::default();
+        let mut sending = Sending::new(&upstreams, &peer, &request, 5 * second, &begun);
         for _ in 0..3 {
             let late = sending.answer(Some(Instant::now())).await;
             assert_eq!(late.err().unwrap().kind, UpstreamErrorKind::Late);
         }
+        assert!(!begun.has());
         let answer = sending.answer(Some(Instant::now() + 5 * second)).await;
         assert_eq!(answer.unwrap().status(), 200);
+        assert!(begun.has());
         assert!(served.await.unwrap().starts_with("GET /asked HTTP/1.1"));
     }
 }

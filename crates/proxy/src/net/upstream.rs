@@ -19,7 +19,7 @@ use super::patience::within;
 use super::peer::EndpointPeer;
 use super::response::Link;
 pub use super::response::UpstreamResponse;
-use super::sending::Sending;
+use super::sending::{Begun, Sending};
 
 /// An HTTP/2 upstream must open its window for the whole request body within this time.
 const WRITE_WINDOW: Duration = Duration::from_secs(120);
@@ -158,7 +158,9 @@ impl Upstreams {
         request: &UpstreamRequest,
         first_byte: Duration,
     ) -> Result<UpstreamResponse<'u>, UpstreamError> {
-        Sending::new(self, peer, request, first_byte).answer(None).await
+        Sending::new(self, peer, request, first_byte, &Begun::default())
+            .answer(None)
+            .await
     }
 
     /// A pooled connection, or a new one; `fresh`: a new one.

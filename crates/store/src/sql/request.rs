@@ -138,6 +138,7 @@ fn read(row: &Row) -> Result<UsageRow, StoreError> {
         reasoning: row.get("reasoning")?,
         cost_pico_usd: row.get("cost_pico_usd")?,
         held: 0,
+        held_cost: 0,
         billed: word(row, "billed", Billed::from_name)?,
         source: word(row, "source", UsageSource::from_name)?,
         outcome: word(row, "outcome", AttemptOutcome::from_name)?,

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 use tokio::time::{Instant, sleep};
 
 use super::Pool;
@@ -74,7 +74,10 @@ async fn connect(what: &str, most: u32, options: SqliteConnectOptions) -> Result
         let pool = SqlitePoolOptions::new()
             .max_connections(most)
             .acquire_timeout(PATIENCE)
-            .test_before_acquire(false);
+            // A thread that has ended is noticed, and so is what SQLite has rolled back by itself (a full disk): sqlx takes it for open
+            // and would begin no other transaction on this connection.
+            .test_before_acquire(true)
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
         match pool.connect_with(options.clone()).await {
             Err(error) if is_busy(&error) && Instant::now() < give_up => {
                 sleep(Duration::from_millis(20)).await

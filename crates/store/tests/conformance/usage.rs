@@ -31,6 +31,7 @@ pub(crate) fn row(request: &str, attempt: i64, second: i64) -> UsageRow {
         reasoning: 7,
         cost_pico_usd: Some(1_000),
         held: 0,
+        held_cost: 0,
         billed: Billed::Yes,
         source: UsageSource::Reported,
         outcome: AttemptOutcome::Answered,

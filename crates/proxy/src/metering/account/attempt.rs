@@ -38,7 +38,8 @@ impl<'a> Account<'a> {
         let expected = Expected {
             cost: self.most_cost(&presumed),
             usage: Metered::estimated(presumed),
-            held: self.held_tokens(),
+            held: self.held(Dimension::Tokens),
+            held_cost: self.held(Dimension::Money),
         };
         let entry = match &mut self.entry {
             Some(entry) => {
@@ -62,6 +63,11 @@ impl<'a> Account<'a> {
         self.durable(ticket).await;
     }
 
+    /// The client left before anything of the request went out: nobody bills that.
+    pub(crate) fn unsent(&mut self) {
+        self.sent = false;
+    }
+
     /// The try failed before anything reached the client.
     pub(crate) fn missed(&mut self, failure: &Failure, stage: Stage) {
         if !std::mem::take(&mut self.sent) {
@@ -83,13 +89,13 @@ impl<'a> Account<'a> {
         self.missed = Some(Ending {
             outcome: Outcome::Failed,
             status: failure.upstream_status.unwrap_or(0),
-            billed: if worked || may_be_billed(failure) {
+            billed: if worked || may_be_billed(failure, stage) {
                 Billed::Estimated
             } else {
                 Billed::No
             },
             cost,
-            held: if worked { self.held_tokens() } else { 0 },
+            held: if worked { self.held(Dimension::Tokens) } else { 0 },
             usage: Metered::estimated(usage),
             total_ms: millis(self.asked.started.elapsed()),
             ..Ending::default()
@@ -130,12 +136,10 @@ impl<'a> Account<'a> {
             .map(|cost| cost.max(PicoUsd(reserved.unwrap_or(0))))
     }
 
-    /// The most tokens that any limit holds for it. Recorded, because a limit that has been restarted must count them too.
-    pub(super) fn held_tokens(&self) -> u64 {
+    /// The most of a dimension that any limit holds for it. Recorded, because a limit that has been restarted must count that too.
+    pub(super) fn held(&self, dimension: Dimension) -> u64 {
         let held = self.reservations();
-        held.map(|held| held.reserved(Dimension::Tokens))
-            .max()
-            .unwrap_or(0)
+        held.map(|held| held.reserved(dimension)).max().unwrap_or(0)
     }
 
     /// A place among the answers that are read to their end although their client has left, if the channel wants that.
@@ -167,10 +171,11 @@ impl<'a> Account<'a> {
 }
 
 /// May the provider bill a try that failed (promise P5)?
-fn may_be_billed(failure: &Failure) -> bool {
+fn may_be_billed(failure: &Failure, stage: Stage) -> bool {
     use ai_api_converter::FailureClass as C;
     matches!(failure.class, C::ServerError | C::UpstreamBad | C::Timeout)
         && failure.upstream_status != Some(503)
+        && stage != Stage::Connect
 }
 
 /// May the model have worked before the try failed? An upstream that answers with an error has not; one that falls silent, or breaks

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ai_api_converter::{Format, Usage};
 use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket, unix_ms};
-use opm_limits::Reservation;
+use opm_limits::{Dimension, Reservation};
 
 use super::{Account, Bill, Seen, millis};
 
@@ -102,8 +102,13 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// The client left before anything was sent to it.
-    pub(crate) async fn abandoned(&mut self) {
+    /// The client left before anything was sent to it, or the process must: then it is `expired`.
+    pub(crate) async fn abandoned(&mut self, expired: bool) {
+        let (outcome, status) = if expired {
+            (Outcome::Aborted, 503)
+        } else {
+            (Outcome::ClientGone, 499)
+        };
         if self.sent {
             let presumed = self.presumed();
             let seen = Seen {
@@ -111,9 +116,9 @@ impl<'a> Account<'a> {
                 presumed: presumed.output.filter(|_| !self.asked.stream),
                 ..Seen::default()
             };
-            self.interrupted(Outcome::ClientGone, 499, &seen, None).await;
+            self.interrupted(outcome, status, &seen, None).await;
         } else {
-            self.failed(499).await;
+            self.failed(status).await;
         }
     }
 
@@ -171,10 +176,10 @@ impl<'a> Account<'a> {
             Counted::Most(most) => self.actual(most, self.cost(most)),
             Counted::AsRecorded | Counted::AsReserved => self.actual(&usage, ending.cost),
         };
-        ending.held = match counted {
-            Counted::AsRecorded => 0,
-            Counted::Most(_) => actual.tokens,
-            Counted::AsReserved => self.held_tokens(),
+        (ending.held, ending.held_cost) = match counted {
+            Counted::AsRecorded => (0, 0),
+            Counted::Most(_) => (actual.tokens, actual.money),
+            Counted::AsReserved => (self.held(Dimension::Tokens), self.held(Dimension::Money)),
         };
         for mut held in self.take_reservations() {
             match counted {
@@ -201,11 +206,15 @@ impl<'a> Account<'a> {
         let (now, subjects) = (unix_ms(), self.who.subjects(&to.channel.name));
         let of_channel = rules.of_channel(&self.who, (to.number, &to.channel.name));
         for ruled in rules.of_request(&self.who).chain(of_channel) {
-            let Some(percent) = self.metering.limiter.crossing(&ruled.rule, &subjects, now) else {
+            let crossed = self.metering.limiter.crossing(&ruled.rule, &subjects, now);
+            for percent in &crossed {
+                self.metrics
+                    .budget_crossed(ruled.rule.name(), u32::from(*percent));
+            }
+            let Some(percent) = crossed.iter().max() else {
                 continue;
             };
             let limit = &**ruled.rule.name();
-            self.metrics.budget_crossed(ruled.rule.name(), percent.into());
             tracing::warn!(
                 limit,
                 percent,
