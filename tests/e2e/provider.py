@@ -3,7 +3,8 @@
 A token is a word. The last user text may hold `out=N` (words of the answer, unless the request bounds it), `pace=MS` (between
 words of a stream), `cut=N` (the connection breaks after so many words), `nousage=1` (it does not count for others), `think=MS` (silence
 before the first word), `wait=MS` (silence before the head of a stream), `status=N` (an error), `id=NAME` (how a test calls the request),
-`late=MS` (the model `late` fails after this time), `failing=MODEL` (this model fails).
+`mute=1` (the connection breaks in place of a
+whole answer), `hold=MS` (a stream breaks off so long after its usage, without its end), `late=MS` (the model `late` fails after this time), `failing=MODEL` (this model fails).
 """
 
 import asyncio
@@ -119,6 +120,9 @@ class Serving:
         call["output"] = words
         if pace:
             await asyncio.sleep(pace)
+        if "mute" in asked:
+            writer.transport.abort()
+            return False
         if "cut" in asked:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{\"id\":")
             await writer.drain()
@@ -171,6 +175,11 @@ class Serving:
         event([{"index": 0, "delta": {}, "finish_reason": finish}])
         if usage:
             event([], usage=usage)
+        if "hold" in asked:
+            await writer.drain()
+            await asyncio.sleep(float(asked["hold"]) / 1000)
+            writer.transport.abort()
+            return False
         writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         await writer.drain()
         call["whole"] = True

@@ -295,6 +295,27 @@ def test_attempts_are_rows_of_their_own(tmp_path, mock_server):
         process.wait()
 
 
+def test_a_request_that_the_provider_has_worked_on_is_not_sent_again_unseen(stand, provider):
+    stand.start()
+    # Connections to the provider are kept.
+    assert call(stand, "first", "out=5", stream=False)[0] == FINISHED
+    end, _ = call(stand, "second", "out=80 pace=10 mute=1", stream=False)
+    assert end == REFUSED
+    rows = eventually(lambda: len(settled(stand.rows())) == 2 and [row for row in stand.rows() if row["user_name"] == "second"])
+    assert len([one for one in provider.calls if one["id"] == "second"]) == len(rows)
+
+
+@pytest.mark.parametrize("leave_after", [None, 0.3], ids=["cut", "left"])
+def test_a_finished_answer_keeps_its_count_whatever_breaks_off_behind_it(stand, provider, leave_after):
+    stand.start()
+    for number, words in enumerate((1, 6, 40)):
+        end, _ = call(stand, f"c{number}", f"out={words} hold=600", leave_after=leave_after)
+        assert end == (BROKEN if leave_after is None else GONE)
+    rows = settled(eventually(lambda: len(stand.rows()) == 3 and stand.rows()))
+    assert [rows[f"c{number}"]["output"] for number in range(3)] == [1, 6, 40]
+    assert {(row["source"], row["billed"]) for row in rows.values()} <= {("reported", "yes"), ("reported", "estimated")}
+
+
 @pytest.mark.parametrize("how", ["refused", "silent"])
 def test_what_never_reached_a_provider_costs_nothing(tmp_path, provider, how):
     prices = "prices:\n  - { models: ['*'], per_million: { input: 10, output: 100 } }\n"

@@ -103,6 +103,12 @@ impl Stream {
         either!(self, stream => stream.usage())
     }
 
+    /// Every answer that began has said why it ended: what was counted by now is all of it.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        either!(self, stream => stream.is_finished())
+    }
+
     /// Estimated output tokens of what was streamed (for cut streams without usage).
     #[must_use]
     pub fn output_estimate(&self) -> u64 {

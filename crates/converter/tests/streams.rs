@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 use ai_api_converter::stream::{Converter, Relay, RelayOptions, Stream};
-use ai_api_converter::{Dialect, Format, Options, Source, Target, convert_request};
+use ai_api_converter::{Dialect, Failure, FailureClass, Format, Options, Source, Target, convert_request};
 
 const CHAT: &str = concat!(
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n",
@@ -354,5 +354,28 @@ fn interleaved_calls_become_blocks_one_after_another() {
             _ => {}
         }
         assert!((0..=1).contains(&open), "{out}");
+    }
+}
+
+#[test]
+fn a_client_that_has_its_last_word_is_told_nothing_more() {
+    let body = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n\
+        data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
+        data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    for (client, last) in [
+        (Format::Responses, "response.completed"),
+        (Format::Gemini, "finishReason"),
+        (Format::Messages, "message_stop"),
+    ] {
+        let mut stream = converter(client, Format::Chat);
+        let mut out = Vec::new();
+        // The upstream holds its own last word back.
+        let progress = stream.push(body.as_bytes(), &mut out);
+        let told = String::from_utf8(out.clone()).unwrap();
+        assert_eq!(progress.terminal, told.contains(last), "{client:?}: {told}");
+        out.clear();
+        let failure = Failure::new(FailureClass::UpstreamBad, "It broke off.");
+        stream.fail(&failure, &mut out);
+        assert_eq!(out.is_empty(), progress.terminal, "{client:?}");
     }
 }

@@ -13,13 +13,14 @@ use crate::record::{Kind, encode};
 use crate::recovery::{Recovered, read_all};
 use crate::slot;
 use crate::ticket::Ticket;
+use crate::watch::Watch;
 use crate::writer::Writer;
 
 /// The durable record of requests. Cheap to clone; when the last clone goes, the last records are synced.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     log: Arc<Log>,
-    _keeper: Arc<Keeper>,
+    _threads: Arc<(Keeper, Watch)>,
 }
 
 impl Ledger {
@@ -45,10 +46,11 @@ impl Ledger {
             // The feeder tries again; it is no reason not to serve.
             Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
         }
+        let watch = Watch::start(Arc::clone(&log.writes)).map_err(failed)?;
         let keeper = Keeper::start(log.clone()).map_err(failed)?;
         let ledger = Ledger {
             log,
-            _keeper: Arc::new(keeper),
+            _threads: Arc::new((keeper, watch)),
         };
         Ok((ledger, recovered))
     }

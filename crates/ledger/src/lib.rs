@@ -7,14 +7,15 @@
 //!   or 256 output tokens. They survive `kill -9`; against a power loss they are synced together every 100 ms, or each
 //!   ([`Sync::Always`]). What was running at a crash is settled as `crashed` at the next start.
 //! - The store gets every row at least once, in its own time. A request never waits for the store. A thread never
-//!   waits longer than 10 ms for the file; a request that wants to be sure waits for its [`Ticket`], at most a second, and shares the
+//!   waits longer than 10 ms for another one's write; where a write itself hangs, its request does, and `watch.rs` sees to it that no other
+//!   one does. A request that wants to be sure waits for its [`Ticket`], at most a second, and shares the
 //!   write with those that are ready too. What cannot be recorded is counted in [`Health`], never blocked on.
 //!
 //! What it is not: it does not decide prices for clients or limits, it holds no prompt and no secret, and it is no query
 //! engine: the store is.
 //!
 //! Where to start reading: [`Entry`] is what a request holds; `record.rs` is the format of the log; `log.rs` appends,
-//! `keeper.rs` syncs, `recovery.rs` reads it back, `slot.rs` lets several
+//! `keeper.rs` syncs, `watch.rs` minds writes that hang, `recovery.rs` reads it back, `slot.rs` lets several
 //! processes share a directory, `feeder.rs` brings it to the store, `replay.rs` shows what is still there. [`Prices`] turns usage into money.
 
 mod company;
@@ -39,6 +40,7 @@ mod slot;
 mod texts;
 mod ticket;
 mod varint;
+mod watch;
 mod writer;
 
 pub use directory::OpenError;

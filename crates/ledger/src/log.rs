@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::queue::Queue;
 use crate::record::{Kind, encode, has_room};
 use crate::row::Row;
 use crate::ticket::{Progress, Ticket};
+use crate::watch::Writes;
 use crate::writer::Writer;
 
 /// How long a thread waits for the file while another one writes. A write takes microseconds; its thread may have to wait
@@ -77,6 +79,7 @@ pub(crate) struct Log {
     unsynced: AtomicBool,
     progress: Progress,
     keeper: Mutex<Option<std::thread::Thread>>,
+    pub(crate) writes: Arc<Writes>,
 }
 
 /// Bits of an offset in [`Log::end`]: segments up to 1 TiB, 16 million of them.
@@ -103,6 +106,7 @@ impl Log {
             unsynced: AtomicBool::new(false),
             progress: Progress::default(),
             keeper: Mutex::default(),
+            writes: Arc::default(),
         }
     }
 
@@ -175,7 +179,7 @@ impl Log {
             }
             return 0;
         };
-        let wrote = self.write_next(&mut writer);
+        let wrote = self.writes.watch(|| self.write_next(&mut writer));
         drop(writer);
         match wrote {
             Ok((records, rest)) => {
@@ -308,6 +312,7 @@ impl Log {
     pub(crate) async fn durable(&self, ticket: Ticket) -> bool {
         let Some(number) = ticket.0 else { return false };
         if self.progress.written() < number {
+            self.writes.served_here();
             let waits = self.company.expected();
             if waits {
                 // Requests that are ready too write their records meanwhile, or need them written.

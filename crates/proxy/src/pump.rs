@@ -242,11 +242,12 @@ impl Pump<'_, '_> {
 
     async fn gone(self, response: &mut UpstreamResponse<'_>) -> Ending {
         let place = self.account.may_drain().filter(|_| !self.client.is_expired());
-        let complete = match place {
+        let drained = match place {
             Some(_place) => rest_of_stream(self.stream, response).await,
             None => false,
         };
         let (seen, first) = (self.seen(), self.first_content());
+        let complete = seen.complete || drained;
         let seen = Seen { complete, ..seen };
         self.account
             .interrupted(Outcome::ClientGone, 499, &seen, first)
@@ -273,11 +274,12 @@ fn broken(class: FailureClass, text: &'static str) -> Progress {
 }
 
 fn seen(stream: &Stream) -> Seen {
+    let reported = stream.usage().clone().believed();
     Seen {
-        reported: stream.usage().clone().believed(),
+        complete: stream.is_finished() && reported.output.is_some(),
+        reported,
         likely: stream.output_estimate(),
         most: stream.output_most(),
-        complete: false,
         presumed: None,
     }
 }

@@ -8,6 +8,7 @@ use super::notes::Notes;
 use super::replay::replay;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::format::Format;
 use crate::sse::{Framing, Parser, SseEvent};
 use crate::usage::Usage;
 
@@ -120,7 +121,10 @@ impl Converter {
     }
 
     pub(super) fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
-        self.encoder.fail(failure, out);
+        // Whoever has its last word takes the answer for whole.
+        if !self.is_terminal() {
+            self.encoder.fail(failure, out);
+        }
     }
 
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {
@@ -139,6 +143,10 @@ impl Converter {
         &self.state.usage
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        self.state.is_finished()
+    }
+
     pub(super) fn output_estimate(&self) -> u64 {
         self.state.output.tokens()
     }
@@ -147,11 +155,18 @@ impl Converter {
         self.state.output.most()
     }
 
+    /// The client has the last word of its format. In two of them that is the event which carries the usage, whatever of the upstream is
+    /// still to come.
+    fn is_terminal(&self) -> bool {
+        let ends_with_usage = matches!(self.context.client, Format::Responses | Format::Gemini);
+        self.state.is_ended() || (ends_with_usage && self.state.is_settled())
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             content: self.state.content,
             ended: self.state.is_ended(),
-            terminal: self.state.is_ended(),
+            terminal: self.is_terminal(),
             failure: self.state.failure.clone(),
             held: (self.state.is_finished() || self.decoder.is_held()) && !self.state.is_ended(),
         }

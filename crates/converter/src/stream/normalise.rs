@@ -123,6 +123,11 @@ impl State {
         self.ended
     }
 
+    /// True once the event that carries the usage has left.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// True once every answer has its finish: only usage and the end are still to come.
     pub(super) fn is_finished(&self) -> bool {
         !self.choices.is_empty() && self.choices.values().all(|choice| choice.finished)

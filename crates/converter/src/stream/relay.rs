@@ -248,6 +248,10 @@ impl Relay {
         &self.tap.usage
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        self.tap.is_finished()
+    }
+
     pub(super) fn output_estimate(&self) -> u64 {
         self.tap.output.tokens()
     }

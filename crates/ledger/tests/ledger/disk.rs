@@ -240,6 +240,62 @@ fn half_a_record_that_cannot_be_cut_off_ends_its_segment() {
     assert!(store.request("a").is_some() && store.request("b").is_some());
 }
 
+/// Answers each byte with itself, `w` when a record is durable.
+async fn echo(mut line: tokio::net::TcpStream, ledger: Ledger) -> io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    loop {
+        let byte = line.read_u8().await?;
+        if byte == b'w' {
+            let entry = ledger.start(request("w"));
+            ledger.durable(entry.started()).await;
+        }
+        line.write_u8(byte).await?;
+    }
+}
+
+#[test]
+fn a_worker_that_hangs_in_a_write_stops_no_other() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempdir().unwrap();
+    let (ledger, faults) = faulty(dir.path(), Options::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.unwrap();
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        while let Ok((line, _)) = listener.accept().await {
+            tokio::spawn(echo(line, ledger.clone()));
+        }
+    });
+    let connect = || {
+        let line = std::net::TcpStream::connect(address).unwrap();
+        line.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        line
+    };
+    let ask = |mut line: &std::net::TcpStream, byte: u8| line.write_all(&[byte]).unwrap();
+    let told = |mut line: &std::net::TcpStream| {
+        let mut byte = [0];
+        line.read_exact(&mut byte).map(|()| byte[0])
+    };
+    let (writer, other) = (connect(), connect());
+    for round in 0..10 {
+        *faults.hang.lock().unwrap() = true;
+        ask(&writer, b'w');
+        until("a write that hangs", || faults.hanging.load(SeqCst) > round);
+        ask(&other, b'x');
+        let answered = told(&other);
+        *faults.hang.lock().unwrap() = false;
+        faults.resumed.notify_all();
+        assert_eq!(answered.unwrap(), b'x', "round {round}");
+        assert_eq!(told(&writer).unwrap(), b'w');
+    }
+}
+
 #[test]
 fn a_disk_that_hangs_holds_up_one_request_and_no_other() {
     let dir = tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opm_limits::{
     Actual, Cause, Charge, Dimension, Every, Limiter, Mode, OnFailure, Over, Period, Rule, SharedSettings,
-    SubjectKind, Subjects, Window,
+    Spender, SubjectKind, Subjects, Window,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -219,6 +219,39 @@ async fn budgets_and_running_requests_survive_a_restart_without_persistence() {
     assert_eq!(remaining(&one, &budget).await, 3_000_000);
     assert!(spend(&two, &budget, 3_000_001).await.is_err());
     assert!(spend(&one, &open, 1).await.is_err());
+}
+
+/// What stores of their own know at the start is told as parts, what one store knows of all once.
+#[tokio::test]
+async fn what_was_spent_before_the_start_counts_once_also_in_an_emptied_redis() {
+    let _quiet = QUIET.read().await;
+    for spender in [Spender::Everybody, Spender::Instance] {
+        let server = Server::start();
+        let (one, two) = (server.limiter().await, server.limiter().await);
+        let budget = rule("budget", Dimension::Money, 10_000_000, OnFailure::Deny);
+        spend(&one, &budget, 4_000_000).await.unwrap();
+        spend(&two, &budget, 3_000_000).await.unwrap();
+        // Both are started again, with what one store knows of both, or with what each knows of itself.
+        drop((one, two));
+        let (one, two) = (server.limiter().await, server.limiter().await);
+        let parts = match spender {
+            Spender::Everybody => [7_000_000, 7_000_000],
+            Spender::Instance => [4_000_000, 3_000_000],
+        };
+        for (limiter, part) in [&one, &two].into_iter().zip(parts) {
+            limiter.raise(&Charge::new(&budget, &NOBODY, part), spender, now());
+        }
+        assert_eq!(remaining(&one, &budget).await, 3_000_000, "{spender:?}");
+        spend(&two, &budget, 1_000_000).await.unwrap();
+        server.command("FLUSHALL");
+        eventually("both have noticed", || async {
+            one.health().outages == 1 && two.health().outages == 1
+        })
+        .await;
+        together(&one).await;
+        together(&two).await;
+        assert_eq!(remaining(&two, &budget).await, 2_000_000, "{spender:?}");
+    }
 }
 
 #[tokio::test]

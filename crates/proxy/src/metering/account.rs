@@ -78,7 +78,7 @@ pub(crate) struct Seen {
     pub(crate) most: u64,
     /// Output tokens that are presumed, where nothing could be seen.
     pub(crate) presumed: Option<u64>,
-    /// The answer was read to its end, although its client had left.
+    /// The answer was read to its end, or to where all of it was counted, although its client or the upstream had left.
     pub(crate) complete: bool,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bill {
     pub(crate) usage: Usage,
-    /// `None`: the price is not known.
+    /// Of all tries; `None`: the price is not known.
     pub(crate) cost: Option<PicoUsd>,
 }
 
@@ -117,6 +117,8 @@ pub(crate) struct Account<'a> {
     entry: Option<Entry>,
     /// A try is under way.
     sent: bool,
+    /// What tries before the last one have cost.
+    spent: u64,
     /// How the last try failed, until it is known whether another one follows.
     missed: Option<Ending>,
     /// The output that strict rules leave it, for each choice.
@@ -153,6 +155,7 @@ impl<'a> Account<'a> {
             standings: (Vec::new(), 0),
             entry: None,
             sent: false,
+            spent: 0,
             missed: None,
             output_most: None,
             topped_up: 0,

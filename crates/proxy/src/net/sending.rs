@@ -11,6 +11,8 @@ use super::upstream::{Line, UpstreamError, UpstreamErrorKind, UpstreamRequest, U
 
 /// Tries on pooled connections that turn out dead, before a fresh one must do: the upstream may have read the request (promise P5).
 const STALE_TRIES: usize = 1;
+/// A stale connection breaks as soon as something is sent over it.
+const STALE_WITHIN: Duration = Duration::from_millis(500);
 /// Further tries on fresh connections where the upstream says that it did nothing.
 const REFUSED_TRIES: usize = 2;
 
@@ -77,11 +79,15 @@ impl<'u, 'r> Sending<'u, 'r> {
                 return Err(UpstreamErrorKind::Late.into());
             }
             self.begun.0.store(true, Ordering::Relaxed);
-            let reused = line.reused;
+            let (reused, began) = (line.reused, Instant::now());
             match exchange(line, self.peer, self.request, self.first_byte).await {
                 Ok((head, link)) => return Ok(UpstreamResponse::new(self.upstreams, self.peer, head, link)),
                 // A pooled connection that died before its first answer byte was stale: that is nobody's failure.
-                Err(failed) if failed.again(reused) && self.tries < STALE_TRIES + REFUSED_TRIES => {
+                // One that took its time was not: the provider may have worked, and bill it.
+                Err(failed)
+                    if failed.again(reused && began.elapsed() < STALE_WITHIN)
+                        && self.tries < STALE_TRIES + REFUSED_TRIES =>
+                {
                     self.tries += 1;
                     self.fresh |= self.tries >= STALE_TRIES || matches!(failed.again, RetryType::Decided(_));
                 }

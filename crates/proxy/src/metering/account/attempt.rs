@@ -85,6 +85,8 @@ impl<'a> Account<'a> {
         };
         if worked {
             self.meter(&usage, cost);
+            let cost = cost.map_or(0, |cost| cost.0);
+            self.spent = self.spent.saturating_add(cost);
         }
         self.missed = Some(Ending {
             outcome: Outcome::Failed,

@@ -138,7 +138,11 @@ impl<'a> Account<'a> {
         }
         let last = self.missed.take();
         self.take_reservations().for_each(Reservation::release);
-        self.bill = Some(Bill::default());
+        let spent = Some(PicoUsd(self.spent)).filter(|spent| spent.0 > 0);
+        self.bill = Some(Bill {
+            cost: spent,
+            ..Bill::default()
+        });
         let outcome = if status == 499 {
             Outcome::ClientGone
         } else {
@@ -190,9 +194,10 @@ impl<'a> Account<'a> {
         }
         self.warn();
         self.meter(&usage, ending.cost);
+        let spent = self.spent;
         self.bill = Some(Bill {
             usage,
-            cost: ending.cost,
+            cost: ending.cost.map(|cost| PicoUsd(cost.0.saturating_add(spent))),
         });
         self.entry.take().map(|entry| entry.end(ending))
     }
