@@ -142,7 +142,8 @@ def test_a_streamed_request_with_a_failover_is_one_trace_without_any_content(moc
         "channels:\n" + channel(mock_server, "a", "error:500") + channel(mock_server, "b") + "routes: { strategy: failover }\n" + KEYS
         + f"observability: {{ otlp: {{ endpoint: '{collector.url}/otlp', headers: {{ x-token: 'collector-token' }}, service_name: gw }} }}\n"
     )
-    body = {"model": "m", "stream": True, "max_tokens": 50, "user": USER, "messages": [{"role": "user", "content": PROMPT}]}
+    settings = {"max_tokens": 50, "temperature": 0.5, "top_p": 0.25, "stop": ["end"]}
+    body = {"model": "m", "stream": True, **settings, "user": USER, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {**BEARER, "traceparent": f"00-{TRACE}-{PARENT}-01", "user": USER}
     status, text, answered = post(at, "/v1/chat/completions", body, headers)
     # The mock repeats the prompt: neither on its way there nor back may it show up at the collector.
@@ -159,6 +160,9 @@ def test_a_streamed_request_with_a_failover_is_one_trace_without_any_content(moc
         "gen_ai.request.model": "m",
         "gen_ai.request.stream": True,
         "gen_ai.request.max_tokens": 50,
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.top_p": 0.25,
+        "gen_ai.request.stop_sequences": ["end"],
         "http.response.status_code": 200,
         "server.address": "127.0.0.1",
         "server.port": int(mock_server.url.rsplit(":", 1)[1]),

@@ -47,6 +47,7 @@ pub(crate) fn finished(
         model: trail.model.clone(),
         stream: record.stream,
         max_tokens: record.max_tokens,
+        settings: record.settings.take().map(|boxed| *boxed).unwrap_or_default(),
         status: record.status,
         error: record.error.or(gone),
         started: now.checked_sub(total).unwrap_or(now),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ai_api_converter::scan::Scan;
-use ai_api_converter::{Failure, FailureClass, Format, seal};
+use ai_api_converter::{Failure, FailureClass, Format, seal, settings};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use opm_core::{RequestId, user_name};
@@ -409,6 +409,7 @@ impl Gateway {
         let mut account = Account::new(&self.metering, snapshot, &self.metrics, who, asked);
         record.stream = exchange.stream;
         record.max_tokens = scan.max_tokens;
+        record.settings = record.trace.is_some().then(|| Box::new(settings(bytes)));
         let dispatch = Dispatch {
             gateway: self,
             snapshot,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ai_api_converter::{Format, Particulars};
+use ai_api_converter::{Format, Particulars, Settings};
 use opm_core::RequestId;
 use opm_telemetry::{Metrics, Outcome, Trace};
 
@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) first_token: Option<Duration>,
     /// Its place in a trace, if requests get spans.
     pub(crate) trace: Option<Box<Trace>>,
+    /// How it wants to be answered, if it gets a span.
+    pub(crate) settings: Option<Box<Settings>>,
     /// What the answer said of itself, if somebody wants to know.
     pub(crate) particulars: Option<Box<Particulars>>,
     /// Time spent waiting for the client's body and for upstreams.
@@ -61,6 +63,7 @@ impl Record {
             max_tokens: None,
             first_token: None,
             trace: None,
+            settings: None,
             particulars: None,
             waited: Duration::ZERO,
             trail: Trail::default(),

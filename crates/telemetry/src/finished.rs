@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ai_api_converter::{Format, Particulars, Usage};
+use ai_api_converter::{Format, Particulars, Settings, Usage};
 
 use crate::trace::Trace;
 
@@ -45,6 +45,8 @@ pub struct Finished {
     pub stream: bool,
     /// The client's output limit.
     pub max_tokens: Option<u64>,
+    /// How the client wants to be answered, if it gets a span.
+    pub settings: Settings,
     /// HTTP status sent to the client; 499 if it left.
     pub status: u16,
     /// Class of the failure that ended it.

@@ -62,7 +62,7 @@ pub const METRICS: &[Metric] = &[
     metric("token_usage_total", Counter, &["channel", "model", "type"],
         "Tokens by type: input, output, and as parts of these cached_input, cache_write, reasoning."),
     metric("rate_limit_exceeded_total", Counter, &["limit"],
-        "Requests refused by a limit or budget of the gateway, by its name."),
+        "Requests refused by a limit or budget of the gateway, by its name; by one of a channel also those that the next channel then took."),
     metric("opm_overhead_seconds", Histogram, &[],
         "The gateway's own time per request: all of it less the waiting for client and upstream, seconds."),
     metric("opm_stage_seconds", Histogram, &["stage"],

@@ -30,6 +30,8 @@ the [conventions for generative AI](https://github.com/open-telemetry/semantic-c
 - `gen_ai.response.id`, `.model` and `.finish_reasons` are the upstream's own words (`tool_calls`, `end_turn`, `MAX_TOKENS`; of Responses the
   reason why an answer is incomplete, else its status), also where the client is told others. What is not known of an answer that broke
   off is left out.
+- Settings of the request stand in `gen_ai.request.*` (temperature, `top_p`, `top_k`, penalties, seed, stop sequences, several choices),
+  `gen_ai.conversation.id` and `openai.request.service_tier`, as the client states them.
 - Attributes beside those of the conventions: `opm.request.id`, `opm.client.format`, `opm.api`, `opm.key.name`, `opm.cost_usd`,
   `opm.attempts`, `opm.channel`, `opm.upstream.model`, `opm.upstream.format`, and `opm.outcome` of an attempt. `error.type` is the class
   of the failure, as in `opm_attempts_total`.

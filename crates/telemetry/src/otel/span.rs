@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use ai_api_converter::{Format, Particulars, Usage};
+use ai_api_converter::{Format, Particulars, Settings, Usage};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
@@ -130,10 +130,55 @@ fn attributes(request: &Finished) -> Vec<KeyValue> {
     if let Some(last) = request.attempts.last() {
         list.push(KeyValue::new(name::CHANNEL, last.channel.clone()));
         place(last, &mut list);
+        if last.provider == "openai" {
+            tiers(request, &mut list);
+        }
     }
+    asked(&request.settings, &mut list);
     said(&request.particulars, &mut list);
     tokens(&request.usage, &mut list);
     list
+}
+
+/// How the client wanted to be answered.
+fn asked(settings: &Settings, list: &mut Vec<KeyValue>) {
+    let numbers = [
+        (name::REQUEST_TEMPERATURE, settings.temperature),
+        (name::REQUEST_TOP_P, settings.top_p),
+        (name::REQUEST_TOP_K, settings.top_k),
+        (name::REQUEST_FREQUENCY_PENALTY, settings.frequency_penalty),
+        (name::REQUEST_PRESENCE_PENALTY, settings.presence_penalty),
+    ];
+    let known = numbers.into_iter();
+    list.extend(known.filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
+    let counts = [
+        (name::REQUEST_SEED, settings.seed),
+        // The conventions want it only where there is more than one.
+        (
+            name::REQUEST_CHOICES,
+            settings.choices.filter(|count| *count != 1),
+        ),
+    ];
+    let known = counts.into_iter();
+    list.extend(known.filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
+    if !settings.stop_sequences.is_empty() {
+        let stops = settings.stop_sequences.iter().cloned().map(StringValue::from);
+        let stops = Value::Array(Array::String(stops.collect()));
+        list.push(KeyValue::new(name::REQUEST_STOPS, stops));
+    }
+    if let Some(conversation) = &settings.conversation {
+        list.push(KeyValue::new(name::CONVERSATION, conversation.clone()));
+    }
+}
+
+/// The service tiers of OpenAI. Of answers those are known that have a price of their own.
+fn tiers(request: &Finished, list: &mut Vec<KeyValue>) {
+    if let Some(tier) = &request.settings.service_tier {
+        list.push(KeyValue::new(name::OPENAI_REQUEST_TIER, tier.clone()));
+    }
+    if let Some(tier) = request.usage.tier {
+        list.push(KeyValue::new(name::OPENAI_RESPONSE_TIER, tier.as_str()));
+    }
 }
 
 fn attempt_attributes(attempt: &Attempt) -> Vec<KeyValue> {
