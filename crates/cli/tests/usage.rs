@@ -296,6 +296,7 @@ fn the_newest_requests_come_oldest_first_and_filtered() {
         (&["--status", "500"], &["a/1"]),
         (&["--key", "team", "--since", "1h"], &["b/1", "c/1"]),
         (&["--key", "file"], &["a/1"]),
+        (&["--key", "client-key-0123456789"], &["a/1"]),
         (&["--key", "static:gone"], &[]),
         (
             &[

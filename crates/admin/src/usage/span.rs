@@ -45,6 +45,13 @@ impl Span {
             Some(text) => point("until", text, now)?.at,
             None => now,
         };
+        if since.at >= until && question.since.is_none() {
+            return Err(wrong(
+                "until",
+                "it is not after the usual beginning, seven days ago",
+                "name an earlier `since` too",
+            ));
+        }
         if since.at >= until {
             return Err(wrong(
                 "since",

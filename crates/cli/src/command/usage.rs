@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use opm_admin::usage::{By, Figures, Filters, KeyNames, UsageGroupView, UsageQuestion, UsageReport, usage};
-use opm_config::nearest;
-use opm_core::client_key;
+use opm_config::{Proof, nearest};
+use opm_core::{client_key, digest};
 
 use super::block_on;
 use super::store::{self, Opened};
@@ -56,9 +56,13 @@ pub(super) async fn filters(opened: &Opened, whose: &Whose) -> anyhow::Result<Fi
         return Ok(filters);
     };
     // A key that got lost is at hand in clear.
-    let given = client_key::parse(given)
-        .map_or(given, |parsed| parsed.id)
-        .to_owned();
+    let proof = Proof::Digest(digest(given));
+    let by_secret = opened.config.keys.iter().find(|key| key.proof == proof);
+    let given = match (by_secret, client_key::parse(given)) {
+        (Some(key), _) => key.id.clone(),
+        (None, Some(parsed)) => parsed.id.to_owned(),
+        (None, None) => given.to_owned(),
+    };
     let names = KeyNames::of(&*opened.store).await?;
     let of_the_file = opened.config.keys.iter();
     let of_the_file = of_the_file.flat_map(|key| [key.id.as_str(), key.name.as_str()]);

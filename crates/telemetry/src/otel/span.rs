@@ -29,7 +29,7 @@ pub(super) fn spans(trace: &Trace, request: &Finished, scope: &InstrumentationSc
         request
             .attempts
             .iter()
-            .map(|attempt| made.attempt(attempt, request.started)),
+            .map(|attempt| made.attempt(attempt, (request.operation, request.started))),
     );
     spans
 }
@@ -55,14 +55,14 @@ impl Made<'_> {
         }
     }
 
-    fn attempt(&self, attempt: &Attempt, begin: SystemTime) -> SpanData {
+    fn attempt(&self, attempt: &Attempt, (operation, begin): (&str, SystemTime)) -> SpanData {
         let id = attempt.span.map(|span| span.get().into());
         let id = id.unwrap_or_else(|| RandomIdGenerator::default().new_span_id());
         let parent = self.trace.request.get().into();
         let started = begin + attempt.after;
         let text = format!("attempt {}", attempt.channel);
         SpanData {
-            attributes: attempt_attributes(attempt),
+            attributes: attempt_attributes(attempt, operation),
             status: status((!attempt.is_good()).then_some(attempt.outcome)),
             ..self.span(id, parent, text.into(), (started, started + attempt.time))
         }
@@ -129,7 +129,7 @@ fn attributes(request: &Finished) -> Vec<KeyValue> {
     }
     if let Some(last) = request.attempts.last() {
         list.push(KeyValue::new(name::CHANNEL, last.channel.clone()));
-        place(last, &mut list);
+        place(last, request.operation, &mut list);
         if last.provider == "openai" {
             tiers(request, &mut list);
         }
@@ -181,12 +181,12 @@ fn tiers(request: &Finished, list: &mut Vec<KeyValue>) {
     }
 }
 
-fn attempt_attributes(attempt: &Attempt) -> Vec<KeyValue> {
+fn attempt_attributes(attempt: &Attempt, operation: &str) -> Vec<KeyValue> {
     let mut list = vec![
         KeyValue::new(name::CHANNEL, attempt.channel.clone()),
         KeyValue::new(name::OUTCOME, attempt.outcome),
     ];
-    place(attempt, &mut list);
+    place(attempt, operation, &mut list);
     if let Some(status) = attempt.status {
         list.push(KeyValue::new(name::HTTP_STATUS, i64::from(status)));
     }
@@ -197,7 +197,7 @@ fn attempt_attributes(attempt: &Attempt) -> Vec<KeyValue> {
 }
 
 /// Where a try went.
-fn place(attempt: &Attempt, list: &mut Vec<KeyValue>) {
+fn place(attempt: &Attempt, operation: &str, list: &mut Vec<KeyValue>) {
     list.extend([
         KeyValue::new(name::PROVIDER, attempt.provider),
         KeyValue::new(name::SERVER_ADDRESS, attempt.server_address.clone()),
@@ -210,7 +210,7 @@ fn place(attempt: &Attempt, list: &mut Vec<KeyValue>) {
         Format::Responses => "responses",
         Format::Messages | Format::Gemini => return,
     };
-    if attempt.provider == "openai" {
+    if attempt.provider == "openai" && operation == "chat" {
         list.push(KeyValue::new(name::OPENAI_API, api));
     }
 }
