@@ -378,4 +378,14 @@ fn a_client_that_has_its_last_word_is_told_nothing_more() {
         stream.fail(&failure, &mut out);
         assert_eq!(out.is_empty(), progress.terminal, "{client:?}");
     }
+    let mut stream = relay(Format::Chat, false);
+    let mut out = Vec::new();
+    let progress = stream.push(CHAT.as_bytes(), &mut out);
+    assert!(progress.terminal);
+    out.clear();
+    stream.fail(
+        &Failure::new(FailureClass::UpstreamBad, "It broke off."),
+        &mut out,
+    );
+    assert!(out.is_empty());
 }

@@ -112,7 +112,10 @@ async fn stream(
             tracing::warn!(id = exchange.id.as_str(), class = ?failure.class, "stream broke after it had begun");
             Ok(given(failure.is_channels_fault()))
         }
-        Ending::Nothing(failure) => Err(Missed::Failed(failure, Stage::FirstEvent)),
+        Ending::Nothing(failure) => {
+            account.told(stream.usage().clone().believed());
+            Err(Missed::Failed(failure, Stage::FirstEvent))
+        }
     }
 }
 
@@ -161,8 +164,11 @@ async fn whole(
     let mut notes = exchange.notes.then(Box::<Particulars>::default);
     let (bytes, usage) = match answered.conversion.as_deref() {
         Some((context, report)) => {
-            let answer = convert_response_noting(&bytes, context, notes.as_deref_mut())
-                .map_err(|failure| Missed::Failed(failure, Stage::Answer))?;
+            let answer =
+                convert_response_noting(&bytes, context, notes.as_deref_mut()).map_err(|failure| {
+                    account.told(usage_of_failed(&bytes, context.upstream));
+                    Missed::Failed(failure, Stage::Answer)
+                })?;
             reply::also_dropped(report, &answer.dropped, &mut headers);
             if let Some(finish) = answer.native_finish {
                 put(&mut headers, "x-gateway-native-finish", finish);
@@ -170,7 +176,8 @@ async fn whole(
             (answer.body.into(), answer.usage)
         }
         None => {
-            let usage = relayed_usage(exchange, &bytes, notes.as_deref_mut())?;
+            let usage = relayed_usage(exchange, &bytes, notes.as_deref_mut())
+                .inspect_err(|_| account.told(usage_of_failed(&bytes, exchange.format)))?;
             (bytes, usage)
         }
     };
@@ -293,6 +300,13 @@ fn usage_of_endpoint(exchange: &Exchange<'_>, bytes: &Bytes, notes: Option<&mut 
     let text = text.filter(|text| memchr::memmem::find(text.as_bytes(), NAME).is_some());
     let found = text.and_then(|text| relayed_noting(text, exchange.format, notes).ok());
     found.map(|found| found.usage).unwrap_or_default()
+}
+
+/// What the answer says it has used, although it is a failure.
+fn usage_of_failed(bytes: &Bytes, upstream: Format) -> Usage {
+    let text = std::str::from_utf8(bytes).ok();
+    let found = text.and_then(|text| relayed_noting(text, upstream, None).ok());
+    found.map(|found| found.usage.believed()).unwrap_or_default()
 }
 
 fn unreadable() -> Missed {

@@ -228,8 +228,11 @@ impl Relay {
     }
 
     pub(super) fn fail(&mut self, failure: &Failure, out: &mut Vec<u8>) {
-        self.encoder.resume_at(self.editor.next_sequence());
-        self.encoder.fail(failure, out);
+        // Whoever has its last word takes the answer for whole.
+        if !self.tap.ended {
+            self.encoder.resume_at(self.editor.next_sequence());
+            self.encoder.fail(failure, out);
+        }
     }
 
     pub(super) fn keep_alive(&mut self, out: &mut Vec<u8>) {

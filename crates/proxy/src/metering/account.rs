@@ -117,6 +117,8 @@ pub(crate) struct Account<'a> {
     entry: Option<Entry>,
     /// A try is under way.
     sent: bool,
+    /// What the failed answer of a try says it has used.
+    told: Option<Usage>,
     /// What tries before the last one have cost.
     spent: u64,
     /// How the last try failed, until it is known whether another one follows.
@@ -155,6 +157,7 @@ impl<'a> Account<'a> {
             standings: (Vec::new(), 0),
             entry: None,
             sent: false,
+            told: None,
             spent: 0,
             missed: None,
             output_most: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ai_api_converter::{Failure, Usage};
+use ai_api_converter::{Failure, Format, Usage};
 use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
 use opm_limits::{Dimension, Reservation};
 use opm_routing::Stage;
@@ -73,17 +73,22 @@ impl<'a> Account<'a> {
         if !std::mem::take(&mut self.sent) {
             return;
         }
-        let worked = may_have_worked(failure, stage);
+        let told = self.told.take().filter(|usage| usage.total().is_some());
+        let worked = told.is_none() && may_have_worked(failure, stage);
         if worked {
             self.refine();
         }
-        let usage = if worked { self.presumed() } else { Usage::default() };
+        let usage = match told.clone() {
+            Some(usage) => usage,
+            None if worked => self.presumed(),
+            None => Usage::default(),
+        };
         let cost = if worked {
             self.most_cost(&usage)
         } else {
             self.cost(&usage)
         };
-        if worked {
+        if worked || told.is_some() {
             self.meter(&usage, cost);
             let cost = cost.map_or(0, |cost| cost.0);
             self.spent = self.spent.saturating_add(cost);
@@ -91,25 +96,41 @@ impl<'a> Account<'a> {
         self.missed = Some(Ending {
             outcome: Outcome::Failed,
             status: failure.upstream_status.unwrap_or(0),
-            billed: if worked || may_be_billed(failure, stage) {
-                Billed::Estimated
-            } else {
-                Billed::No
+            billed: match told {
+                Some(_) => Billed::Yes,
+                None if worked || may_be_billed(failure, stage) => Billed::Estimated,
+                None => Billed::No,
             },
             cost,
             held: if worked { self.held(Dimension::Tokens) } else { 0 },
-            usage: Metered::estimated(usage),
+            usage: match told {
+                Some(_) => Metered::reported(usage.clone()),
+                None => Metered::estimated(usage.clone()),
+            },
             total_ms: millis(self.asked.started.elapsed()),
             ..Ending::default()
         });
         let channels = self.channel_held.take().map(|(_, held)| held);
-        if worked {
+        if told.is_some() {
+            // The next try needs reservations of its own.
+            let actual = self.actual(&usage, cost);
+            let all = channels.into_iter().chain(self.held.take());
+            all.for_each(|held| held.settle(actual));
+            (self.admitted, self.again) = (false, true);
+        } else if worked {
             // Dropped, they stay counted, all but the concurrency. The next try needs reservations of its own.
             drop((channels, self.held.take()));
             (self.admitted, self.again) = (false, true);
         } else if let Some(held) = channels {
             held.release();
         }
+    }
+
+    /// The answer of this try is a failure, and may say what it has used all the same. Responses alone do: elsewhere a count stands in front of
+    /// what failed then.
+    pub(crate) fn told(&mut self, usage: Usage) {
+        let says = self.destination.is_some_and(|to| to.format == Format::Responses);
+        self.told = says.then_some(usage);
     }
 
     /// What the request probably uses, as long as nothing is known of its answer.
