@@ -80,10 +80,11 @@ impl Ledger {
         self.log.is_accepting()
     }
 
-    /// The directory of this process's own files: whoever opens the ledger after it, and is not another process beside it, has the same.
+    /// The directory that it was opened in.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.log.directory.path()
+        let own = self.log.directory.path();
+        own.parent().unwrap_or(own)
     }
 
     pub(crate) fn log(&self) -> &Log {

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::reader::SegmentReader;
 use crate::record::{Event, Kind};
 use crate::recovery::{Recovered, read_all};
+use crate::row::Row;
 
 /// More processes than an upgrade ever needs at once.
 const SLOTS: u32 = 16;
@@ -50,18 +51,21 @@ pub(crate) fn take_over(log: &Log) -> io::Result<Recovered> {
 fn import(log: &Log, from: &Directory) -> io::Result<Recovered> {
     let (recovered, _) = read_all(from)?;
     let cursor = from.cursor();
-    for (segment, _) in from
-        .segments()?
-        .into_iter()
-        .filter(|(segment, _)| *segment >= cursor.segment)
-    {
+    // What is kept for its age goes along, although the store has it: it knows rows by their key.
+    let keep = u64::try_from(log.options.keep.as_millis()).unwrap_or(u64::MAX);
+    let kept_since = match keep {
+        0 => u64::MAX,
+        keep => (log.options.clock)().saturating_sub(keep),
+    };
+    for (segment, _) in from.segments()? {
         let mut reader = SegmentReader::open(&from.segment(segment), 0)?;
         while let Some(event) = reader.next(u64::MAX)? {
             let offset = reader.whole();
             let is_new = Position { segment, offset } > cursor;
+            let goes = |row: &Row| is_new || row.at_ms >= kept_since;
             match event {
-                Event::Attempt(row) if is_new => log.append_surely(Kind::Attempt, &row)?,
-                Event::End(row) if is_new => log.append_surely(Kind::End, &row)?,
+                Event::Attempt(row) if goes(&row) => log.append_surely(Kind::Attempt, &row)?,
+                Event::End(row) if goes(&row) => log.append_surely(Kind::End, &row)?,
                 _ => {}
             }
         }

@@ -83,7 +83,7 @@ impl Limiter {
         });
         keeper::join(&core, instance).await;
         tokio::spawn(keeper::keep(Arc::downgrade(&core), instance, settings.timeout));
-        past::keep_notes(&core);
+        past::keep_note(&core);
         Ok(Limiter { core })
     }
 
@@ -137,11 +137,11 @@ impl Limiter {
         }
     }
 
-    /// From now on the next start knows which store was told what this instance admits. To be called when all of its earlier life that
-    /// is known was restored; before that, the store that knew it is the one to be remembered.
+    /// All that is known of the earlier lives of this instance was restored: the shared store is told what it does not know of it, and what
+    /// this one admits is remembered for the next. To be called with [`SharedSettings::memory`]; nothing is told before.
     pub fn remember(&self) {
         if let Some(shared) = &self.core.shared {
-            shared.begin_notes();
+            shared.remember();
         }
     }
 

@@ -38,7 +38,7 @@ use crate::subject::Key;
 use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
-use past::Known;
+use past::Note;
 
 /// How a limiter reaches its Redis.
 #[derive(Clone)]
@@ -55,8 +55,8 @@ pub struct SharedSettings {
     /// Any text that all instances know and nobody else: it keys the names of the subjects in the store, so that
     /// nobody can choose a value that shares another one's counters.
     pub secret: String,
-    /// A file of this instance, to note which store knows what it admitted ([`Limiter::remember`](crate::Limiter::remember));
-    /// `None`: the store is believed to know.
+    /// A file of this instance, which must outlive it with what it knows of its past ([`Limiter::restore`](crate::Limiter::restore)): its
+    /// name in the store, and since when it has been on its own. `None`: the store is believed to know all.
     pub memory: Option<PathBuf>,
 }
 
@@ -135,12 +135,14 @@ pub(crate) struct Shared {
     began: u64,
     ids: AtomicU64,
     memory: Option<PathBuf>,
-    /// It notes there what the store knows.
-    notes: AtomicBool,
-    /// Wakes the task that does.
+    /// What was noted there when it was started.
+    note: Option<Note>,
+    /// There was such a note: this is not its first life.
+    has_past: bool,
+    /// All that is known of earlier lives was restored.
+    restored: AtomicBool,
+    /// Wakes the task that keeps the note.
     noting: Arc<Notify>,
-    /// Which store knew what this instance had admitted when it was started; `None`: as far as is known, this one.
-    known: Option<Known>,
 }
 
 impl Shared {
@@ -152,11 +154,8 @@ impl Shared {
         }
         // If one is there already, it is this one: the gateway has no other.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let known = settings.memory.as_ref().and_then(Known::read);
-        let mut backlog = Backlog::new(settings.instances);
-        if let Some(known) = &known {
-            backlog.generation = Arc::clone(&known.generation);
-        }
+        let note = settings.memory.as_ref().map(|path| Note::of(path, random, now));
+        let (note, has_past) = note.map_or((None, false), |(note, has_past)| (Some(note), has_past));
         Ok(Shared {
             client: client(&settings.url).map_err(|_| SharedProblem::Url)?,
             namespace: name.clone(),
@@ -169,7 +168,7 @@ impl Shared {
             },
             line: Mutex::new(None),
             trouble: Mutex::default(),
-            backlog: Mutex::new(backlog),
+            backlog: Mutex::new(Backlog::new(settings.instances)),
             wake: Notify::new(),
             probe: AtomicBool::new(false),
             start: Instant::now(),
@@ -177,9 +176,10 @@ impl Shared {
             began: now,
             ids: AtomicU64::new(1),
             memory: settings.memory.clone(),
-            notes: AtomicBool::new(false),
+            note,
+            has_past,
+            restored: AtomicBool::new(false),
             noting: Arc::default(),
-            known,
         })
     }
 
@@ -272,7 +272,7 @@ impl Shared {
         };
         let mut granted: Granted = core.table.reserve(asks, now, Some(&terms))?;
         for held in &mut granted.held {
-            self.remember(&mut backlog, held);
+            self.owe(&mut backlog, held);
         }
         drop(backlog);
         self.wake.notify_one();
@@ -280,7 +280,7 @@ impl Shared {
     }
 
     /// Notes a cost that the store does not know yet.
-    fn remember(&self, backlog: &mut Backlog, held: &mut Held) {
+    fn owe(&self, backlog: &mut Backlog, held: &mut Held) {
         if held.amount == 0 {
             return;
         }
@@ -320,9 +320,15 @@ impl Shared {
         true
     }
 
-    pub(crate) fn begin_notes(&self) {
-        self.notes.store(true, Ordering::Relaxed);
+    /// The name of this instance that outlives it; empty without one.
+    fn life(&self) -> &str {
+        self.note.as_ref().map_or("", |note| &note.id)
+    }
+
+    pub(crate) fn remember(&self) {
+        self.restored.store(true, Ordering::Relaxed);
         self.noting.notify_one();
+        self.wake.notify_one();
     }
 
     fn trip(&self, lost: bool) {

@@ -1,10 +1,12 @@
 -- The heartbeat of an instance.
--- KEYS: the three of head.lua, the instances, since when all that was published is kept, the instances that have much to tell
+-- KEYS: the three of head.lua, the instances, since when all that was published is kept, the instances that have much to tell,
+--   until when all is known of instances, by the names that outlive them
 -- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most,
---   whether it has much to tell itself (1)
--- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell}; the oldest first.
+--   whether it has much to tell itself (1), its name that outlives it, until when the store knows all of it (0: not told)
+-- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell, until when all of this one
+--   was known before}; the oldest news first.
 -- A store that has lost its data has no generation: the first to notice makes one.
-local KEPT, KEPT_MS, AT_ONCE, TELLS_MS = 200000, 32 * 86400000, 1000, 1000
+local KEPT, KEPT_MS, AT_ONCE, TELLS_MS, LIVES_MS = 200000, 32 * 86400000, 1000, 1000, 86400000
 local lifetime = tonumber(ARGV[3])
 local generation = redis.call('GET', KEYS[1])
 if not generation then
@@ -18,6 +20,10 @@ redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[6], '-inf', int(now - TELLS_MS))
 local others = redis.call('ZCARD', KEYS[6])
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[6], int(now), ARGV[1]) end
+
+local known = redis.call('ZSCORE', KEYS[7], ARGV[7])
+if ARGV[7] ~= '' and ARGV[8] ~= '0' then redis.call('ZADD', KEYS[7], ARGV[8], ARGV[7]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now - LIVES_MS))
 
 local surplus = redis.call('ZCARD', KEYS[2]) - KEPT
 local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now - KEPT_MS), 'LIMIT', 0, AT_ONCE)
@@ -45,4 +51,4 @@ end
 for _, key in ipairs({ KEYS[2], KEYS[3], KEYS[5] }) do
   redis.call('PEXPIRE', key, int(KEPT_MS))
 end
-return { now, redis.call('ZCARD', KEYS[4]), generation, news, tonumber(redis.call('GET', KEYS[5]) or 0), others }
+return { now, redis.call('ZCARD', KEYS[4]), generation, news, tonumber(redis.call('GET', KEYS[5]) or 0), others, tonumber(known) or 0 }

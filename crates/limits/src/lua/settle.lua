@@ -1,10 +1,10 @@
 -- Corrects meters. A bare HINCRBY would not do: it would bring an aged-out slot back, with a negative amount.
 -- What was admitted elsewhere meanwhile, and what has become much more or less, is published as in reserve.lua.
--- KEYS: the generation, what was published when, and what it was, then one meter per correction.
--- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b
+-- KEYS: the generation, what was published when, and what it was, what is known of instances, then one meter per correction.
+-- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b; last an instance, and until when all of it is known
 --   w, p: as in reserve.lua     m: of a period, at least `delta`
 --   h: holds the id `place` for a lease of b ms     r: releases the id `place`
-local PER_CORRECTION, FIRST = 6, 4
+local PER_CORRECTION, FIRST = 6, 5
 
 local function tell_window(key, is_new)
   local head = redis.call('HMGET', key, 's', 'q', 'm')
@@ -75,4 +75,8 @@ for at = FIRST, #KEYS do
     tell_other(key, redis.call('ZCARD', key), false)
   end
 end
+
+-- With this the store knows all of an instance (its name) until then (0: not yet).
+local rest = (#KEYS - FIRST + 1) * PER_CORRECTION
+if ARGV[rest + 1] ~= '' and ARGV[rest + 2] ~= '0' then redis.call('ZADD', KEYS[4], ARGV[rest + 2], ARGV[rest + 1]) end
 return now

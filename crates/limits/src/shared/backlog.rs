@@ -59,6 +59,10 @@ pub(super) struct Backlog {
     pub(super) released: Vec<(Key, u64)>,
     /// All was told when the store was last to be told something.
     pub(super) told: bool,
+    /// Until when the store was told of this instance's earlier lives when it answered first; `None`: it has not answered.
+    pub(super) known_until: Option<Option<u64>>,
+    /// Costs of earlier lives, and when they were, that such a store may not know.
+    pub(super) unsure: Vec<(Held, u64)>,
     pub(super) dropped: u64,
     /// What the store told of subjects with its heartbeats.
     pub(super) heard: Heard,
@@ -76,6 +80,8 @@ impl Backlog {
             entered: Vec::new(),
             released: Vec::new(),
             told: false,
+            known_until: None,
+            unsure: Vec::new(),
             dropped: 0,
             heard: Heard::default(),
         }
@@ -130,6 +136,8 @@ impl Backlog {
     pub(super) fn begin_anew(&mut self, now: u64) {
         self.corrections.clear();
         self.released.clear();
+        self.unsure.clear();
+        self.known_until = Some(None);
         self.floors
             .retain(|floor| matches!(floor.kept, Kept::Spent { end } if end > now));
         self.raised.clone_from(&self.floors);
@@ -171,6 +179,11 @@ impl Backlog {
             && self.raised.is_empty()
             && self.entered.is_empty()
             && self.released.is_empty()
+    }
+
+    /// The store has all that was to be told.
+    pub(super) fn has_told_all(&self) -> bool {
+        self.told && self.is_empty()
     }
 
     /// More than goes into one call.

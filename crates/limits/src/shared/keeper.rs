@@ -39,8 +39,8 @@ const LATE: Duration = Duration::from_secs(30);
 type Published = (String, u64, u64);
 
 /// What a heartbeat is told: the time, living instances, the generation, news, since when all of them are kept, and how many others have
-/// much to tell.
-type Reply = (u64, u64, String, Vec<Published>, u64, u64);
+/// much to tell, and until when all of this instance's earlier lives was known (0: nothing is).
+type Reply = (u64, u64, String, Vec<Published>, u64, u64, u64);
 
 struct Keeper {
     core: Weak<Core>,
@@ -119,7 +119,7 @@ impl Keeper {
         if reply.is_none() && broken {
             reply = self.ask_anew(shared).await;
         }
-        let Some((now, instances, generation, news, kept_since, others)) = reply else {
+        let Some((now, instances, generation, news, kept_since, others, known)) = reply else {
             self.page = FIRST_NEWS;
             self.failed = self.failed.saturating_add(1);
             shared.trip(false);
@@ -127,7 +127,8 @@ impl Keeper {
         };
         self.failed = 0;
         shared.trouble.lock().clear();
-        let is_new = shared.answered(core, instances, &generation);
+        let known = Some(known).filter(|known| *known > 0);
+        let is_new = shared.answered(core, instances, &generation, known);
         let mut backlog = shared.backlog.lock();
         if others > 0 {
             let now = shared.now();
@@ -165,22 +166,28 @@ impl Keeper {
     async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
-        let (is_alone, tells) = {
+        let (is_alone, tells, knows) = {
             let backlog = shared.backlog.lock();
             let is_alone = backlog.outage.alone().is_some();
-            (is_alone, is_alone && backlog.has_much())
+            let knows = !is_alone || (self.sent.is_none() && backlog.has_told_all());
+            (is_alone, is_alone && backlog.has_much(), knows)
         };
+        // What the store is asked for first is what it knew before.
+        let knows = knows && shared.is_restored() && !shared.backlog.lock().generation.is_empty();
         let mut call = shared.scripts.beat.prepare_invoke();
         call.key(&shared.common_keys()[..])
             .key(shared.common_key("instances"))
             .key(shared.common_key("heard-since"))
             .key(shared.common_key("telling"))
+            .key(shared.common_key("lives"))
             .arg(&shared.instance)
             .arg(format!("{:016x}-{:x}", self.random, self.beats))
             .arg(LIFETIME_MS)
             .arg(self.heard_until)
             .arg(if is_alone { 0 } else { self.page })
-            .arg(u8::from(tells));
+            .arg(u8::from(tells))
+            .arg(shared.life())
+            .arg(if knows { shared.local_now() } else { 0 });
         let reply = timeout(self.patience, call.invoke_async::<Reply>(&mut line)).await;
         let reply = shared.told_why(reply.ok()?)?;
         shared.learn(reply.0, asked);
@@ -272,14 +279,14 @@ impl Shared {
     }
 
     /// The store answered. If it is another one than before, it is told all that this instance knows; true then.
-    fn answered(&self, core: &Core, instances: u64, generation: &str) -> bool {
+    fn answered(&self, core: &Core, instances: u64, generation: &str, known: Option<u64>) -> bool {
         let now = self.now();
         let mut backlog = self.backlog.lock();
         let is_new = &*backlog.generation != generation;
         if is_new {
             let first = backlog.generation.is_empty();
             backlog.generation = generation.into();
-            if !first {
+            if !first || self.met(core, &mut backlog, known) {
                 backlog.outage.trip(now, true);
                 backlog.begin_anew(now);
                 core.table.each(now, &mut |key, kept, place, amount| {

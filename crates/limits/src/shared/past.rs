@@ -1,13 +1,14 @@
-//! What this instance admitted before it was started, and which store knows that.
+//! What this instance admitted before it was started, and what the store knows of that.
 //!
-//! A store that is asked for the first time has data of its own: what it was told before must not be told again, and what it was not
-//! told must be. So every instance notes, in a file, which store (by its generation) knows all that it admitted, or until when. A store
-//! without that generation has lost its data meanwhile; it is told everything.
+//! The store notes of every instance, by an id that outlives the process, until when it was told everything; a store that has no such
+//! note has lost its data, and is told all. What an instance admitted on its own the store may not know: since when that is so, the
+//! instance notes in a file.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -21,108 +22,160 @@ use crate::share::Seen;
 /// Before an outage is noticed requests wait for the store: what began so many milliseconds earlier may have been admitted without it.
 const MARGIN_MS: u64 = 1_000;
 
-/// Longest nap of the task that notes it.
+/// Longest nap of the task that keeps the note.
 const NAP: Duration = Duration::from_secs(1);
 
-/// The generation of no store: nobody was told anything.
-const NOBODY: &str = "nobody";
-
-/// A store that knows what this instance admitted.
+/// What an instance knows of itself over a restart. Times are milliseconds since 1970 by the clock of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) generation: Arc<str>,
-    /// Until when, milliseconds since 1970 by the clock of this machine; `None`: all of it.
-    until: Option<u64>,
+pub(super) struct Note {
+    /// Names it in the store.
+    pub(super) id: String,
+    /// When that name was made: what is older the store is believed to know.
+    born: u64,
+    /// Since when it admits what the store may not know; `None`: the store knows all.
+    alone_since: Option<u64>,
+    /// A store has known it: one that does not has lost its data.
+    is_met: bool,
 }
 
-impl Known {
-    /// From a file; `None` if there is none, or if it makes no sense.
-    pub(super) fn read(path: &PathBuf) -> Option<Known> {
-        Self::parse(&std::fs::read_to_string(path).ok()?)
+impl Note {
+    /// From its file, and true; a new one if there is none or it makes no sense.
+    pub(super) fn of(path: &Path, random: u64, now: u64) -> (Note, bool) {
+        let found = fs::read_to_string(path).ok().and_then(|text| Self::parse(&text));
+        let Some(mut note) = found else {
+            let note = Note {
+                id: format!("{random:016x}"),
+                born: now,
+                alone_since: None,
+                is_met: false,
+            };
+            return (note, false);
+        };
+        // By another clock.
+        note.alone_since = note.alone_since.map(|since| if since > now { 0 } else { since });
+        (note, true)
     }
 
-    fn parse(text: &str) -> Option<Known> {
-        let mut words = text.strip_suffix('\n')?.split(' ');
-        let generation = words.next().filter(|word| !word.is_empty())?.into();
-        let until = words.next().map(str::parse).transpose().ok()?;
-        Some(Known { generation, until })
+    fn parse(text: &str) -> Option<Note> {
+        let words: Vec<&str> = text.strip_suffix('\n')?.split(' ').collect();
+        let [id, born, since, met] = words[..] else {
+            return None;
+        };
+        let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(Note {
+            id: is_id.then(|| id.to_owned())?,
+            born: born.parse().ok()?,
+            alone_since: match since {
+                "-" => None,
+                since => Some(since.parse().ok()?),
+            },
+            is_met: match met {
+                "met" => true,
+                "new" => false,
+                _ => return None,
+            },
+        })
     }
 
-    pub(super) fn text(&self) -> String {
-        match self.until {
-            Some(until) => format!("{} {until}\n", self.generation),
-            None => format!("{}\n", self.generation),
+    fn text(&self) -> String {
+        let since = self.alone_since.map(|since| since.to_string());
+        let since = since.as_deref().unwrap_or("-");
+        let met = if self.is_met { "met" } else { "new" };
+        format!("{} {} {since} {met}\n", self.id, self.born)
+    }
+
+    /// Whole or not at all, unless the disk is full: its own place is the only one then.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let draft = path.with_extension("new");
+        let drafted = fs::write(&draft, self.text()).and_then(|()| fs::rename(draft, path));
+        drafted.or_else(|_| fs::write(path, self.text()))
+    }
+
+    /// As it is now. `alone`: since when the instance is on its own.
+    fn now(&self, backlog: &Backlog, alone: Option<u64>) -> Note {
+        // While the store answers it is told within moments what is admitted without it.
+        let knows = backlog.outage.answers() && (backlog.has_told_all() || self.alone_since.is_none());
+        let alone = alone.filter(|_| !knows);
+        let since = |began: u64| began.saturating_sub(MARGIN_MS);
+        Note {
+            is_met: self.is_met || backlog.outage.alone().is_none() || knows,
+            alone_since: alone.map(|began| since(began).min(self.alone_since.unwrap_or(u64::MAX))),
+            ..self.clone()
         }
     }
 
-    /// What is to be noted at `now` after `before`; `None`: nothing new. `told`: the store has what was to be told.
-    pub(super) fn next(before: Option<&Known>, backlog: &Backlog, told: bool, now: u64) -> Option<Known> {
-        let all = Known {
-            generation: Arc::clone(&backlog.generation),
-            until: None,
-        };
-        // As long as it answers it is told within moments what is admitted without it.
-        let knows = backlog.outage.answers() && (told || before == Some(&all));
-        let next = match before {
-            _ if backlog.outage.alone().is_none() || knows => all,
-            None => Known {
-                generation: NOBODY.into(),
-                until: None,
-            },
-            Some(known) if known.until.is_none() && &*known.generation != NOBODY => Known {
-                generation: Arc::clone(&known.generation),
-                until: Some(now.saturating_sub(MARGIN_MS)),
-            },
-            Some(_) => return None,
-        };
-        (!next.generation.is_empty() && before != Some(&next)).then_some(next)
-    }
-
-    /// True if the store of this generation was told what began at `at`.
-    fn has(&self, generation: &str, at: u64) -> bool {
-        *self.generation == *generation && self.until.is_none_or(|until| at < until)
+    /// True if a store that was told everything until `told` knows what began at `at`.
+    fn is_known(&self, at: u64, told: u64) -> bool {
+        at < self.born || at < told || self.alone_since.is_none_or(|since| at < since)
     }
 }
 
-/// Notes what the store knows, whenever that changes. Runs until the limiter is dropped; a heartbeat that hangs does not hold it up.
-pub(crate) fn keep_notes(core: &Arc<Core>) {
+/// Keeps the note as it is. Runs until the limiter is dropped; a heartbeat that hangs does not hold it up.
+pub(crate) fn keep_note(core: &Arc<Core>) {
     let Some(shared) = core.shared() else { return };
-    let Some(path) = shared.memory.clone() else { return };
-    let (mut noted, noting, core) = (
-        shared.known.clone(),
-        Arc::clone(&shared.noting),
-        Arc::downgrade(core),
-    );
+    let Some((note, path)) = shared.note.clone().zip(shared.memory.clone()) else {
+        return;
+    };
+    let mut kept = shared.has_past.then(|| note.clone());
+    let (noting, core) = (Arc::clone(&shared.noting), Arc::downgrade(core));
     tokio::spawn(async move {
         loop {
             _ = timeout(NAP, noting.notified()).await;
             let Some(core) = core.upgrade() else { return };
-            let Some(known) = core.shared().and_then(|shared| shared.to_note(noted.as_ref())) else {
+            let Some(shared) = core.shared().filter(|shared| shared.is_restored()) else {
                 continue;
             };
-            let (path, text) = (path.clone(), known.text());
+            let next = shared.note_now(kept.as_ref().unwrap_or(&note));
+            if kept.as_ref() == Some(&next) {
+                continue;
+            }
+            let (path, written) = (path.clone(), next.clone());
             // What cannot be written is tried again.
-            if let Ok(Ok(())) = spawn_blocking(move || std::fs::write(path, text)).await {
-                noted = Some(known);
+            if let Ok(Ok(())) = spawn_blocking(move || written.write(&path)).await {
+                kept = Some(next);
             }
         }
     });
 }
 
 impl Shared {
-    fn to_note(&self, noted: Option<&Known>) -> Option<Known> {
-        if !self.notes.load(Ordering::Relaxed) {
-            return None;
-        }
-        let backlog = self.backlog.lock();
-        let told = backlog.told && backlog.is_empty();
-        Known::next(noted, &backlog, told, self.local_now())
+    /// All that is known of earlier lives was restored.
+    pub(super) fn is_restored(&self) -> bool {
+        self.note.is_none() || self.restored.load(Ordering::Relaxed)
     }
 
-    /// True if the store that is asked has other data than the one that knew this instance.
-    fn is_other(&self, backlog: &Backlog) -> bool {
-        let known = self.known.as_ref();
-        known.is_some_and(|known| known.generation != backlog.generation)
+    fn note_now(&self, before: &Note) -> Note {
+        let backlog = self.backlog.lock();
+        let alone = backlog.outage.alone().map(|alone| {
+            let ago = self.now().saturating_sub(alone.since);
+            self.local_now().saturating_sub(ago)
+        });
+        before.now(&backlog, alone)
+    }
+
+    /// The store answers for the first time, and was told everything until `told`: it is told what it does not know of what was restored
+    /// meanwhile. True if it knows nothing.
+    pub(super) fn met(&self, core: &Core, backlog: &mut Backlog, told: Option<u64>) -> bool {
+        // By another clock: it knows what it decided, and of the rest nobody can tell.
+        let told = told.map(|told| if told > self.local_now() { 0 } else { told });
+        backlog.known_until = Some(told);
+        let unsure = std::mem::take(&mut backlog.unsure);
+        if self.has_forgotten(backlog) {
+            return core.table.subjects() > 0;
+        }
+        for (held, at) in unsure {
+            let knows = |note: &Note| note.is_known(at, told.unwrap_or(0));
+            if !self.note.as_ref().is_none_or(knows) {
+                backlog.add(&held, signed(held.amount), true);
+            }
+        }
+        false
+    }
+
+    /// True if the store has lost what it was told of this instance.
+    fn has_forgotten(&self, backlog: &Backlog) -> bool {
+        let is_met = self.note.as_ref().is_some_and(|note| note.is_met);
+        is_met && backlog.known_until == Some(None)
     }
 
     /// Counts a cost of an earlier life, of `at` by a clock that says `now`; tells the store if it does not know.
@@ -133,12 +186,20 @@ impl Shared {
         let Some(held) = core.table.restore(ask, then, time) else {
             return;
         };
-        let known = self.known.as_ref();
-        if known.is_none_or(|known| known.has(&backlog.generation, at)) {
+        let Some(note) = self.note.as_ref().filter(|_| self.has_past) else {
+            return;
+        };
+        let knows = match backlog.known_until {
+            // It will be asked.
+            None => return backlog.unsure.push((held, at)),
+            Some(None) if note.is_met => at < note.born,
+            Some(told) => note.is_known(at, told.unwrap_or(0)),
+        };
+        if knows {
             return;
         }
         // Until it has been told, it must not decide.
-        let lost = self.is_other(&backlog);
+        let lost = self.has_forgotten(&backlog);
         backlog.outage.trip(time, lost);
         backlog.add(&held, signed(held.amount), true);
         drop(backlog);
@@ -149,13 +210,13 @@ impl Shared {
     pub(crate) fn raise(&self, core: &Core, ask: &Ask, spender: Spender) {
         let now = self.now();
         let mut backlog = self.backlog.lock();
-        let is_other = self.is_other(&backlog);
+        let is_forgotten = self.has_forgotten(&backlog);
         match spender {
             Spender::Instance => {
                 let Some((held, missing)) = core.table.raise(ask, now) else {
                     return;
                 };
-                if is_other {
+                if is_forgotten {
                     // The others tell their parts too.
                     backlog.add(&held, signed(missing), true);
                 } else {
@@ -174,7 +235,7 @@ impl Shared {
                 backlog.floor(Raise::new(&held, ask.amount));
             }
         }
-        if is_other {
+        if is_forgotten {
             backlog.outage.trip(now, true);
         }
         drop(backlog);
@@ -187,68 +248,88 @@ mod tests {
     use super::*;
     use crate::subject::Key;
 
-    fn backlog(generation: &str) -> Backlog {
-        let mut backlog = Backlog::new(1);
-        backlog.generation = generation.into();
-        backlog
-    }
-
-    fn next(before: &mut Option<Known>, backlog: &Backlog, now: u64) -> Option<String> {
-        let next = Known::next(before.as_ref(), backlog, backlog.is_empty(), now)?;
-        assert_eq!(Known::parse(&next.text()).as_ref(), Some(&next));
-        let text = next.text();
-        *before = Some(next);
-        Some(text)
-    }
-
     #[test]
-    fn what_a_store_knows_is_noted_while_it_decides_and_until_when_while_it_does_not() {
-        let (mut before, mut backlog) = (None, backlog(""));
-        assert_eq!(next(&mut before, &backlog, 5_000), None, "it has never answered");
-        backlog.outage.trip(5_000, false);
-        assert_eq!(next(&mut before, &backlog, 5_000).as_deref(), Some("nobody\n"));
-        assert_eq!(next(&mut before, &backlog, 5_100), None);
-        backlog.outage.rejoin();
-        backlog.generation = "a".into();
-        assert_eq!(next(&mut before, &backlog, 6_000).as_deref(), Some("a\n"));
-        assert_eq!(next(&mut before, &backlog, 6_100), None);
-        backlog.outage.trip(7_000, true);
-        backlog.generation = "b".into();
-        assert_eq!(next(&mut before, &backlog, 7_010).as_deref(), Some("a 6010\n"));
+    fn since_when_the_store_may_not_know_all_is_noted_until_it_does() {
+        let mut backlog = Backlog::new(1);
+        let note = Note {
+            id: "0123456789abcdef".into(),
+            born: 1_000,
+            alone_since: None,
+            is_met: true,
+        };
+        let next = |note: &Note, backlog: &Backlog, alone| {
+            let next = note.now(backlog, alone);
+            assert_eq!(Note::parse(&next.text()).as_ref(), Some(&next));
+            next
+        };
+        assert_eq!(next(&note, &backlog, None), note);
+        backlog.outage.trip(7_000, false);
+        let note = next(&note, &backlog, Some(7_000));
+        assert_eq!(note.alone_since, Some(6_000));
         assert_eq!(
-            next(&mut before, &backlog, 9_000),
-            None,
+            next(&note, &backlog, Some(8_000)).alone_since,
+            Some(6_000),
             "the first moment counts"
+        );
+        assert_eq!(
+            next(&note, &backlog, Some(3_000)).alone_since,
+            Some(2_000),
+            "by a clock that was set back"
         );
         backlog.entered.push((Key(1), 1));
         backlog.outage.answer(9_100, 1);
         assert_eq!(
-            next(&mut before, &backlog, 9_100),
-            None,
+            next(&note, &backlog, Some(7_000)).alone_since,
+            Some(6_000),
             "there is something to tell"
         );
         backlog.entered.clear();
-        assert_eq!(next(&mut before, &backlog, 9_200).as_deref(), Some("b\n"));
-        backlog.entered.push((Key(1), 1));
+        backlog.told = true;
+        let note = next(&note, &backlog, Some(7_000));
+        assert_eq!(note.alone_since, None);
+        backlog.told = false;
         assert_eq!(
-            next(&mut before, &backlog, 9_300),
+            next(&note, &backlog, Some(7_000)).alone_since,
             None,
             "it will be told at once"
         );
         backlog.outage.trip(9_400, false);
-        assert_eq!(next(&mut before, &backlog, 9_400).as_deref(), Some("b 8400\n"));
+        assert_eq!(next(&note, &backlog, Some(7_000)).alone_since, Some(6_000));
         backlog.outage.rejoin();
-        assert_eq!(next(&mut before, &backlog, 9_500).as_deref(), Some("b\n"));
+        assert_eq!(next(&note, &backlog, None).alone_since, None);
     }
 
     #[test]
-    fn a_store_has_what_came_before_an_outage_and_another_one_nothing() {
-        let until = Known::parse("a 6010\n").unwrap();
-        assert!(until.has("a", 6_009) && !until.has("a", 6_010) && !until.has("b", 0));
-        let all = Known::parse("a\n").unwrap();
-        assert!(all.has("a", u64::MAX) && !all.has("b", 0));
-        for broken in ["", "\n", "a", "a x\n", " 1\n"] {
-            assert_eq!(Known::parse(broken), None, "{broken:?}");
+    fn a_store_knows_what_it_was_told_and_what_it_decided_itself() {
+        let mut note = Note {
+            id: "0123456789abcdef".into(),
+            born: 1_000,
+            alone_since: None,
+            is_met: true,
+        };
+        assert!(note.is_known(u64::MAX, 0), "it was never away");
+        note.alone_since = Some(6_000);
+        assert!(note.is_known(5_999, 0) && !note.is_known(6_000, 0));
+        assert!(note.is_known(6_000, 6_001) && note.is_known(999, 0));
+    }
+
+    #[test]
+    fn a_note_that_makes_no_sense_is_none() {
+        for broken in [
+            "",
+            "\n",
+            "0123456789abcdef 1 - met",
+            "x 1 -\n",
+            "0123456789abcdef 1 x met\n",
+            "0123456789abcdef 1 - x\n",
+        ] {
+            assert_eq!(Note::parse(broken), None, "{broken:?}");
         }
+        let ahead = Note::parse("0123456789abcdef 1 99 new\n").unwrap();
+        let dir = std::env::temp_dir().join(format!("opm-note-{}", std::process::id()));
+        ahead.write(&dir).unwrap();
+        let (read, was_there) = Note::of(&dir, 0, 50);
+        fs::remove_file(dir).unwrap();
+        assert_eq!((read.alone_since, was_there), (Some(0), true));
     }
 }

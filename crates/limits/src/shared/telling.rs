@@ -15,6 +15,8 @@ pub(super) struct Batch {
     corrections: Vec<((Key, u64), Correction)>,
     entered: Vec<(Key, u64)>,
     released: Vec<(Key, u64)>,
+    /// It is the last: with it the store knows all until then, milliseconds since 1970 by the clock of this machine.
+    until: Option<u64>,
 }
 
 /// Tells a batch; true if the store has it.
@@ -23,12 +25,14 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
         .shared()
         .map(|shared| shared.lines(batch))
         .unwrap_or_default();
+    let until = batch.until.unwrap_or(0);
     async move {
         let Some(shared) = core.shared() else { return false };
         let line = shared.line.lock().clone();
         let Some(mut line) = line else { return false };
         let mut call = shared.scripts.settle.prepare_invoke();
-        call.key(&shared.common_keys()[..]);
+        call.key(&shared.common_keys()[..])
+            .key(shared.common_key("lives"));
         for (key, kind, place, delta, create, a, b) in lines {
             call.key(key)
                 .arg(kind)
@@ -38,6 +42,7 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
                 .arg(a)
                 .arg(b);
         }
+        call.arg(shared.life()).arg(until);
         call.invoke_async::<i64>(&mut line).await.is_ok()
     }
 }
@@ -45,6 +50,10 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
 impl Shared {
     /// What to tell next; lets the store decide again when that is the last of it.
     pub(super) fn next_batch(&self) -> Option<Batch> {
+        if !self.is_restored() {
+            // Told in parts, a start that is cut off would tell it again.
+            return None;
+        }
         let now = self.now();
         let mut backlog = self.backlog.lock();
         if !backlog.has_much() && backlog.outage.may_rejoin(now) {
@@ -69,12 +78,15 @@ impl Shared {
             list.drain(..length).collect()
         };
         let raised = backlog.raised.len().min(BATCH);
-        Some(Batch {
+        let mut batch = Batch {
             raised: backlog.raised.drain(..raised).collect(),
             corrections,
             entered: take(&mut backlog.entered),
             released: take(&mut backlog.released),
-        })
+            until: None,
+        };
+        batch.until = backlog.is_empty().then(|| self.local_now());
+        Some(batch)
     }
 
     /// A batch that may or may not have arrived. Costs are told again: counted twice is safe. What would give back is
