@@ -6,7 +6,8 @@
 -- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell, until when all of this one
 --   was known before}; the oldest news first.
 -- A store that has lost its data has no generation: the first to notice makes one.
-local KEPT, KEPT_MS, AT_ONCE, TELLS_MS, LIVES_MS = 200000, 32 * 86400000, 1000, 1000, 86400000
+local KEPT, KEPT_MS, AT_ONCE, TELLS_MS, LIVES_MS = 200000, 32 * 86400000, 1000, 1000, 70 * 86400000
+-- An instance may be down for long, and budgets last a month: one that is not known any more would tell its part again.
 local lifetime = tonumber(ARGV[3])
 local generation = redis.call('GET', KEYS[1])
 if not generation then

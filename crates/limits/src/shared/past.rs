@@ -190,6 +190,7 @@ impl Shared {
             return;
         };
         let knows = match backlog.known_until {
+            None if note.is_known(at, 0) => true,
             // It will be asked.
             None => return backlog.unsure.push((held, at)),
             Some(None) if note.is_met => at < note.born,
