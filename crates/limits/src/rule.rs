@@ -287,7 +287,7 @@ impl Rule {
         self.at_limit == AtLimit::Block
     }
 
-    /// The highest threshold that what is used (units) has reached.
+    /// The thresholds that what is used (units) has reached, in no order.
     pub(crate) fn reached(&self, used: u64) -> impl Iterator<Item = u8> {
         let reached = move |percent: &u8| {
             u128::from(used).saturating_mul(100) >= u128::from(self.limit).saturating_mul((*percent).into())

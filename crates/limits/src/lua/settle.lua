@@ -40,20 +40,20 @@ local function settle_window(key, slot, delta, create, width, life)
   tell_window(key, create and delta > 0)
 end
 
+local function set_period(key, spent, last, is_new)
+  redis.call('SET', key, int(spent))
+  redis.call('PEXPIREAT', key, int(last + 86400000))
+  tell_other(key, spent, is_new)
+end
+
 local function settle_period(key, delta, create, last)
   local have = tonumber(redis.call('GET', key))
   if not have and not (create and delta > 0) then return end
-  local settled = math.max((have or 0) + delta, 0)
-  redis.call('SET', key, int(settled))
-  redis.call('PEXPIREAT', key, int(last + 86400000))
-  tell_other(key, settled, create and delta > 0)
+  set_period(key, math.max((have or 0) + delta, 0), last, create and delta > 0)
 end
 
 local function raise_period(key, least, last)
-  if least <= (tonumber(redis.call('GET', key)) or 0) then return end
-  redis.call('SET', key, int(least))
-  redis.call('PEXPIREAT', key, int(last + 86400000))
-  tell_other(key, least, true)
+  if least > (tonumber(redis.call('GET', key)) or 0) then set_period(key, least, last, true) end
 end
 
 for at = FIRST, #KEYS do

@@ -169,11 +169,11 @@ impl Keeper {
         let (is_alone, tells, knows) = {
             let backlog = shared.backlog.lock();
             let is_alone = backlog.outage.alone().is_some();
-            let knows = !is_alone || (self.sent.is_none() && backlog.has_told_all());
-            (is_alone, is_alone && backlog.has_much(), knows)
+            // What the store is asked for first is what it knew before.
+            let is_asked = shared.is_restored() && !backlog.generation.is_empty();
+            let is_told = !is_alone || (self.sent.is_none() && backlog.has_told_all());
+            (is_alone, is_alone && backlog.has_much(), is_asked && is_told)
         };
-        // What the store is asked for first is what it knew before.
-        let knows = knows && shared.is_restored() && !shared.backlog.lock().generation.is_empty();
         let mut call = shared.scripts.beat.prepare_invoke();
         call.key(&shared.common_keys()[..])
             .key(shared.common_key("instances"))

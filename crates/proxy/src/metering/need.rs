@@ -217,6 +217,11 @@ impl Price<'_> {
                 .max()
                 .flatten()
         };
+        let sound = if input.sound {
+            of(&[Class::AudioInput])
+        } else {
+            None
+        };
         Some(Dearest {
             input: of(&[
                 Class::Input,
@@ -224,7 +229,7 @@ impl Price<'_> {
                 Class::CacheWriteLong,
                 Class::ImageInput,
             ])?
-            .max(of(if input.sound { &[Class::AudioInput] } else { &[] }).unwrap_or_default())
+            .max(sound.unwrap_or_default())
             .0,
             output: of(&[
                 Class::Output,

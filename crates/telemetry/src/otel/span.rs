@@ -149,18 +149,16 @@ fn asked(settings: &Settings, list: &mut Vec<KeyValue>) {
         (name::REQUEST_FREQUENCY_PENALTY, settings.frequency_penalty),
         (name::REQUEST_PRESENCE_PENALTY, settings.presence_penalty),
     ];
-    let known = numbers.into_iter();
-    list.extend(known.filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
-    let counts = [
-        (name::REQUEST_SEED, settings.seed),
-        // The conventions want it only where there is more than one.
-        (
-            name::REQUEST_CHOICES,
-            settings.choices.filter(|count| *count != 1),
-        ),
-    ];
-    let known = counts.into_iter();
-    list.extend(known.filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
+    add(list, numbers);
+    // The conventions want a count of choices only where there is more than one.
+    let choices = settings.choices.filter(|count| *count != 1);
+    add(
+        list,
+        [
+            (name::REQUEST_SEED, settings.seed),
+            (name::REQUEST_CHOICES, choices),
+        ],
+    );
     if !settings.stop_sequences.is_empty() {
         let stops = settings.stop_sequences.iter().cloned().map(StringValue::from);
         let stops = Value::Array(Array::String(stops.collect()));
@@ -248,10 +246,14 @@ fn tokens(usage: &Usage, list: &mut Vec<KeyValue>) {
         (name::TEXT_OUTPUT_TOKENS, usage.output_text),
         (name::AUDIO_OUTPUT_TOKENS, usage.output_audio),
     ];
-    let known = counts
-        .into_iter()
-        .filter_map(|(name, count)| Some((name, count?)));
-    list.extend(known.map(|(name, count)| KeyValue::new(name, whole(count))));
+    let known = counts.map(|(name, count)| (name, count.map(whole)));
+    add(list, known);
+}
+
+/// Adds what is known.
+fn add<T: Into<Value>, const N: usize>(list: &mut Vec<KeyValue>, known: [(&'static str, Option<T>); N]) {
+    let known = known.into_iter();
+    list.extend(known.filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
 }
 
 /// A name that callers make up with a glob, as the other names cut short: a collector refuses what is too large with all beside it.

@@ -74,11 +74,12 @@ impl<'a> Account<'a> {
             return;
         }
         let told = self.told.take().filter(|usage| usage.total().is_some());
-        let worked = told.is_none() && may_have_worked(failure, stage);
+        let is_told = told.is_some();
+        let worked = !is_told && may_have_worked(failure, stage);
         if worked {
             self.refine();
         }
-        let usage = match told.clone() {
+        let usage = match told {
             Some(usage) => usage,
             None if worked => self.presumed(),
             None => Usage::default(),
@@ -88,32 +89,35 @@ impl<'a> Account<'a> {
         } else {
             self.cost(&usage)
         };
-        if worked || told.is_some() {
+        if worked || is_told {
             self.meter(&usage, cost);
             let cost = cost.map_or(0, |cost| cost.0);
             self.spent = self.spent.saturating_add(cost);
         }
+        let actual = self.actual(&usage, cost);
         self.missed = Some(Ending {
             outcome: Outcome::Failed,
             status: failure.upstream_status.unwrap_or(0),
-            billed: match told {
-                Some(_) => Billed::Yes,
-                None if worked || may_be_billed(failure, stage) => Billed::Estimated,
-                None => Billed::No,
+            billed: if is_told {
+                Billed::Yes
+            } else if worked || may_be_billed(failure, stage) {
+                Billed::Estimated
+            } else {
+                Billed::No
             },
             cost,
             held: if worked { self.held(Dimension::Tokens) } else { 0 },
-            usage: match told {
-                Some(_) => Metered::reported(usage.clone()),
-                None => Metered::estimated(usage.clone()),
+            usage: if is_told {
+                Metered::reported(usage)
+            } else {
+                Metered::estimated(usage)
             },
             total_ms: millis(self.asked.started.elapsed()),
             ..Ending::default()
         });
         let channels = self.channel_held.take().map(|(_, held)| held);
-        if told.is_some() {
+        if is_told {
             // The next try needs reservations of its own.
-            let actual = self.actual(&usage, cost);
             let all = channels.into_iter().chain(self.held.take());
             all.for_each(|held| held.settle(actual));
             (self.admitted, self.again) = (false, true);
