@@ -80,6 +80,31 @@ def redis(tmp_path):
     process.wait()
 
 
+@pytest.fixture
+def postgres(tmp_path):
+    """A Postgres of our own from Debian's package, on a free port."""
+    binaries = sorted(p for p in Path("/usr/lib/postgresql").glob("*/bin"))
+    assert binaries, "Postgres is missing: apt-get install postgresql"
+    data, port = tmp_path / "pg", free_port()
+    data.mkdir()
+    as_user = []
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", "postgres", str(tmp_path)], check=True)
+        for parent in [tmp_path, *tmp_path.parents][:3]:
+            parent.chmod(parent.stat().st_mode | 0o755)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    run = lambda *command: subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")
+    run(binaries[-1] / "initdb", "-D", data, "-A", "trust", "-U", "opm")
+    server = subprocess.Popen(
+        [*as_user, binaries[-1] / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(data)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+    )
+    eventually(lambda: subprocess.run([binaries[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], capture_output=True).returncode == 0, 30)
+    yield f"postgres://opm@127.0.0.1:{port}/postgres"
+    subprocess.run([*as_user, binaries[-1] / "pg_ctl", "stop", "-D", data, "-m", "immediate"], capture_output=True, cwd="/")
+    server.wait(timeout=30)
+
+
 class Mock:
     def __init__(self, port):
         self.url = f"http://127.0.0.1:{port}"

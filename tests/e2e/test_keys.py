@@ -223,31 +223,6 @@ def test_draining_by_the_api_makes_it_not_ready(gateway_of):
     assert ask(at, "x")[0] == 503
 
 
-@pytest.fixture
-def postgres(tmp_path):
-    """A Postgres of our own from Debian's package, on a free port."""
-    binaries = sorted(p for p in __import__("pathlib").Path("/usr/lib/postgresql").glob("*/bin"))
-    assert binaries, "Postgres is missing: apt-get install postgresql"
-    data, port = tmp_path / "pg", free_port()
-    data.mkdir()
-    as_user = []
-    if os.getuid() == 0:
-        subprocess.run(["chown", "-R", "postgres", str(tmp_path)], check=True)
-        for parent in [tmp_path, *tmp_path.parents][:3]:
-            parent.chmod(parent.stat().st_mode | 0o755)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    run = lambda *command: subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")
-    run(binaries[-1] / "initdb", "-D", data, "-A", "trust", "-U", "opm")
-    server = subprocess.Popen(
-        [*as_user, binaries[-1] / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", str(data)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
-    )
-    eventually(lambda: subprocess.run([binaries[-1] / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], capture_output=True).returncode == 0, 30)
-    yield f"postgres://opm@127.0.0.1:{port}/postgres"
-    subprocess.run([*as_user, binaries[-1] / "pg_ctl", "stop", "-D", data, "-m", "immediate"], capture_output=True, cwd="/")
-    server.wait(timeout=30)
-
-
 def test_postgres_keeps_keys_for_several_gateways(postgres, gateway_of):
     env = {"OPM_KEY_PEPPER": "pepper-0123456789-abcdefghijklmnop-XYZ", "OPM_MASTER_KEY": "master-0123456789-abcdefghijklmnop-XYZ"}
     one, two = gateway_of(storage=postgres, env=env, name="one"), gateway_of(storage=postgres, env=env, name="two")

@@ -65,8 +65,9 @@ class Stand:
 def stands(tmp_path, provider):
     made = []
 
-    def make(*args, **more):
-        made.append(Stand(tmp_path, provider, *args, **more))
+    def make(*args, name="", **more):
+        (tmp_path / name).mkdir(exist_ok=True)
+        made.append(Stand(tmp_path / name, provider, *args, **more))
         return made[-1]
 
     yield make
@@ -321,6 +322,49 @@ def test_a_restart_beside_redis_neither_gives_back_nor_takes_what_was_spent(stan
     # Six cost some 0.036 $ together.
     assert served == 6
     assert at.ask("one two out=200", model="priced", max_tokens=200)[0] == 429
+
+
+def test_a_common_store_makes_good_what_an_emptied_redis_forgot_of_gateways_that_have_ended(stands, redis, postgres, provider, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPM_KEY_PEPPER", "pepper-0123456789-abcdefghijklmnop-XYZ")
+    monkeypatch.setenv("OPM_MASTER_KEY", "master-0123456789-abcdefghijklmnop-XYZ")
+    prices = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+    budget = f"keys:\n  - {{ name: team, key: {KEY}, budget: {{ usd: 0.05, per: day }} }}\n"
+
+    def started(name):
+        at = stands(shared(redis) + prices + budget, storage=f"url: '{postgres}', ledger: {tmp_path}/{name}/ledger", name=name)
+        at.start()
+        return at
+
+    def spends(at, times):
+        for _ in range(times):
+            assert at.ask("one two out=50", model="priced", max_tokens=50)[0] == 200
+
+    def in_redis():
+        budgets = [name for name in redis.said("keys", "{opm}:*").decode().split() if name.count(":") == 2]
+        return sum(int(redis.said("get", name)) for name in budgets)
+
+    def emptied():
+        returned = [(at, at.log.read_text().count("limits decides again")) for at in (one, two)]
+        redis.said("flushall")
+        # Each tells what it has spent, and what the ended one had: all of it once.
+        eventually(lambda: all(at.log.read_text().count("limits decides again") > before for at, before in returned), seconds=15)
+        assert in_redis() == spent
+
+    one, ended = started("one"), started("ended")
+    spends(ended, 3)
+    ended.stop(signal.SIGTERM)
+    two = started("two")
+    spends(one, 3)
+    # In 10^-9 dollars; what was reserved has been given back.
+    spent = sum(10 * call["prompt"] + 100 * call["output"] for call in provider.calls) * 1_000
+    eventually(lambda: in_redis() == spent)
+    for _ in range(3):
+        emptied()
+    one.restart(signal.SIGTERM)
+    emptied()
+    for at in [one, two] * 5:
+        at.ask("one two out=50", model="priced", max_tokens=50)
+    assert sum(10 * call["prompt"] + 100 * call["output"] for call in provider.calls) <= 50_000
 
 
 def test_a_store_that_fails_holds_no_start_up_and_the_ledger_counts_instead(stands, provider, tmp_path):

@@ -10,14 +10,15 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 use opm_config::Config;
 use opm_ledger::{Ledger, Options, Sink, Sync, WhenFull, unix_ms};
-use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings, Spender};
-use opm_proxy::metering::BudgetOf;
+use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
+use opm_proxy::metering::{BudgetOf, Spendings};
 use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Retention, Store};
 use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::live::Kept;
 use crate::restore::{self, Memory};
@@ -29,6 +30,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET_IN_MEMORY_EVERY: Duration = Duration::from_secs(10);
 /// Attempts, and sums of each width, that a store in memory keeps: some 40 MB of each.
 const MOST_IN_MEMORY: u32 = 100_000;
+/// Longest that is waited for the store to tell what was spent of budgets, while gateways run.
+const RECALL: Duration = Duration::from_secs(5);
 /// Budgets last a month at most; what began before is over.
 const BUDGETS_SINCE: i64 = 40 * 86_400;
 
@@ -101,7 +104,7 @@ async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) 
     };
     // Instances on one store have one pepper; others share nothing but the namespace.
     let pepper = kept
-        .filter(|_| spender(config) == Spender::Everybody)
+        .filter(|_| has_common_store(config))
         .map(|kept| *kept.secrets.pepper.key());
     let hex = |pepper: [u8; 32]| pepper.iter().map(|byte| format!("{byte:02x}")).collect();
     let settings = SharedSettings {
@@ -110,6 +113,7 @@ async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) 
         instances: shared.instances,
         secret: pepper.map(hex).unwrap_or_default(),
         memory,
+        has_common_ledger: kept.is_some() && has_common_store(config),
         ..SharedSettings::new(shared.redis_url.expose())
     };
     Limiter::shared(&settings, SUBJECTS_MAX, unix_ms())
@@ -117,12 +121,10 @@ async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) 
         .map_err(|error| anyhow!("shared.redis_url: {error}"))
 }
 
-/// Who has spent what the store knows: instances share a Postgres, a file is an instance's own.
-fn spender(config: &Config) -> Spender {
-    match &config.storage {
-        Some(url) if url.starts_with("postgres") => Spender::Everybody,
-        _ => Spender::Instance,
-    }
+/// Instances share a Postgres; a file is an instance's own.
+fn has_common_store(config: &Config) -> bool {
+    let url = config.storage.as_deref();
+    url.is_some_and(|url| url.starts_with("postgres"))
 }
 
 /// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets and what was used in
@@ -134,30 +136,58 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
         // Before it is fed: what the store has taken may be deleted.
         restore::from_ledger(metering, &snapshot.load());
     }
-    let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::default());
+    let sink = sink(metering, kept, snapshot, Arc::default());
     ledger.feeder().run(sink, ready(())).await;
-    let now = unix_ms();
-    let since = i64::try_from(now / 1000).unwrap_or(i64::MAX) - BUDGETS_SINCE;
-    match kept.store.budgets(since).await {
-        Ok(spent) => {
-            let snapshot = snapshot.load();
-            let limiter = (&metering.limiter, spender(&snapshot.config));
-            for known in spent {
-                let of = BudgetOf {
-                    subject: known.period.subject,
-                    start: known.period.start,
-                };
-                let pico_usd = u64::try_from(known.pico_usd).unwrap_or(0);
-                let rules = &snapshot.rules;
-                rules.raise(&snapshot.config, limiter, &of, pico_usd, now);
-            }
+    if let Some(spendings) = spendings(kept).await {
+        let (snapshot, limiter) = (snapshot.load(), &metering.limiter);
+        if has_common_store(&snapshot.config) {
+            spendings.tell_all(&snapshot, limiter, unix_ms());
+        } else {
+            spendings.tell_own(&snapshot, limiter, unix_ms());
         }
-        Err(error) => tracing::error!("what was spent of budgets cannot be read: {error}"),
     }
     if memory == Memory::Store {
         restore::from_store(metering, &*kept.store, &snapshot.load_full()).await;
     }
     metering.limiter.remember();
+}
+
+fn sink(
+    metering: &Metering,
+    kept: &Kept,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    rows: Arc<AtomicU64>,
+) -> UsageSink {
+    let is_common = has_common_store(&snapshot.load().config);
+    let spender = metering.limiter.name().filter(|_| is_common).map(Arc::from);
+    UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), rows, spender)
+}
+
+/// What the store knows of budgets; `None` if it does not tell.
+async fn spendings(kept: &Kept) -> Option<Spendings> {
+    let since = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX) - BUDGETS_SINCE;
+    let known = kept.store.budgets(since).await;
+    let known = known
+        .inspect_err(|error| tracing::error!("what was spent of budgets cannot be read: {error}"))
+        .ok()?;
+    Some(Spendings::new(known.into_iter().map(|known| {
+        let of = BudgetOf {
+            subject: known.period.subject,
+            start: known.period.start,
+        };
+        (of, u64::try_from(known.pico_usd).unwrap_or(0))
+    })))
+}
+
+/// Whenever the shared store of limits has lost its data, reads what other instances have spent: they may have ended.
+async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<Snapshot>>) {
+    loop {
+        let since = limiter.forgotten().await;
+        if let Ok(Some(spendings)) = timeout(RECALL, spendings(&kept)).await {
+            spendings.tell_parts(&snapshot.load(), &limiter, unix_ms());
+        }
+        limiter.recalled(since);
+    }
 }
 
 /// The task that feeds the store.
@@ -177,7 +207,14 @@ impl Feeding {
     ) -> Option<Self> {
         let ledger = metering.ledger.as_ref()?;
         let rows = Arc::new(AtomicU64::new(0));
-        let sink = UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), Arc::clone(&rows));
+        let sink = sink(metering, kept, snapshot, Arc::clone(&rows));
+        if metering.limiter.is_shared() && has_common_store(&snapshot.load().config) {
+            runtime.spawn(recall(
+                metering.limiter.clone(),
+                kept.clone(),
+                Arc::clone(snapshot),
+            ));
+        }
         runtime.spawn(forget(Arc::clone(&kept.store), Arc::clone(snapshot)));
         Some(Self::of(ledger, sink, rows, runtime))
     }

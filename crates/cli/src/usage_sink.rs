@@ -18,14 +18,22 @@ pub(crate) struct UsageSink {
     /// The budgets in force say what a row counts against.
     snapshot: Arc<ArcSwap<Snapshot>>,
     rows: Arc<AtomicU64>,
+    /// Who spends, where the store is told: it has others too.
+    spender: Option<Arc<str>>,
 }
 
 impl UsageSink {
-    pub(crate) fn new(store: Arc<dyn Store>, snapshot: Arc<ArcSwap<Snapshot>>, rows: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        rows: Arc<AtomicU64>,
+        spender: Option<Arc<str>>,
+    ) -> Self {
         UsageSink {
             store,
             snapshot,
             rows,
+            spender,
         }
     }
 }
@@ -34,7 +42,7 @@ impl Sink for UsageSink {
     async fn feed(&self, batch: &[Settled]) -> Result<(), SinkError> {
         let rows: Vec<UsageRow> = {
             let snapshot = self.snapshot.load();
-            let mut budgets = Budgets::new(&snapshot);
+            let mut budgets = Budgets::new(&snapshot, self.spender.as_deref());
             batch
                 .iter()
                 .map(|settled| stored(settled, &mut budgets))
@@ -157,6 +165,8 @@ type By = [Arc<str>; 4];
 /// What the rows of a batch count against: many of them against the same.
 struct Budgets<'s> {
     snapshot: &'s Snapshot,
+    /// Counted apart too.
+    spender: Option<&'s str>,
     /// And when a row must have begun.
     known: HashMap<By, (Range<u64>, Arc<[BudgetPeriod]>)>,
     /// The last one asked for: mostly the next row is alike.
@@ -164,9 +174,10 @@ struct Budgets<'s> {
 }
 
 impl<'s> Budgets<'s> {
-    fn new(snapshot: &'s Snapshot) -> Self {
+    fn new(snapshot: &'s Snapshot, spender: Option<&'s str>) -> Self {
         Budgets {
             snapshot,
+            spender,
             known: HashMap::new(),
             last: None,
         }
@@ -197,7 +208,11 @@ impl<'s> Budgets<'s> {
             return (during.clone(), Arc::clone(periods));
         }
         let (of, during) = budgets_of(&self.snapshot.rules, &self.snapshot.config, row);
-        let periods = of.into_iter().map(|of| BudgetPeriod {
+        let parts = self.spender.into_iter();
+        let parts: Vec<_> = parts
+            .flat_map(|spender| of.iter().map(|of| of.part_of(spender)))
+            .collect();
+        let periods = of.into_iter().chain(parts).map(|of| BudgetPeriod {
             subject: of.subject,
             start: of.start,
         });

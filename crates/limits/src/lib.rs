@@ -18,10 +18,8 @@
 //! - Unreachable for one instance only: the others do not know, and the one may add its share (1/n) to the limit.
 //! - Emptied (`FLUSHALL`, a restart without persistence): the next call of each instance notices by the *generation*
 //!   key. For a second, or until all have told their parts, they decide alone; nobody starts from zero. Lost are the parts
-//!   of instances that have ended meanwhile, until they are started again. Of
-//!   budgets that one ledger knows for all ([`Spender::Everybody`]) each tells what it has spent since its start, on top of the most that
-//!   any of them had read there: too much if they were started at different times, too little if one that has ended had spent more since
-//!   another's start than was read. Redis must not evict (`maxmemory-policy noeviction`).
+//!   of instances that have ended meanwhile, until they are started again; of budgets that instances have one ledger of
+//!   ([`Spender::One`]) others tell them. Redis must not evict (`maxmemory-policy noeviction`).
 //! - Started while the store is away: it knows what it admitted before ([`Limiter::restore`]), and nothing of others but their
 //!   number ([`SharedSettings::instances`]). Until the store has told its time, its own clock counts.
 //! - Thawed after a freeze: calls it had received are charged late and given back; those older than 30 s age out.

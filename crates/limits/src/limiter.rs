@@ -1,5 +1,6 @@
 //! The limiter: what the gateway holds.
 
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -29,11 +30,13 @@ pub(crate) struct Core {
 
 /// Who has spent what a ledger knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spender {
-    /// This instance alone.
+pub enum Spender<'i> {
+    /// This instance: the ledger is its own.
     Instance,
-    /// All instances that share limits: they have one ledger.
+    /// All instances together, of a ledger that they have in common.
     Everybody,
+    /// One of them, by its [name](Limiter::name); empty for what no name is known of.
+    One(&'i str),
 }
 
 /// How a limiter is.
@@ -109,8 +112,18 @@ impl Limiter {
         }
     }
 
-    /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent: at the start, from the ledger.
-    pub fn raise(&self, charge: &Charge<'_>, spender: Spender, now: u64) {
+    /// The name of this instance that outlives it; `None` without [`SharedSettings::memory`].
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let shared = self.core.shared.as_ref()?;
+        Some(shared.life()).filter(|name| !name.is_empty())
+    }
+
+    /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent, by a ledger: at the start.
+    ///
+    /// Of a common ledger it is told of everybody and of each one; of the others again when the store has lost its data
+    /// ([`Limiter::forgotten`]).
+    pub fn raise(&self, charge: &Charge<'_>, spender: Spender<'_>, now: u64) {
         for ask in Ask::all(&[*charge], &self.core.secret) {
             match &self.core.shared {
                 None => {
@@ -120,6 +133,22 @@ impl Limiter {
             }
             // What was reached before the start was reported then.
             self.core.table.crossing(&ask, now);
+        }
+    }
+
+    /// Waits until the shared store has lost its data and is to be told what others have spent that may have ended; for ever without one.
+    /// To be answered by [`Limiter::recalled`] with what this returns. Only one may wait.
+    pub async fn forgotten(&self) -> u64 {
+        match &self.core.shared {
+            Some(shared) => shared.forgotten().await,
+            None => pending().await,
+        }
+    }
+
+    /// The common ledger was read again, and the limiter told.
+    pub fn recalled(&self, since: u64) {
+        if let Some(shared) = &self.core.shared {
+            shared.recalled(since);
         }
     }
 

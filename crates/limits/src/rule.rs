@@ -6,7 +6,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher24;
 
 use crate::meter::LEASE_MS;
-use crate::period::Period;
+use crate::period::{Bounds, Period};
 use crate::subject::{SubjectKind, SubjectKinds};
 use crate::window::Window;
 
@@ -259,8 +259,13 @@ impl Rule {
 
     /// The start of the period of `now`; `None`: it is no budget.
     pub(crate) fn period_at(&self, now: u64) -> Option<u64> {
+        self.bounds_at(now).map(|bounds| bounds.start)
+    }
+
+    /// The same with its end.
+    pub(crate) fn bounds_at(&self, now: u64) -> Option<Bounds> {
         match &self.over {
-            Over::Period(period) => Some(period.bounds(now).start),
+            Over::Period(period) => Some(period.bounds(now)),
             Over::Window(_) | Over::Open => None,
         }
     }

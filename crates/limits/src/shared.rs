@@ -12,6 +12,7 @@ mod backlog;
 mod call;
 pub(crate) mod keeper;
 pub(crate) mod past;
+mod spent;
 mod telling;
 mod trouble;
 
@@ -58,6 +59,9 @@ pub struct SharedSettings {
     /// A file of this instance, which must outlive it with what it knows of its past ([`Limiter::restore`](crate::Limiter::restore)): its
     /// name in the store, and since when it has been on its own. `None`: the store is believed to know all.
     pub memory: Option<PathBuf>,
+    /// Instances have one ledger in common: what is spent of budgets is read there again when the store has lost its data
+    /// ([`Limiter::forgotten`](crate::Limiter::forgotten)).
+    pub has_common_ledger: bool,
 }
 
 impl SharedSettings {
@@ -71,6 +75,7 @@ impl SharedSettings {
             instances: 1,
             secret: String::new(),
             memory: None,
+            has_common_ledger: false,
         }
     }
 
@@ -143,6 +148,9 @@ pub(crate) struct Shared {
     restored: AtomicBool,
     /// Wakes the task that keeps the note.
     noting: Arc<Notify>,
+    has_common_ledger: bool,
+    /// Wakes who reads the common ledger.
+    forgot: Notify,
 }
 
 impl Shared {
@@ -180,6 +188,8 @@ impl Shared {
             has_past,
             restored: AtomicBool::new(false),
             noting: Arc::default(),
+            has_common_ledger: settings.has_common_ledger,
+            forgot: Notify::new(),
         })
     }
 
@@ -321,7 +331,7 @@ impl Shared {
     }
 
     /// The name of this instance that outlives it; empty without one.
-    fn life(&self) -> &str {
+    pub(crate) fn life(&self) -> &str {
         self.note.as_ref().map_or("", |note| &note.id)
     }
 

@@ -8,6 +8,7 @@ mod need;
 mod past;
 pub(crate) mod refused;
 pub(crate) mod rules;
+mod spendings;
 mod spent;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use budget::{BudgetOf, budgets_of};
 pub use learned::Learned;
 pub use past::{Past, Used};
 pub use rules::RuleBook;
+pub use spendings::Spendings;
 pub use spent::Spent;
 
 /// What all requests share.

@@ -2,7 +2,8 @@
 -- KEYS: the three of head.lua, the instances, since when all that was published is kept, the instances that have much to tell,
 --   until when all is known of instances, by the names that outlive them
 -- ARGV: this instance, a new generation, after how many ms an instance is dead, since when it wants to hear, how much at most,
---   whether it has much to tell itself (1), its name that outlives it, until when the store knows all of it (0: not told)
+--   whether it has much to tell itself (1), its name that outlives it, until when the store knows all of it (0: not told), and in which
+--   generation
 -- Reply: {now, living instances, generation, {{name, used, when}, ...}, since when all is kept, others with much to tell, until when all of this one
 --   was known before}; the oldest news first.
 -- A store that has lost its data has no generation: the first to notice makes one.
@@ -11,7 +12,8 @@ local KEPT, KEPT_MS, AT_ONCE, TELLS_MS, LIVES_MS = 200000, 32 * 86400000, 1000, 
 local lifetime = tonumber(ARGV[3])
 local generation = redis.call('GET', KEYS[1])
 if not generation then
-  generation = ARGV[2]
+  -- With the time it was made: settle.lua reads it.
+  generation = ARGV[2] .. '@' .. int(now)
   redis.call('SET', KEYS[1], generation)
 end
 redis.call('ZADD', KEYS[4], int(now), ARGV[1])
@@ -23,7 +25,7 @@ local others = redis.call('ZCARD', KEYS[6])
 if ARGV[6] == '1' then redis.call('ZADD', KEYS[6], int(now), ARGV[1]) end
 
 local known = redis.call('ZSCORE', KEYS[7], ARGV[7])
-if ARGV[7] ~= '' and ARGV[8] ~= '0' then redis.call('ZADD', KEYS[7], ARGV[8], ARGV[7]) end
+if ARGV[7] ~= '' and ARGV[8] ~= '0' and ARGV[9] == generation then redis.call('ZADD', KEYS[7], ARGV[8], ARGV[7]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now - LIVES_MS))
 
 local surplus = redis.call('ZCARD', KEYS[2]) - KEPT

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::spent::Raise;
 use crate::heard::Heard;
 use crate::meter::Kept;
 use crate::outage::Outage;
@@ -22,27 +23,8 @@ pub(super) struct Correction {
     pub(super) delta: i64,
     /// The store may not know this place yet.
     pub(super) create: bool,
-}
-
-/// What is spent of a budget at least.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Raise {
-    pub(super) key: Key,
-    /// The start of the period.
-    pub(super) place: u64,
-    pub(super) kept: Kept,
-    pub(super) amount: u64,
-}
-
-impl Raise {
-    pub(super) fn new(held: &Held, amount: u64) -> Self {
-        Raise {
-            key: held.key,
-            place: held.place,
-            kept: held.kept,
-            amount,
-        }
-    }
+    /// It is all that this instance has there, for a store that has lost its data.
+    pub(super) whole: bool,
 }
 
 pub(super) struct Backlog {
@@ -50,9 +32,12 @@ pub(super) struct Backlog {
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
     pub(super) corrections: HashMap<(Key, u64), Correction>,
+    /// What a ledger knows of budgets.
     pub(super) raised: Vec<Raise>,
-    /// What all instances together had spent when this one was started: nobody's own part, so a store without data is told it again.
-    floors: Vec<Raise>,
+    /// What other instances had spent when the common ledger was last read: a store without data is told it for those that have ended.
+    others: HashMap<(Key, u64, Arc<str>), Raise>,
+    /// When the store lost its data, until the common ledger was read again.
+    pub(super) recalls: Option<u64>,
     /// Requests that run now, by the subject they count for.
     pub(super) held: HashMap<Key, HashSet<u64>>,
     pub(super) entered: Vec<(Key, u64)>,
@@ -75,7 +60,8 @@ impl Backlog {
             generation: "".into(),
             corrections: HashMap::new(),
             raised: Vec::new(),
-            floors: Vec::new(),
+            others: HashMap::new(),
+            recalls: None,
             held: HashMap::new(),
             entered: Vec::new(),
             released: Vec::new(),
@@ -104,6 +90,7 @@ impl Backlog {
                 kept: held.kept,
                 delta,
                 create,
+                whole: false,
             },
         );
     }
@@ -118,6 +105,7 @@ impl Backlog {
             .and_modify(|known| {
                 known.delta = known.delta.saturating_add(correction.delta);
                 known.create |= correction.create;
+                known.whole |= correction.whole;
             })
             .or_insert(correction);
     }
@@ -126,21 +114,21 @@ impl Backlog {
         self.raised.push(raise);
     }
 
-    /// The same for what all have spent.
-    pub(super) fn floor(&mut self, raise: Raise) {
-        self.floors.push(raise);
-        self.raise(raise);
+    /// Remembers what another instance had spent.
+    pub(super) fn of_other(&mut self, id: &Arc<str>, raise: Raise) {
+        self.others
+            .insert((raise.key, raise.place, Arc::clone(id)), raise);
     }
 
-    /// The store has lost its data: nothing that was to be corrected is there, but what all had spent is told it again.
+    /// The store has lost its data: nothing that was to be corrected is there.
     pub(super) fn begin_anew(&mut self, now: u64) {
         self.corrections.clear();
         self.released.clear();
         self.unsure.clear();
         self.known_until = Some(None);
-        self.floors
-            .retain(|floor| matches!(floor.kept, Kept::Spent { end } if end > now));
-        self.raised.clone_from(&self.floors);
+        self.others
+            .retain(|_, spent| matches!(spent.kept, Kept::Spent { end } if end > now));
+        self.raised = self.others.values().map(Raise::to_anew).collect();
     }
 
     /// Notes a running request that the store does not know.

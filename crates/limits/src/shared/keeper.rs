@@ -166,13 +166,19 @@ impl Keeper {
     async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
-        let (is_alone, tells, knows) = {
+        let (is_alone, tells, knows, generation) = {
             let backlog = shared.backlog.lock();
             let is_alone = backlog.outage.alone().is_some();
             // What the store is asked for first is what it knew before.
             let is_asked = shared.is_restored() && !backlog.generation.is_empty();
             let is_told = !is_alone || (self.sent.is_none() && backlog.has_told_all());
-            (is_alone, is_alone && backlog.has_much(), is_asked && is_told)
+            let generation = Arc::clone(&backlog.generation);
+            (
+                is_alone,
+                is_alone && backlog.has_much(),
+                is_asked && is_told,
+                generation,
+            )
         };
         let mut call = shared.scripts.beat.prepare_invoke();
         call.key(&shared.common_keys()[..])
@@ -187,7 +193,8 @@ impl Keeper {
             .arg(if is_alone { 0 } else { self.page })
             .arg(u8::from(tells))
             .arg(shared.life())
-            .arg(if knows { shared.local_now() } else { 0 });
+            .arg(if knows { shared.local_now() } else { 0 })
+            .arg(&*generation);
         let reply = timeout(self.patience, call.invoke_async::<Reply>(&mut line)).await;
         let reply = shared.told_why(reply.ok()?)?;
         shared.learn(reply.0, asked);
@@ -296,10 +303,15 @@ impl Shared {
                             kept,
                             delta: signed(amount),
                             create: true,
+                            whole: true,
                         },
                     );
                 });
                 backlog.renew();
+                if self.has_common_ledger {
+                    backlog.recalls = Some(now);
+                    self.forgot.notify_one();
+                }
                 tracing::warn!(
                     "the shared store of limits had lost its data: telling it what this instance admitted"
                 );

@@ -13,11 +13,10 @@ use std::{fs, io};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::backlog::{Backlog, Raise};
+use super::backlog::Backlog;
 use super::{Shared, signed};
 use crate::charge::Ask;
-use crate::limiter::{Core, Spender};
-use crate::share::Seen;
+use crate::limiter::Core;
 
 /// Before an outage is noticed requests wait for the store: what began so many milliseconds earlier may have been admitted without it.
 const MARGIN_MS: u64 = 1_000;
@@ -173,7 +172,7 @@ impl Shared {
     }
 
     /// True if the store has lost what it was told of this instance.
-    fn has_forgotten(&self, backlog: &Backlog) -> bool {
+    pub(super) fn has_forgotten(&self, backlog: &Backlog) -> bool {
         let is_met = self.note.as_ref().is_some_and(|note| note.is_met);
         is_met && backlog.known_until == Some(None)
     }
@@ -203,42 +202,6 @@ impl Shared {
         let lost = self.has_forgotten(&backlog);
         backlog.outage.trip(time, lost);
         backlog.add(&held, signed(held.amount), true);
-        drop(backlog);
-        self.wake.notify_one();
-    }
-
-    /// Raises what is spent to at least what a ledger knows.
-    pub(crate) fn raise(&self, core: &Core, ask: &Ask, spender: Spender) {
-        let now = self.now();
-        let mut backlog = self.backlog.lock();
-        let is_forgotten = self.has_forgotten(&backlog);
-        match spender {
-            Spender::Instance => {
-                let Some((held, missing)) = core.table.raise(ask, now) else {
-                    return;
-                };
-                if is_forgotten {
-                    // The others tell their parts too.
-                    backlog.add(&held, signed(missing), true);
-                } else {
-                    backlog.raise(Raise::new(&held, ask.amount));
-                }
-            }
-            Spender::Everybody => {
-                let Some(place) = ask.rule.period_at(now) else {
-                    return;
-                };
-                let seen = Seen {
-                    free: ask.rule.units().saturating_sub(ask.amount),
-                    at: now,
-                };
-                let held = core.table.record(ask, place, 0, seen, now);
-                backlog.floor(Raise::new(&held, ask.amount));
-            }
-        }
-        if is_forgotten {
-            backlog.outage.trip(now, true);
-        }
         drop(backlog);
         self.wake.notify_one();
     }

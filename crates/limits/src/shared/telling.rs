@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::backlog::{BATCH, Correction, Raise};
+use super::backlog::{BATCH, Correction};
+use super::spent::Raise;
 use super::{Shared, signed};
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
 
 /// What one call tells the store.
-#[derive(Default)]
 pub(super) struct Batch {
     raised: Vec<Raise>,
     corrections: Vec<((Key, u64), Correction)>,
@@ -17,15 +17,18 @@ pub(super) struct Batch {
     released: Vec<(Key, u64)>,
     /// It is the last: with it the store knows all until then, milliseconds since 1970 by the clock of this machine.
     until: Option<u64>,
+    /// The store it is for.
+    generation: Arc<str>,
 }
 
 /// Tells a batch; true if the store has it.
 pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
-    let lines: Vec<(String, &'static str, String, i64, bool, u64, u64)> = core
+    let lines: Vec<Line> = core
         .shared()
         .map(|shared| shared.lines(batch))
         .unwrap_or_default();
     let until = batch.until.unwrap_or(0);
+    let generation = Arc::clone(&batch.generation);
     async move {
         let Some(shared) = core.shared() else { return false };
         let line = shared.line.lock().clone();
@@ -33,18 +36,29 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
         let mut call = shared.scripts.settle.prepare_invoke();
         call.key(&shared.common_keys()[..])
             .key(shared.common_key("lives"));
-        for (key, kind, place, delta, create, a, b) in lines {
-            call.key(key)
-                .arg(kind)
-                .arg(place)
-                .arg(delta)
-                .arg(i32::from(create))
-                .arg(a)
-                .arg(b);
+        for line in lines {
+            call.key(line.key)
+                .arg(line.kind)
+                .arg(line.place)
+                .arg(line.delta)
+                .arg(i32::from(line.flag))
+                .arg(line.a)
+                .arg(line.b);
         }
-        call.arg(shared.life()).arg(until);
+        call.arg(shared.life()).arg(until).arg(&*generation);
         call.invoke_async::<i64>(&mut line).await.is_ok()
     }
+}
+
+/// One correction as the script reads it.
+struct Line {
+    key: String,
+    kind: &'static str,
+    place: String,
+    delta: i64,
+    flag: bool,
+    a: u64,
+    b: u64,
 }
 
 impl Shared {
@@ -56,7 +70,7 @@ impl Shared {
         }
         let now = self.now();
         let mut backlog = self.backlog.lock();
-        if !backlog.has_much() && backlog.outage.may_rejoin(now) {
+        if !backlog.has_much() && !backlog.still_recalls(now) && backlog.outage.may_rejoin(now) {
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
             self.noting.notify_one();
@@ -84,6 +98,7 @@ impl Shared {
             entered: take(&mut backlog.entered),
             released: take(&mut backlog.released),
             until: None,
+            generation: Arc::clone(&backlog.generation),
         };
         batch.until = backlog.is_empty().then(|| self.local_now());
         Some(batch)
@@ -105,61 +120,77 @@ impl Shared {
         backlog.renew();
     }
 
-    fn lines(&self, batch: &Batch) -> Vec<(String, &'static str, String, i64, bool, u64, u64)> {
-        let raised = batch.raised.iter().filter_map(|raise| {
-            let Kept::Spent { end } = raise.kept else {
-                return None;
-            };
-            let (name, amount) = (self.key_name(raise.key, Some(raise.place)), signed(raise.amount));
-            Some((
-                name,
-                "m",
-                raise.place.to_string(),
-                amount,
-                true,
-                0,
-                end.min(1 << 52),
-            ))
-        });
-        let corrections = batch.corrections.iter().filter_map(|((key, place), correction)| {
-            let (name, kind, a, b) = match correction.kept {
-                Kept::Ring(window) => (
-                    self.key_name(*key, None),
-                    "w",
-                    window.width_ms(),
-                    window.life_ms(),
-                ),
-                Kept::Spent { end } => (self.key_name(*key, Some(*place)), "p", 0, end.min(1 << 52)),
-                Kept::Open => return None,
-            };
-            Some((
-                name,
-                kind,
-                place.to_string(),
-                correction.delta,
-                correction.create,
-                a,
-                b,
-            ))
-        });
-        let of = |kind| {
-            move |(key, id): &(Key, u64)| {
-                (
-                    self.key_name(*key, None),
-                    kind,
-                    self.request_name(*id),
-                    0,
-                    false,
-                    0,
-                    LEASE_MS,
-                )
+    fn lines(&self, batch: &Batch) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for raise in &batch.raised {
+            let Kept::Spent { end } = raise.kept else { continue };
+            let (kind, id, anew) = raise.kind();
+            let amount = signed(raise.amount);
+            self.of_period(
+                &mut lines,
+                (raise.key, raise.place, end),
+                (kind, id, amount, anew),
+            );
+        }
+        for ((key, place), correction) in &batch.corrections {
+            let (delta, create) = (correction.delta, correction.create);
+            match correction.kept {
+                Kept::Ring(window) => lines.push(Line {
+                    key: self.key_name(*key, None),
+                    kind: "w",
+                    place: place.to_string(),
+                    delta,
+                    flag: create,
+                    a: window.width_ms(),
+                    b: window.life_ms(),
+                }),
+                Kept::Spent { end } => {
+                    let is_whole = correction.whole && !self.life().is_empty();
+                    let kind = if is_whole { "t" } else { "p" };
+                    self.of_period(
+                        &mut lines,
+                        (*key, *place, end),
+                        (kind, self.life(), delta, create),
+                    );
+                }
+                Kept::Open => {}
             }
-        };
+        }
         // A request that entered and left meanwhile is registered first, released then.
-        raised
-            .chain(corrections)
-            .chain(batch.entered.iter().map(of("h")))
-            .chain(batch.released.iter().map(of("r")))
-            .collect()
+        let entered = batch.entered.iter().map(|open| ("h", open));
+        let released = batch.released.iter().map(|open| ("r", open));
+        lines.extend(entered.chain(released).map(|(kind, (key, id))| Line {
+            key: self.key_name(*key, None),
+            kind,
+            place: self.request_name(*id),
+            delta: 0,
+            flag: false,
+            a: 0,
+            b: LEASE_MS,
+        }));
+        lines
+    }
+
+    /// A correction of a period. Those that say who has spent need the list of whose parts are known too.
+    fn of_period(
+        &self,
+        lines: &mut Vec<Line>,
+        (key, place, end): (Key, u64, u64),
+        (kind, id, delta, flag): (&'static str, &str, i64, bool),
+    ) {
+        let name = self.key_name(key, Some(place));
+        let line = |key, kind| Line {
+            key,
+            kind,
+            place: id.to_owned(),
+            delta,
+            flag,
+            a: 0,
+            // A period without end must still be a time that the store can hold.
+            b: end.min(1 << 52),
+        };
+        let parts = matches!(kind, "c" | "s" | "t").then(|| line(format!("{name}:parts"), "-"));
+        lines.push(line(name, kind));
+        lines.extend(parts);
     }
 }

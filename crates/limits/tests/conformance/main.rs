@@ -9,6 +9,7 @@
 )]
 
 mod instances;
+mod ledgers;
 mod outages;
 mod server;
 #[path = "../trailing/mod.rs"]

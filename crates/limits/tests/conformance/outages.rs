@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use opm_limits::{
     Actual, Cause, Charge, Dimension, Every, Limiter, Mode, OnFailure, Over, Period, Rule, SharedSettings,
-    Spender, SubjectKind, Subjects, Window,
+    SubjectKind, Subjects, Window,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -14,14 +14,14 @@ use crate::QUIET;
 use crate::instances::{LIMIT, Upstream, WINDOW, tokens};
 use crate::server::{Server, eventually, now};
 
-const NOBODY: Subjects<'static> = Subjects {
+pub(crate) const NOBODY: Subjects<'static> = Subjects {
     key: None,
     user: None,
     model: None,
     channel: None,
 };
 
-fn rule(name: &str, dimension: Dimension, limit: u64, policy: OnFailure) -> Arc<Rule> {
+pub(crate) fn rule(name: &str, dimension: Dimension, limit: u64, policy: OnFailure) -> Arc<Rule> {
     let over = match dimension {
         Dimension::Concurrency => Over::Open,
         Dimension::Money => Over::Period(Period::new(Every::Day, "UTC").unwrap()),
@@ -36,7 +36,11 @@ fn rule(name: &str, dimension: Dimension, limit: u64, policy: OnFailure) -> Arc<
     )
 }
 
-async fn spend(limiter: &Limiter, rule: &Arc<Rule>, amount: u64) -> Result<Duration, opm_limits::Refused> {
+pub(crate) async fn spend(
+    limiter: &Limiter,
+    rule: &Arc<Rule>,
+    amount: u64,
+) -> Result<Duration, opm_limits::Refused> {
     let start = Instant::now();
     limiter
         .reserve(&[Charge::new(rule, &NOBODY, amount)], now())
@@ -45,7 +49,7 @@ async fn spend(limiter: &Limiter, rule: &Arc<Rule>, amount: u64) -> Result<Durat
     Ok(start.elapsed())
 }
 
-async fn remaining(limiter: &Limiter, rule: &Arc<Rule>) -> u64 {
+pub(crate) async fn remaining(limiter: &Limiter, rule: &Arc<Rule>) -> u64 {
     let look = limiter
         .reserve(&[Charge::new(rule, &NOBODY, 0)], now())
         .await
@@ -53,7 +57,7 @@ async fn remaining(limiter: &Limiter, rule: &Arc<Rule>) -> u64 {
     look.standings()[0].remaining
 }
 
-async fn together(limiter: &Limiter) {
+pub(crate) async fn together(limiter: &Limiter) {
     eventually("the store decides again", || async { limiter.health().together }).await;
 }
 
@@ -219,39 +223,6 @@ async fn budgets_and_running_requests_survive_a_restart_without_persistence() {
     assert_eq!(remaining(&one, &budget).await, 3_000_000);
     assert!(spend(&two, &budget, 3_000_001).await.is_err());
     assert!(spend(&one, &open, 1).await.is_err());
-}
-
-/// What stores of their own know at the start is told as parts, what one store knows of all once.
-#[tokio::test]
-async fn what_was_spent_before_the_start_counts_once_also_in_an_emptied_redis() {
-    let _quiet = QUIET.read().await;
-    for spender in [Spender::Everybody, Spender::Instance] {
-        let server = Server::start();
-        let (one, two) = (server.limiter().await, server.limiter().await);
-        let budget = rule("budget", Dimension::Money, 10_000_000, OnFailure::Deny);
-        spend(&one, &budget, 4_000_000).await.unwrap();
-        spend(&two, &budget, 3_000_000).await.unwrap();
-        // Both are started again, with what one store knows of both, or with what each knows of itself.
-        drop((one, two));
-        let (one, two) = (server.limiter().await, server.limiter().await);
-        let parts = match spender {
-            Spender::Everybody => [7_000_000, 7_000_000],
-            Spender::Instance => [4_000_000, 3_000_000],
-        };
-        for (limiter, part) in [&one, &two].into_iter().zip(parts) {
-            limiter.raise(&Charge::new(&budget, &NOBODY, part), spender, now());
-        }
-        assert_eq!(remaining(&one, &budget).await, 3_000_000, "{spender:?}");
-        spend(&two, &budget, 1_000_000).await.unwrap();
-        server.command("FLUSHALL");
-        eventually("both have noticed", || async {
-            one.health().outages == 1 && two.health().outages == 1
-        })
-        .await;
-        together(&one).await;
-        together(&two).await;
-        assert_eq!(remaining(&two, &budget).await, 2_000_000, "{spender:?}");
-    }
 }
 
 #[tokio::test]

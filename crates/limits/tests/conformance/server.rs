@@ -68,6 +68,11 @@ impl Server {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
+    /// A file of this test.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     pub(crate) fn command(&self, name: &str) -> redis::Value {
         let mut line = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
         redis::cmd(name).query(&mut line).unwrap()

@@ -1,23 +1,52 @@
-//! Budgets in the store: what a settled row is counted against, and what was spent before this process started.
+//! Budgets in the store: how they are named there, and which of them a settled row is counted against.
 
 use std::ops::Range;
 
 use opm_config::Config;
 use opm_ledger::Row;
-use opm_limits::{Charge, Limiter, Spender, SubjectKind, Subjects};
+use opm_limits::SubjectKind;
 
 use super::rules::{RuleBook, Ruled, Who};
 
 /// Between the parts of a subject; no name holds it.
 const PART: char = '\u{1f}';
+/// Rule, period, key, user, model, channel.
+const PARTS: usize = 6;
 
 /// One period of one budget, as the store names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BudgetOf {
     /// Rule, period, and the values it counts apart.
     pub subject: String,
     /// Seconds since 1970 at which the period began.
     pub start: i64,
+}
+
+impl BudgetOf {
+    /// The part of it that one of several instances on one store has spent.
+    #[must_use]
+    pub fn part_of(&self, instance: &str) -> Self {
+        BudgetOf {
+            subject: format!("{}{PART}{instance}", self.subject),
+            start: self.start,
+        }
+    }
+
+    /// Rule, period, key, user, model, channel; `None` of a part, and of what no gateway writes.
+    pub(super) fn values(&self) -> Option<[&str; PARTS]> {
+        let values: Vec<&str> = self.subject.split(PART).collect();
+        values.try_into().ok()
+    }
+
+    /// The budget that this is a part of, and whose; `None`: it is a whole one.
+    pub(super) fn split(&self) -> Option<(Self, &str)> {
+        let (subject, instance) = self.subject.rsplit_once(PART)?;
+        let whole = BudgetOf {
+            subject: subject.to_owned(),
+            start: self.start,
+        };
+        whole.values().is_some().then_some((whole, instance))
+    }
 }
 
 /// The budgets that a settled row is counted against, under the rules in force. What they are hangs on its key, user, model and channel,
@@ -64,40 +93,6 @@ fn subject(ruled: &Ruled, calendar: &str, who: &Who<'_>, channel: &str) -> Strin
         }
     }
     text
-}
-
-impl RuleBook {
-    /// Tells the limiter what `spender` had spent of a budget before this process started: `pico_usd` in the period that began at `start`
-    /// (seconds since 1970). Periods that are over and budgets that are not configured any more change nothing.
-    pub fn raise(
-        &self,
-        config: &Config,
-        (limiter, spender): (&Limiter, Spender),
-        spent: &BudgetOf,
-        pico_usd: u64,
-        now_ms: u64,
-    ) {
-        let parts: Vec<&str> = spent.subject.split(PART).collect();
-        let [name, calendar, key, user, model, channel] = parts[..] else {
-            return;
-        };
-        let number = config.channels.iter().position(|known| known.name == channel);
-        let Some(ruled) = self.budget(name, calendar, key, number) else {
-            return;
-        };
-        let current = ruled.budget.as_ref().is_some_and(|budget| {
-            i64::try_from(budget.period.bounds(now_ms).start / 1000) == Ok(spent.start)
-        });
-        if current {
-            let subjects = Subjects {
-                key: Some(key),
-                user: Some(user),
-                model: Some(model),
-                channel: Some(channel),
-            };
-            limiter.raise(&Charge::new(&ruled.rule, &subjects, pico_usd), spender, now_ms);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -175,33 +170,13 @@ limits:
         assert_eq!(found.len(), 1);
     }
 
-    #[tokio::test]
-    async fn what_was_spent_before_the_start_is_spent() {
-        let config = config();
-        let book = RuleBook::new(&config);
-        let row = row("static:team", "ada", "gpt-5", "2026-11-30T17:00:00Z");
-        let limiter = Limiter::memory(100);
-        let told = (&limiter, Spender::Instance);
-        for of in budgets_of(&book, &config, &row).0 {
-            book.raise(&config, told, &of, 900_000_000_000, row.started_ms);
-            let old = BudgetOf {
-                start: of.start - 86_400,
-                ..of
-            };
-            book.raise(&config, told, &old, u64::MAX / 2, row.started_ms);
-        }
-        let who = Who {
-            key: &row.key,
-            key_name: "team",
-            user: &row.user,
-            model: &row.model,
+    #[test]
+    fn a_part_knows_what_it_is_a_part_of() {
+        let whole = BudgetOf {
+            subject: "key.budget|day UTC|static:team|||".replace('|', &PART.to_string()),
+            start: 7,
         };
-        let subjects = who.subjects("one");
-        let rules = book.of_request(&who).chain(book.of_channel(&who, (0, "one")));
-        for (ruled, left) in rules.zip([100_000_000_000, 1_100_000_000_000, 4_100_000_000_000]) {
-            let charge = Charge::new(&ruled.rule, &subjects, 0);
-            let held = limiter.reserve(&[charge], row.started_ms).await.unwrap();
-            assert_eq!(held.standings()[0].remaining, left, "{}", ruled.rule.name());
-        }
+        assert_eq!(whole.part_of("0123").split(), Some((whole.clone(), "0123")));
+        assert_eq!(whole.split(), None);
     }
 }

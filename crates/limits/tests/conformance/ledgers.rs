@@ -1,0 +1,195 @@
+//! Budgets over restarts and lost data: what ledgers know, of one instance each or of all together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use opm_limits::{Charge, Dimension, Limiter, OnFailure, Rule, SharedSettings, Spender};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::QUIET;
+use crate::outages::{NOBODY, remaining, rule, spend, together};
+use crate::server::{Server, eventually, now};
+
+const LIMIT: u64 = 10_000_000;
+
+fn budget() -> Arc<Rule> {
+    rule("budget", Dimension::Money, LIMIT, OnFailure::Deny)
+}
+
+/// What stores of their own know at the start is told as parts.
+#[tokio::test]
+async fn what_was_spent_before_the_start_counts_once_also_in_an_emptied_redis() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let (one, two) = (server.limiter().await, server.limiter().await);
+    let budget = budget();
+    spend(&one, &budget, 4_000_000).await.unwrap();
+    spend(&two, &budget, 3_000_000).await.unwrap();
+    // Both are started again, with what each knows of itself.
+    drop((one, two));
+    let (one, two) = (server.limiter().await, server.limiter().await);
+    for (limiter, part) in [(&one, 4_000_000), (&two, 3_000_000)] {
+        limiter.raise(&Charge::new(&budget, &NOBODY, part), Spender::Instance, now());
+    }
+    assert_eq!(remaining(&one, &budget).await, 3_000_000);
+    spend(&two, &budget, 1_000_000).await.unwrap();
+    server.command("FLUSHALL");
+    eventually("both have noticed", || async {
+        one.health().outages == 1 && two.health().outages == 1
+    })
+    .await;
+    together(&one).await;
+    together(&two).await;
+    assert_eq!(remaining(&two, &budget).await, 2_000_000);
+}
+
+/// One store of several instances: what it was fed, by the name of who spent it; empty for what an older gateway has fed.
+#[derive(Clone, Default)]
+struct Common(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Common {
+    fn feed(&self, name: &str, amount: u64) {
+        *self.0.lock().entry(name.to_owned()).or_default() += amount;
+    }
+
+    fn tell_parts(&self, limiter: &Limiter, budget: &Arc<Rule>) {
+        for (name, amount) in &*self.0.lock() {
+            let part = Charge::new(budget, &NOBODY, *amount);
+            limiter.raise(&part, Spender::One(name), now());
+        }
+    }
+
+    fn tell_all(&self, limiter: &Limiter, budget: &Arc<Rule>) {
+        let all = self.0.lock().values().sum();
+        limiter.raise(&Charge::new(budget, &NOBODY, all), Spender::Everybody, now());
+        self.tell_parts(limiter, budget);
+    }
+}
+
+struct Instance {
+    limiter: Limiter,
+    common: Common,
+    reader: JoinHandle<()>,
+    outages: u32,
+}
+
+impl Instance {
+    async fn start(server: &Server, common: &Common, name: &str) -> Self {
+        let settings = SharedSettings {
+            memory: Some(server.file(name)),
+            has_common_ledger: true,
+            ..SharedSettings::new(&server.url())
+        };
+        let limiter = Limiter::shared(&settings, 10_000, now()).await.unwrap();
+        common.tell_all(&limiter, &budget());
+        limiter.remember();
+        let (recalled, read) = (limiter.clone(), common.clone());
+        let reader = tokio::spawn(async move {
+            loop {
+                let since = recalled.forgotten().await;
+                read.tell_parts(&recalled, &budget());
+                recalled.recalled(since);
+            }
+        });
+        let file: PathBuf = server.file(name);
+        eventually("it has noted who it is", || async { file.exists() }).await;
+        together(&limiter).await;
+        Instance {
+            outages: limiter.health().outages,
+            limiter,
+            common: common.clone(),
+            reader,
+        }
+    }
+
+    /// Spends so much, of which the store is fed a part.
+    async fn spend(&self, amount: u64, fed: u64) {
+        spend(&self.limiter, &budget(), amount).await.unwrap();
+        self.common.feed(self.limiter.name().unwrap(), fed);
+    }
+
+    /// What is left, once the store decides again for all after `loss`, if that is one.
+    async fn left(&mut self, lost: bool) -> u64 {
+        self.outages += u32::from(lost);
+        let outages = self.outages;
+        eventually("it has noticed", || async {
+            self.limiter.health().outages == outages
+        })
+        .await;
+        together(&self.limiter).await;
+        remaining(&self.limiter, &budget()).await
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// What is left by all of them after the data were lost.
+async fn left_after_loss(server: &Server, instances: &mut [&mut Instance]) -> u64 {
+    server.command("FLUSHALL");
+    for instance in instances.iter_mut() {
+        instance.left(true).await;
+    }
+    // All have told.
+    instances[0].left(false).await
+}
+
+#[tokio::test]
+async fn a_common_ledger_makes_good_what_an_emptied_redis_forgot_of_those_that_have_ended() {
+    let _quiet = QUIET.write().await;
+    let server = Server::start();
+    let common = Common::default();
+    let mut one = Instance::start(&server, &common, "one").await;
+    let three = Instance::start(&server, &common, "three").await;
+    three.spend(3_000_000, 3_000_000).await;
+    drop(three);
+    let mut two = Instance::start(&server, &common, "two").await;
+    assert_eq!(two.left(false).await, 7_000_000, "nothing twice");
+    // After the other has started, and some of it is not fed yet.
+    one.spend(2_000_000, 1_000_000).await;
+    assert_eq!(two.left(false).await, 5_000_000);
+    for _ in 0..3 {
+        let left = left_after_loss(&server, &mut [&mut one, &mut two]).await;
+        assert_eq!(left, 5_000_000);
+    }
+    two.spend(500_000, 0).await;
+    common.feed(one.limiter.name().unwrap(), 1_000_000);
+    drop(one);
+    let left = left_after_loss(&server, &mut [&mut two]).await;
+    assert_eq!(left, 4_500_000, "both others have ended");
+    let mut one = Instance::start(&server, &common, "one").await;
+    assert_eq!(one.left(false).await, 4_500_000, "one is back");
+    let mut three = Instance::start(&server, &common, "three").await;
+    assert_eq!(three.left(false).await, 4_500_000, "three is back");
+    three.spend(500_000, 0).await;
+    let left = left_after_loss(&server, &mut [&mut one, &mut two, &mut three]).await;
+    assert_eq!(left, 4_000_000);
+}
+
+#[tokio::test]
+async fn whoever_starts_first_tells_an_emptied_redis_what_the_common_ledger_knows() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let common = Common::default();
+    common.feed("", 1_000_000);
+    let one = Instance::start(&server, &common, "one").await;
+    let two = Instance::start(&server, &common, "two").await;
+    one.spend(2_000_000, 2_000_000).await;
+    two.spend(1_000_000, 1_000_000).await;
+    assert_eq!(remaining(&one.limiter, &budget()).await, 6_000_000);
+    drop((one, two));
+    server.restart();
+    for name in ["new", "one", "newer", "two"] {
+        let mut instance = Instance::start(&server, &common, name).await;
+        eventually(name, || async {
+            remaining(&instance.limiter, &budget()).await == 6_000_000
+        })
+        .await;
+        assert_eq!(instance.left(false).await, 6_000_000, "{name}");
+    }
+}
