@@ -67,6 +67,23 @@ def rates(model: str, entry: dict, left_out: Counter) -> dict:
     return found | searches(entry)
 
 
+def surcharges(prices: dict, entry: dict) -> dict:
+    """What Anthropic asks for fast answers and for those that are made in the US alone: a multiple of the price of every token."""
+    factors = entry.get("provider_specific_entry") or {}
+    fast, us = factors.get("fast"), factors.get("us")
+    found = {}
+    for key, price in prices.items():
+        if key == "web_search":
+            continue
+        name, above, threshold = key.partition(">")
+        base, _, tier = name.partition(".")
+        tiers = {"": [("fast", fast), ("us", us), ("fast_us", fast and us and fast * us)], "batch": [("batch_us", us)]}
+        for other, factor in tiers.get(tier, []):
+            if factor:
+                found[f"{base}.{other}{above}{threshold}"] = pico(Decimal(price) * factor / PICO, f"{key} {other}")
+    return prices | found
+
+
 def models(names: str) -> str:
     """Fine-tuned models are called ft:BASE:organisation:name:id."""
     return names + ":*" if names.startswith("ft:") else names
@@ -82,7 +99,7 @@ def main() -> None:
         if provider not in PROVIDERS or entry.get("mode") not in MODES:
             continue
         name = model.removeprefix("gemini/")
-        prices = rates(model, entry, left_out)
+        prices = surcharges(rates(model, entry, left_out), entry)
         if "/" in name or not {"input", "output"} & prices.keys():
             continue
         per_piece = any("per_second" in key or key.endswith("per_image") for key in entry)

@@ -119,7 +119,13 @@ fn member<'a>(found: &mut Scan<'a>, reader: &mut Reader<'a>, key: &str) -> Resul
             return output::config(found, reader);
         }
         "service_tier" if reader.kind() == Kind::String => {
-            found.tier = ServiceTier::from_name(&reader.text()?.decode());
+            found.tier = ServiceTier::from_name(&reader.text()?.decode()).or(found.tier);
+            return Ok(());
+        }
+        // Anthropic's word for a tier.
+        "speed" if reader.kind() == Kind::String => {
+            let is_fast = reader.text()?.decode() == "fast";
+            found.tier = is_fast.then_some(ServiceTier::Fast).or(found.tier);
             return Ok(());
         }
         "user" | "safety_identifier" if reader.kind() == Kind::String => {

@@ -39,6 +39,8 @@ pub struct Usage {
     pub prediction: Option<(u64, u64)>,
     /// The tier that served it, where that is not the usual one: it has prices of its own.
     pub tier: Option<ServiceTier>,
+    /// It was made in the United States alone, which costs more (Anthropic's `inference_geo`).
+    pub in_us: Option<bool>,
 }
 
 /// A service tier with prices of its own.
@@ -52,13 +54,16 @@ pub enum ServiceTier {
     Priority,
     /// OpenAI's fastest.
     Ultrafast,
+    /// Anthropic's `speed: fast`.
+    Fast,
 }
 
-const TIERS: [(ServiceTier, &str); 4] = [
+const TIERS: [(ServiceTier, &str); 5] = [
     (ServiceTier::Batch, "batch"),
     (ServiceTier::Flex, "flex"),
     (ServiceTier::Priority, "priority"),
     (ServiceTier::Ultrafast, "ultrafast"),
+    (ServiceTier::Fast, "fast"),
 ];
 
 impl ServiceTier {
@@ -145,6 +150,7 @@ impl Usage {
         take(&mut self.web_fetches, later.web_fetches);
         take(&mut self.prediction, later.prediction);
         take(&mut self.tier, later.tier);
+        take(&mut self.in_us, later.in_us);
     }
 
     /// The first counter that contradicts another (parts larger than their whole): passed on as it is, but worth a report.
@@ -184,6 +190,7 @@ mod tests {
             r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1,"trafficType":"ON_DEMAND_FLEX"}}"#;
         let served = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":1,"serviceTier":"priority"}}"#;
         let usual = r#"{"choices":[],"usage":{"prompt_tokens":1},"service_tier":"default"}"#;
+        let fast = r#"{"content":[],"usage":{"input_tokens":1,"service_tier":"standard","speed":"fast"}}"#;
         for (body, format, tier) in [
             (chat, Format::Chat, Some(ServiceTier::Priority)),
             (before, Format::Responses, Some(ServiceTier::Flex)),
@@ -191,6 +198,7 @@ mod tests {
             (gemini, Format::Gemini, Some(ServiceTier::Flex)),
             (served, Format::Gemini, Some(ServiceTier::Priority)),
             (usual, Format::Chat, None),
+            (fast, Format::Messages, Some(ServiceTier::Fast)),
         ] {
             assert_eq!(relayed(body, format).unwrap().usage.tier, tier, "{body}");
             assert_eq!(response(body, format).unwrap().usage.tier, tier, "{body}");
@@ -227,6 +235,19 @@ mod tests {
             for usage in whole.into_iter().chain([stream.usage().clone()]) {
                 assert_eq!((usage.input, usage.web_searches), (Some(5), Some(2)), "{body}");
             }
+        }
+    }
+
+    #[test]
+    fn requests_say_which_tier_they_want() {
+        for (members, tier) in [
+            (r#""service_tier":"flex""#, Some(ServiceTier::Flex)),
+            (r#""speed":"fast","service_tier":"auto""#, Some(ServiceTier::Fast)),
+            (r#""speed":"standard""#, None),
+            (r#""speed":null"#, None),
+        ] {
+            let body = format!(r#"{{"model":"m",{members},"messages":[]}}"#);
+            assert_eq!(crate::scan::scan(body.as_bytes()).unwrap().tier, tier, "{body}");
         }
     }
 
@@ -273,5 +294,17 @@ mod tests {
         relay.push(text.as_bytes(), &mut Vec::new());
         let usage = relay.usage();
         assert_eq!((usage.output, usage.tier), (Some(1), Some(ServiceTier::Priority)));
+        let start = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"c","content":[],"usage":{"input_tokens":3,"output_tokens":1,"service_tier":"standard","speed":"fast","inference_geo":"us"}}}"#;
+        let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7,"service_tier":"standard"}}"#;
+        let text = format!(
+            "event: message_start\ndata: {start}\n\nevent: message_delta\ndata: {end}\n\nevent: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        );
+        let mut relay = self::relay(Format::Messages);
+        relay.push(text.as_bytes(), &mut Vec::new());
+        let usage = relay.usage();
+        assert_eq!(
+            (usage.output, usage.tier, usage.in_us),
+            (Some(7), Some(ServiceTier::Fast), Some(true))
+        );
     }
 }

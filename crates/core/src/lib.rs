@@ -7,7 +7,7 @@ mod request_id;
 mod secret;
 mod user;
 
-pub use ai_api_converter::{Format, Usage};
+pub use ai_api_converter::{Format, ServiceTier, Usage};
 pub use client_key::ClientKey;
 pub use request_id::RequestId;
 pub use secret::{Secret, digest, hint};

@@ -141,6 +141,7 @@ pub(crate) fn counters(usage: &Usage) -> [Option<u64>; COUNTERS] {
         web_fetches,
         // No counter: it has done its work when the cost is known.
         tier: _,
+        in_us: _,
     } = *usage;
     [
         input,
@@ -204,6 +205,7 @@ fn usage(counters: [Option<u64>; COUNTERS]) -> Usage {
         output_image,
         web_fetches,
         tier: None,
+        in_us: None,
     }
 }
 

@@ -122,14 +122,26 @@ pub enum Tier {
     Priority,
     /// OpenAI `ultrafast`.
     Ultrafast,
+    /// Anthropic `speed: fast`.
+    Fast,
+    /// Anthropic, made in the United States alone (`inference_geo: us`).
+    Us,
+    /// Both.
+    FastUs,
+    /// Anthropic's batches, made there.
+    BatchUs,
 }
 
-const TIERS: [(Tier, &str); 5] = [
+const TIERS: [(Tier, &str); 9] = [
     (Tier::Standard, "standard"),
     (Tier::Batch, "batch"),
     (Tier::Flex, "flex"),
     (Tier::Priority, "priority"),
     (Tier::Ultrafast, "ultrafast"),
+    (Tier::Fast, "fast"),
+    (Tier::Us, "us"),
+    (Tier::FastUs, "fast_us"),
+    (Tier::BatchUs, "batch_us"),
 ];
 
 impl Tier {
@@ -146,9 +158,34 @@ impl Tier {
     /// The tier that served an answer.
     #[must_use]
     pub fn of(usage: &Usage) -> Tier {
-        usage
+        let tier = usage
             .tier
-            .map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str()))
+            .map_or(Tier::Standard, |tier| Tier::from_service_tier(tier.as_str()));
+        if usage.in_us == Some(true) {
+            tier.in_us()
+        } else {
+            tier
+        }
+    }
+
+    /// The same, made in the United States alone: itself, where that has no price of its own.
+    #[must_use]
+    pub fn in_us(self) -> Tier {
+        match self {
+            Tier::Standard => Tier::Us,
+            Tier::Fast => Tier::FastUs,
+            Tier::Batch => Tier::BatchUs,
+            other => other,
+        }
+    }
+
+    /// The tier whose price counts where this one has none; else the standard one.
+    fn elsewhere(self) -> Tier {
+        match self {
+            Tier::FastUs => Tier::Fast,
+            Tier::BatchUs => Tier::Batch,
+            other => other,
+        }
     }
 
     /// The name used in rules, the store and the API.
@@ -365,7 +402,8 @@ fn price_of_class(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Opt
             .filter(|rate| rate.above == 0 || context > rate.above);
         fitting.max_by_key(|rate| rate.above)
     };
-    match (best(tier), best(Tier::Standard)) {
+    let own = best(tier).or_else(|| best(tier.elsewhere()));
+    match (own, best(Tier::Standard)) {
         (Some(own), Some(standard)) if standard.above > own.above => Some(own.price.max(standard.price)),
         (own, standard) => own.or(standard).map(|rate| rate.price),
     }
@@ -384,6 +422,8 @@ mod tests {
             rate("input>900", 15),
             rate("input.batch", 5),
             rate("input.flex>300", 12),
+            rate("input.us", 11),
+            rate("input.fast>200", 40),
             rate("cache_read>200", 2),
             rate("output", 30),
             rate("web_search", 7),

@@ -278,7 +278,7 @@ fn without_date(model: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use opm_core::Usage;
+    use opm_core::{ServiceTier, Usage};
 
     use super::*;
     use crate::price::Class;
@@ -388,6 +388,35 @@ mod tests {
     }
 
     #[test]
+    fn fast_answers_and_those_made_in_one_country_cost_a_multiple() {
+        // Twice the price for fast ones, a tenth more for those made in the United States alone, and both together.
+        let of = |tier| total(&usage(1000, 1000), "anthropic", "claude-opus-5-5", tier).unwrap();
+        let standard = of(Tier::Standard);
+        assert_eq!(standard, 1000 * (4_000_000 + 20_000_000));
+        assert_eq!(of(Tier::Fast), 2 * standard);
+        assert_eq!(of(Tier::Us), standard / 10 * 11);
+        assert_eq!(of(Tier::FastUs), standard / 10 * 22);
+        assert_eq!(of(Tier::BatchUs), standard / 20 * 11);
+        // A list without that multiple.
+        let list =
+            r#"{"rules": [{"models": ["m"], "rates": {"input": 2, "input.fast": 9, "input.batch": 1}}]}"#;
+        let own = Prices::new(Rule::list(list).unwrap()).unwrap();
+        let of = |tier: Tier| {
+            own.cost(&Tokens::from(&usage(1, 0)), "x", "m", tier.in_us(), NOW)
+                .unwrap()
+                .total
+                .0
+        };
+        assert_eq!([Tier::Standard, Tier::Fast, Tier::Batch].map(of), [2, 9, 1]);
+        let served = Usage {
+            tier: Some(ServiceTier::Fast),
+            in_us: Some(true),
+            ..Usage::default()
+        };
+        assert_eq!(Tier::of(&served), Tier::FastUs);
+    }
+
+    #[test]
     fn a_threshold_without_a_price_for_the_tier_never_comes_out_cheaper() {
         // The list has priority prices up to 272k only; above, the standard price is as high.
         let of = |tier| total(&usage(300_000, 0), "openai", "gpt-5.4", tier);
@@ -465,8 +494,8 @@ mod tests {
             |rates: &str| Rule::list(&format!(r#"{{"rules":[{{"models":["m"],{rates}}}]}}"#)).unwrap_err();
         assert_eq!(error(r#""rates":{"inptu":1}"#), PriceError::Rate("inptu".into()));
         assert_eq!(
-            error(r#""rates":{"input.fast":1}"#),
-            PriceError::Rate("input.fast".into())
+            error(r#""rates":{"input.quick":1}"#),
+            PriceError::Rate("input.quick".into())
         );
         assert_eq!(
             error(r#""rates":{"input>1k":1}"#),

@@ -25,7 +25,17 @@ const TOKENS: &[&str] = &[
 /// What is counted one by one.
 const CALLS: &[&str] = &["web_search"];
 /// Service tiers; the first is meant where none is named.
-const TIERS: &[&str] = &["standard", "batch", "flex", "priority", "ultrafast"];
+const TIERS: &[&str] = &[
+    "standard",
+    "batch",
+    "flex",
+    "priority",
+    "ultrafast",
+    "fast",
+    "us",
+    "fast_us",
+    "batch_us",
+];
 
 /// A unit that prices are given in, and what one of it is in picodollars per token or call.
 struct Unit {

@@ -83,6 +83,10 @@ object! {
         server_tool_use: ServerTools<'a> = "server_tool_use",
         /// Tier.
         service_tier: Cow<'a, str> = "service_tier",
+        /// How fast.
+        speed: Cow<'a, str> = "speed",
+        /// Where it was made.
+        inference_geo: Cow<'a, str> = "inference_geo",
     }
 
     /// Written, by lifetime.
@@ -228,8 +232,10 @@ fn of_anthropic(wire: Anthropic<'_>) -> Usage {
             .and_then(|details| details.thinking_tokens),
         web_searches: hosted.web_search_requests,
         web_fetches: hosted.web_fetch_requests,
+        in_us: wire.inference_geo.map(|place| place == "us"),
         ..Usage::default()
     }
+    .in_tier(wire.speed.as_deref())
     .in_tier(wire.service_tier.as_deref())
 }
 

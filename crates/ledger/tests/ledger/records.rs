@@ -38,6 +38,7 @@ prop_compose! {
             output_image: values[14],
             web_fetches: values[15],
             tier: None,
+            in_us: None,
         }
     }
 }

@@ -206,10 +206,12 @@ impl Price<'_> {
     /// that is written to a cache costs more, reasoning, pictures and sound may.
     fn dearest(&self, input: &Expected) -> Option<Dearest> {
         let rule = self.rule?;
-        // A provider may serve a request in a dearer tier than the usual one by a setting of the account.
+        // A provider may serve a request in a dearer tier than the usual one, or in a dearer place, by a setting of the account.
         let tiers = match self.tier {
-            Some(tier) => [tier, tier],
-            None => [Tier::Standard, Tier::Priority],
+            None => [Tier::Standard, Tier::Us, Tier::Priority],
+            // OpenAI's word for its priority, too.
+            Some(Tier::Fast) => [Tier::Fast, Tier::FastUs, Tier::Priority],
+            Some(asked) => [asked, asked.in_us(), asked],
         };
         let of = |classes: &[Class]| {
             let each = classes.iter().flat_map(|class| tiers.map(|tier| (*class, tier)));
@@ -293,7 +295,7 @@ mod tests {
 
     fn prices() -> Prices {
         let list = r#"{"rules": [{"models": ["m"], "rates": {"input": 1000000, "cache_write_short": 2000000, "output": 5000000,
-            "output.priority": 10000000, "audio_input": 3000000}}, {"models": ["pictures"], "rates": {"input": 1000000,
+            "output.priority": 10000000, "audio_input": 3000000, "output.fast": 20000000, "output.fast_us": 22000000}}, {"models": ["pictures"], "rates": {"input": 1000000,
             "output": 5000000, "image_output": 60000000}}]}"#;
         Prices::new(opm_ledger::Rule::list(list).unwrap()).unwrap()
     }
@@ -368,6 +370,8 @@ mod tests {
         assert_eq!(usual.most(&INPUT, 10), Some(250 * 2_000_000 + 10 * 5_000_000));
         let dear = price(&list, "m", None);
         assert_eq!(dear.most(&INPUT, 10), Some(250 * 2_000_000 + 10 * 10_000_000));
+        let fast = price(&list, "m", Some(Tier::Fast));
+        assert_eq!(fast.most(&INPUT, 10), Some(250 * 2_000_000 + 10 * 22_000_000));
         let heard = Expected { sound: true, ..INPUT };
         assert_eq!(usual.most(&heard, 10), Some(250 * 3_000_000 + 10 * 5_000_000));
         let pictures = price(&list, "pictures", Some(Tier::Standard));
