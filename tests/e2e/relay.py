@@ -7,15 +7,15 @@ import threading
 class Relay:
     """Passes bytes to a port of this machine; what comes back waits for `held` seconds."""
 
-    def __init__(self, port):
+    def __init__(self, port, at=0):
         self.to, self.held, self.loop, ready = port, 0.0, asyncio.new_event_loop(), threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
+        self.thread = threading.Thread(target=self._run, args=(ready, at), daemon=True)
         self.thread.start()
         assert ready.wait(10)
 
-    def _run(self, ready):
+    def _run(self, ready, at):
         asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self._pass, "127.0.0.1", 0))
+        server = self.loop.run_until_complete(asyncio.start_server(self._pass, "127.0.0.1", at))
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         self.loop.run_forever()

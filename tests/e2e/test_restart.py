@@ -7,12 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
 from callers import Caller
 from conftest import BINARY, eventually, free_port, wait_for
 from provider import Provider, worst_window
+from relay import Relay
 
 KEY = "sk-test-client-key-0123456789"
 STOPS = [signal.SIGTERM, signal.SIGKILL]
@@ -38,10 +40,13 @@ class Stand:
             + more
         )
 
-    def start(self, command=None, env=None):
+    def begin(self, command=None, env=None):
         with open(self.log, "a") as sink:
             command = command or [BINARY, "serve", "-c", self.config]
             self.process = subprocess.Popen(command, stderr=sink, stdout=sink, env={**os.environ, **(env or {})})
+
+    def start(self, command=None, env=None):
+        self.begin(command, env)
         wait_for(f"http://127.0.0.1:{self.port}/readyz")
 
     def stop(self, how):
@@ -365,6 +370,22 @@ def test_a_common_store_makes_good_what_an_emptied_redis_forgot_of_gateways_that
     for at in [one, two] * 5:
         at.ask("one two out=50", model="priced", max_tokens=50)
     assert sum(10 * call["prompt"] + 100 * call["output"] for call in provider.calls) <= 50_000
+
+
+def test_a_database_that_is_not_there_yet_is_waited_for(stands, postgres, provider, monkeypatch):
+    monkeypatch.setenv("OPM_KEY_PEPPER", "pepper-0123456789-abcdefghijklmnop-XYZ")
+    monkeypatch.setenv("OPM_MASTER_KEY", "master-0123456789-abcdefghijklmnop-XYZ")
+    there, port = urllib.parse.urlsplit(postgres), free_port()
+    url = there._replace(netloc=f"opm:secret-of-the-store@127.0.0.1:{port}").geturl()
+    at = stands(team("{ tpm: 9k }"), storage=f"url: '{url}', ledger: {{folder}}/ledger")
+    at.begin()
+    eventually(lambda: "waiting for it, 30 s at most" in at.log.read_text())
+    relay = Relay(there.port, at=port)
+    wait_for(f"http://127.0.0.1:{at.port}/readyz")
+    assert probe(at) is not None
+    assert at.log.read_text().count("waiting for it") == 1 and "secret-of-the-store" not in at.log.read_text()
+    at.stop(signal.SIGTERM)
+    relay.close()
 
 
 def test_a_store_that_fails_holds_no_start_up_and_the_ledger_counts_instead(stands, provider, tmp_path):

@@ -8,6 +8,7 @@ mod health;
 mod live;
 mod logging;
 mod metering;
+mod opening;
 #[cfg(feature = "otel")]
 mod otlp;
 #[cfg(not(feature = "otel"))]

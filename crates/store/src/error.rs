@@ -130,11 +130,25 @@ impl StoreError {
         matches!(self, StoreError::Damaged { .. }) || code.is_some_and(|code| of_data(&code))
     }
 
+    /// True if the database could not be reached, or does not take connections yet: it may, in a moment.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        // Postgres: it starts, is shut down, or has too many clients.
+        let of_moment = |code: &str| ["57P01", "57P02", "57P03", "53300"].contains(&code);
+        let code = self.said().and_then(DatabaseError::code);
+        let unreached = matches!(self.source_of_database(), Some(sqlx::Error::Io(_)));
+        matches!(self, StoreError::Late { .. }) || unreached || code.is_some_and(|code| of_moment(&code))
+    }
+
     /// What the database said itself.
     fn said(&self) -> Option<&dyn DatabaseError> {
-        let StoreError::Database { source, .. } = self else {
-            return None;
-        };
-        source.downcast_ref::<sqlx::Error>()?.as_database_error()
+        self.source_of_database()?.as_database_error()
+    }
+
+    fn source_of_database(&self) -> Option<&sqlx::Error> {
+        match self {
+            StoreError::Database { source, .. } | StoreError::Open { source, .. } => source.downcast_ref(),
+            _ => None,
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
-use opm_config::{Config, EXIT_CONFIG, Environment, Origin};
+use opm_config::{Config, EXIT_CONFIG, Origin};
 use opm_core::Secret;
 use opm_proxy::net::drain::Drain;
 use opm_proxy::net::server::Handler;
@@ -17,7 +17,7 @@ use opm_proxy::net::site::Served;
 use opm_proxy::net::upstream::Upstreams;
 use opm_proxy::{Gateway, Parts, Snapshot};
 use opm_routing::{Live, Standing};
-use opm_store::{Location, StoreSecrets};
+use opm_store::{Location, StoreError};
 use opm_telemetry::{ChannelGauges, Metrics};
 use tokio::runtime::Runtime;
 
@@ -25,9 +25,10 @@ use super::{find, report};
 use crate::args::Serve;
 use crate::control::{Controls, unix_seconds};
 use crate::health;
-use crate::live::{Kept, LiveConfig, Read};
+use crate::live::{LiveConfig, Read};
 use crate::logging::{self, LogFormat};
 use crate::metering::{self, Feeding};
+use crate::opening;
 use crate::otlp;
 use crate::site::AdminSite;
 use crate::watch::watch;
@@ -65,11 +66,16 @@ pub(super) fn start(
         eprintln!("opm: {error:#}");
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
-    let kept = match open_store(&config, &runtime) {
+    let kept = match opening::open(&config, &runtime) {
         Ok(kept) => kept,
         Err(error) => {
             eprintln!("opm: {error:#}");
-            return Ok(ExitCode::from(EXIT_CONFIG));
+            let is_away = error.downcast_ref().is_some_and(StoreError::is_away);
+            return Ok(if is_away {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::from(EXIT_CONFIG)
+            });
         }
     };
     let live = Arc::new(Live::default());
@@ -140,32 +146,6 @@ pub(super) fn start(
     }
     Ok(ExitCode::SUCCESS)
 }
-
-/// Opens the store that the configuration names.
-fn open_store(config: &Config, runtime: &Runtime) -> anyhow::Result<Option<Kept>> {
-    // Without a store, what the admin API changes lives as long as the process.
-    let url = match &config.storage {
-        Some(url) => url.as_str(),
-        None if config.admin.token.is_some() => IN_MEMORY,
-        None => return Ok(None),
-    };
-    let env = Environment::process();
-    let location = Location::parse(url)?;
-    let secrets = StoreSecrets::load(&location, env.get("OPM_KEY_PEPPER"), env.get("OPM_MASTER_KEY"))?;
-    let store = runtime.block_on(async {
-        let store = opm_store::open(url).await?;
-        store
-            .bind_secrets(secrets.pepper.id(), secrets.vault.id())
-            .await?;
-        Ok::<_, opm_store::StoreError>(store)
-    })?;
-    Ok(Some(Kept {
-        store,
-        secrets: Arc::new(secrets),
-    }))
-}
-
-const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Where the admin API is served; `None`: nobody could prove to be the operator, or another process has the usual port.
 fn admin_address(config: &Config, upgrade: bool) -> anyhow::Result<Option<SocketAddr>> {
