@@ -92,6 +92,12 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "PEM file of the authorities to trust at providers and Redis, in place of the system's",
     ),
     (
+        "OTEL_SDK_DISABLED",
+        "true: nothing is sent to a collector, whatever the file says",
+    ),
+    ("OTEL_TRACES_EXPORTER", "none: no traces are sent"),
+    ("OTEL_METRICS_EXPORTER", "none: no metrics are sent"),
+    (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OpenTelemetry collector, HTTP; the file wins",
     ),

@@ -107,6 +107,7 @@ pub(super) fn from_env(otlp: &mut Otlp, env: &Environment, problems: &mut Vec<Pr
             }
         }
     }
+    otlp.switch_off(env);
     if otlp.collector().is_none() {
         return;
     }
@@ -142,6 +143,21 @@ pub(super) fn from_env(otlp: &mut Otlp, env: &Environment, problems: &mut Vec<Pr
             "OTEL_TRACES_SAMPLER or OTEL_TRACES_SAMPLER_ARG cannot be read",
             "write always_on, always_off, traceidratio, or parentbased_ before one of these; the argument is a share from 0 to 1",
         ),
+    }
+}
+
+impl Otlp {
+    /// What the variables switch off is off, whatever the file says.
+    fn switch_off(&mut self, env: &Environment) {
+        let says = |name, word: &str| {
+            env.set(name)
+                .is_some_and(|text| text.trim().eq_ignore_ascii_case(word))
+        };
+        if says("OTEL_SDK_DISABLED", "true") {
+            self.endpoint = None;
+        }
+        self.traces &= !says("OTEL_TRACES_EXPORTER", "none");
+        self.metrics &= !says("OTEL_METRICS_EXPORTER", "none");
     }
 }
 
@@ -257,6 +273,20 @@ mod tests {
             ratio: 0.25,
         };
         assert_eq!(found.sampler, wanted);
+    }
+
+    #[test]
+    fn what_a_variable_switches_off_is_off() {
+        let text = "observability: { otlp: { endpoint: 'http://c:4318' } }";
+        let of = |env| {
+            let found = otlp(text, env);
+            (found.collector().is_some(), found.traces, found.metrics)
+        };
+        assert_eq!(of(&[("OTEL_SDK_DISABLED", "True")]), (false, true, true));
+        assert_eq!(of(&[("OTEL_SDK_DISABLED", "no")]), (true, true, true));
+        assert_eq!(of(&[("OTEL_TRACES_EXPORTER", "none")]), (true, false, true));
+        assert_eq!(of(&[("OTEL_METRICS_EXPORTER", "none")]), (true, true, false));
+        assert_eq!(of(&[("OTEL_TRACES_EXPORTER", "otlp")]), (true, true, true));
     }
 
     #[test]
