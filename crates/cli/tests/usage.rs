@@ -254,9 +254,14 @@ fn usage_is_json_and_csv_for_programs() {
     let none = place.run(&["usage", "--user", "nobody"]);
     assert!(none.status.success() && none.stdout.is_empty());
     assert!(
-        err(&none).starts_with("nothing was used from 20"),
+        err(&none).starts_with("nothing was used from 20") && !err(&none).contains("mean"),
         "{}",
         err(&none)
+    );
+    let near = err(&place.run(&["usage", "--model", "gpt4o", "--channel", "far"]));
+    assert!(
+        near.ends_with("\nno model `gpt4o` was used: did you mean `gpt-4o`?\n"),
+        "{near}"
     );
 }
 

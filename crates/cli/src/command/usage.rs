@@ -17,7 +17,7 @@ use crate::table::{money, number, printable, span, table, time};
 const WITHOUT: &str = "no usage is kept: add `storage: { url: \"sqlite:./opm.db\" }`";
 
 pub(super) fn run(args: &Usage) -> anyhow::Result<ExitCode> {
-    let report = block_on(ask(args))?;
+    let (report, meant) = block_on(ask(args))?;
     let text = match args.format {
         Sheet::Json => format!("{}\n", serde_json::to_string(&report)?),
         Sheet::Csv => values(&report),
@@ -26,10 +26,12 @@ pub(super) fn run(args: &Usage) -> anyhow::Result<ExitCode> {
     // Whoever reads no further has what he wanted.
     let _ = Paper.write(&text)?;
     notes(&report);
+    meant.iter().for_each(|hint| eprintln!("{hint}"));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(args: &Usage) -> anyhow::Result<UsageReport> {
+/// The answer; and where there is none, what else may have been meant.
+async fn ask(args: &Usage) -> anyhow::Result<(UsageReport, Vec<String>)> {
     let opened = open(args.config.as_deref()).await?;
     let question = UsageQuestion {
         by: args.by,
@@ -40,8 +42,35 @@ async fn ask(args: &Usage) -> anyhow::Result<UsageReport> {
         limit: args.limit,
     };
     let report = usage(&*opened.store, &question, unix_seconds()).await?;
+    let meant = if report.groups.is_empty() {
+        meant(&opened, &question).await?
+    } else {
+        Vec::new()
+    };
     opened.store.close().await;
-    Ok(report)
+    Ok((report, meant))
+}
+
+/// Channels and models that were used in that time and are called much like those that were asked for.
+async fn meant(opened: &Opened, question: &UsageQuestion) -> anyhow::Result<Vec<String>> {
+    let (asked, mut hints) = (&question.filters, Vec::new());
+    for (by, what, name) in [
+        (By::Channel, "channel", &asked.channel),
+        (By::Model, "model", &asked.model),
+    ] {
+        let Some(name) = name else { continue };
+        let used = UsageQuestion {
+            by,
+            step: None,
+            filters: Filters::default(),
+            ..question.clone()
+        };
+        let used = usage(&*opened.store, &used, unix_seconds()).await?;
+        let used: Vec<&str> = used.groups.iter().map(|group| group.name.as_str()).collect();
+        let near = nearest(name, &used).filter(|near| near != name);
+        hints.extend(near.map(|near| format!("no {what} `{name}` was used: did you mean `{near}`?")));
+    }
+    Ok(hints)
 }
 
 /// The store with the usage.
