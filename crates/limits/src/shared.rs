@@ -39,7 +39,7 @@ use crate::subject::Key;
 use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
-use past::Note;
+use past::Memory;
 
 /// How a limiter reaches its Redis.
 #[derive(Clone)]
@@ -139,11 +139,7 @@ pub(crate) struct Shared {
     /// The clock of this machine at `start`, milliseconds since 1970.
     began: u64,
     ids: AtomicU64,
-    memory: Option<PathBuf>,
-    /// What was noted there when it was started.
-    note: Option<Note>,
-    /// There was such a note: this is not its first life.
-    has_past: bool,
+    memory: Option<Memory>,
     /// All that is known of earlier lives was restored.
     restored: AtomicBool,
     /// Wakes the task that keeps the note.
@@ -162,8 +158,8 @@ impl Shared {
         }
         // If one is there already, it is this one: the gateway has no other.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let note = settings.memory.as_ref().map(|path| Note::of(path, random, now));
-        let (note, has_past) = note.map_or((None, false), |(note, has_past)| (Some(note), has_past));
+        let memory = settings.memory.as_ref();
+        let memory = memory.map(|path| Memory::of(path, random, now));
         Ok(Shared {
             client: client(&settings.url).map_err(|_| SharedProblem::Url)?,
             namespace: name.clone(),
@@ -183,9 +179,7 @@ impl Shared {
             offset: AtomicI64::new(i64::try_from(now).unwrap_or(i64::MAX)),
             began: now,
             ids: AtomicU64::new(1),
-            memory: settings.memory.clone(),
-            note,
-            has_past,
+            memory,
             restored: AtomicBool::new(false),
             noting: Arc::default(),
             has_common_ledger: settings.has_common_ledger,
@@ -332,7 +326,7 @@ impl Shared {
 
     /// The name of this instance that outlives it; empty without one.
     pub(crate) fn life(&self) -> &str {
-        self.note.as_ref().map_or("", |note| &note.id)
+        self.memory.as_ref().map_or("", |memory| &memory.note.id)
     }
 
     pub(crate) fn remember(&self) {

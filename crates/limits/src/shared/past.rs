@@ -4,7 +4,7 @@
 //! note has lost its data, and is told all. What an instance admitted on its own the store may not know: since when that is so, the
 //! instance notes in a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,24 +37,36 @@ pub(super) struct Note {
     is_met: bool,
 }
 
-impl Note {
-    /// From its file, and true; a new one if there is none or it makes no sense.
-    pub(super) fn of(path: &Path, random: u64, now: u64) -> (Note, bool) {
-        let found = fs::read_to_string(path).ok().and_then(|text| Self::parse(&text));
-        let Some(mut note) = found else {
-            let note = Note {
-                id: format!("{random:016x}"),
-                born: now,
-                alone_since: None,
-                is_met: false,
-            };
-            return (note, false);
-        };
+/// Where that is kept.
+pub(super) struct Memory {
+    path: PathBuf,
+    /// As it was when the instance was started.
+    pub(super) note: Note,
+    /// There was none before.
+    is_first_life: bool,
+}
+
+impl Memory {
+    /// With what the file says, or a new note if there is none or it makes no sense.
+    pub(super) fn of(path: &Path, random: u64, now: u64) -> Self {
+        let found = fs::read_to_string(path).ok().and_then(|text| Note::parse(&text));
+        let mut note = found.clone().unwrap_or_else(|| Note {
+            id: format!("{random:016x}"),
+            born: now,
+            alone_since: None,
+            is_met: false,
+        });
         // By another clock.
         note.alone_since = note.alone_since.map(|since| if since > now { 0 } else { since });
-        (note, true)
+        Memory {
+            path: path.to_owned(),
+            note,
+            is_first_life: found.is_none(),
+        }
     }
+}
 
+impl Note {
     fn parse(text: &str) -> Option<Note> {
         let words: Vec<&str> = text.strip_suffix('\n')?.split(' ').collect();
         let [id, born, since, met] = words[..] else {
@@ -112,10 +124,9 @@ impl Note {
 /// Keeps the note as it is. Runs until the limiter is dropped; a heartbeat that hangs does not hold it up.
 pub(crate) fn keep_note(core: &Arc<Core>) {
     let Some(shared) = core.shared() else { return };
-    let Some((note, path)) = shared.note.clone().zip(shared.memory.clone()) else {
-        return;
-    };
-    let mut kept = shared.has_past.then(|| note.clone());
+    let Some(memory) = &shared.memory else { return };
+    let (path, note) = (memory.path.clone(), memory.note.clone());
+    let mut kept = (!memory.is_first_life).then(|| note.clone());
     let (noting, core) = (Arc::clone(&shared.noting), Arc::downgrade(core));
     tokio::spawn(async move {
         loop {
@@ -140,7 +151,12 @@ pub(crate) fn keep_note(core: &Arc<Core>) {
 impl Shared {
     /// All that is known of earlier lives was restored.
     pub(super) fn is_restored(&self) -> bool {
-        self.note.is_none() || self.restored.load(Ordering::Relaxed)
+        self.memory.is_none() || self.restored.load(Ordering::Relaxed)
+    }
+
+    /// What was noted when this instance was started.
+    fn note(&self) -> Option<&Note> {
+        self.memory.as_ref().map(|memory| &memory.note)
     }
 
     fn note_now(&self, before: &Note) -> Note {
@@ -164,7 +180,7 @@ impl Shared {
         }
         for (held, at) in unsure {
             let knows = |note: &Note| note.is_known(at, told.unwrap_or(0));
-            if !self.note.as_ref().is_none_or(knows) {
+            if !self.note().is_none_or(knows) {
                 backlog.add(&held, signed(held.amount), true);
             }
         }
@@ -173,7 +189,7 @@ impl Shared {
 
     /// True if the store has lost what it was told of this instance.
     pub(super) fn has_forgotten(&self, backlog: &Backlog) -> bool {
-        let is_met = self.note.as_ref().is_some_and(|note| note.is_met);
+        let is_met = self.note().is_some_and(|note| note.is_met);
         is_met && backlog.known_until == Some(None)
     }
 
@@ -185,7 +201,8 @@ impl Shared {
         let Some(held) = core.table.restore(ask, then, time) else {
             return;
         };
-        let Some(note) = self.note.as_ref().filter(|_| self.has_past) else {
+        let memory = self.memory.as_ref().filter(|memory| !memory.is_first_life);
+        let Some(Memory { note, .. }) = memory else {
             return;
         };
         let knows = match backlog.known_until {
@@ -292,8 +309,8 @@ mod tests {
         let ahead = Note::parse("0123456789abcdef 1 99 new\n").unwrap();
         let dir = std::env::temp_dir().join(format!("opm-note-{}", std::process::id()));
         ahead.write(&dir).unwrap();
-        let (read, was_there) = Note::of(&dir, 0, 50);
+        let read = Memory::of(&dir, 0, 50);
         fs::remove_file(dir).unwrap();
-        assert_eq!((read.alone_since, was_there), (Some(0), true));
+        assert_eq!((read.note.alone_since, read.is_first_life), (Some(0), false));
     }
 }
