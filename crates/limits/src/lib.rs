@@ -21,7 +21,8 @@
 //!   of instances that have ended meanwhile, until they are started again; of budgets that instances have one ledger of
 //!   ([`Spender::One`]) others tell them. Redis must not evict (`maxmemory-policy noeviction`).
 //! - Started while the store is away: it knows what it admitted before ([`Limiter::restore`]), and nothing of others but their
-//!   number ([`SharedSettings::instances`]). Until the store has told its time, its own clock counts.
+//!   number ([`SharedSettings::instances`]). Until the store has told its time, its own clock
+//!   counts; what it admitted by that is moved then to when it was.
 //! - Thawed after a freeze: calls it had received are charged late and given back; those older than 30 s age out.
 //! - An instance that dies: its windows age out, its running requests after 60 s, its unsettled budgets stay charged.
 //!

@@ -57,6 +57,13 @@ impl Meter {
         }
     }
 
+    /// The clock was put forward by so many milliseconds. Budgets stay in their period.
+    pub(crate) fn move_clock(&mut self, ms: i64) {
+        if let Meter::Ring(ring) = self {
+            ring.move_clock(ms);
+        }
+    }
+
     /// What was used up to a place: only rings can tell, the others answer with all.
     pub(crate) fn used_until(&self, place: u64) -> u64 {
         match self {

@@ -86,6 +86,13 @@ impl Outage {
         }
     }
 
+    /// The clock was put forward by so many milliseconds.
+    pub(crate) fn move_clock(&mut self, ms: i64) {
+        if let Some(alone) = &mut self.alone {
+            alone.since = alone.since.saturating_add_signed(ms);
+        }
+    }
+
     /// Other instances have much to tell: the store does not know what they admitted yet.
     pub(crate) fn others_tell(&mut self, now: u64) {
         self.others_tell = now;

@@ -133,6 +133,17 @@ impl Ring {
         true
     }
 
+    /// Moves all of it, because the clock was put forward by so many milliseconds.
+    pub(crate) fn move_clock(&mut self, ms: i64) {
+        let (window, newest) = (self.window, self.newest);
+        for cell in &mut self.cells {
+            *cell = Cell::new(window.moved(cell.slot(newest), ms), cell.amount());
+        }
+        if !self.cells.is_empty() {
+            self.newest = window.moved(newest, ms);
+        }
+    }
+
     /// The first instant at which at least `needed` of what counts now has left; `None` if there is not so much.
     #[must_use]
     pub fn freed_at(&self, needed: u64) -> Option<u64> {

@@ -77,6 +77,8 @@ pub(crate) struct Held {
     pub(crate) kept: Kept,
     /// The tag of the rule whose overflow was charged.
     overflow: Option<u64>,
+    /// Its place is by the clock of this machine: the shared store had not told its own.
+    pub(crate) is_by_own_clock: bool,
 }
 
 /// What one charge meets.
@@ -187,6 +189,20 @@ impl Shard {
         meter.charge_at(place, amount, period);
         let kept = meter.kept();
         Held::new(ask, place, amount, kept, overflow)
+    }
+
+    /// The clock was put forward by so many milliseconds.
+    pub(crate) fn move_clock(&mut self, ms: i64) {
+        for subject in self.subjects.values_mut() {
+            subject.meter.move_clock(ms);
+            if let Some(window) = subject.meter.kept().window() {
+                subject.wary_until = match subject.wary_until {
+                    0 => 0,
+                    slot => window.moved(slot, ms),
+                };
+            }
+        }
+        self.overflow.values_mut().for_each(|meter| meter.move_clock(ms));
     }
 
     pub(crate) fn see(&mut self, key: Key, seen: Seen) {
@@ -326,6 +342,14 @@ impl Held {
             amount,
             kept,
             overflow,
+            is_by_own_clock: false,
+        }
+    }
+
+    /// The clock was put forward by so many milliseconds.
+    pub(crate) fn move_clock(&mut self, ms: i64) {
+        if let Some(window) = self.kept.window() {
+            self.place = window.moved(self.place, ms);
         }
     }
 }

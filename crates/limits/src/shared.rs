@@ -10,6 +10,7 @@
 
 mod backlog;
 mod call;
+mod clock;
 pub(crate) mod keeper;
 pub(crate) mod past;
 mod spent;
@@ -39,6 +40,7 @@ use crate::subject::Key;
 use crate::table::Granted;
 use backlog::Backlog;
 use call::Answer;
+use clock::by_clock_of_store;
 use past::Memory;
 
 /// How a limiter reaches its Redis.
@@ -187,33 +189,6 @@ impl Shared {
         })
     }
 
-    /// The store's time in milliseconds since the epoch, as well as it is known.
-    pub(crate) fn now(&self) -> u64 {
-        self.elapsed()
-            .saturating_add_signed(self.offset.load(Ordering::Relaxed))
-    }
-
-    /// The time by the clock of this machine, milliseconds since 1970.
-    fn local_now(&self) -> u64 {
-        self.began.saturating_add(self.elapsed())
-    }
-
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Learns the store's clock from an answer: it read it after the question and before now. What is known stays while it is between
-    /// the two; else it becomes the later one, because a cost that is taken for later counts longer.
-    fn learn(&self, server_now: u64, asked: u64) {
-        let server_now = i64::try_from(server_now).unwrap_or(i64::MAX);
-        let earliest = server_now.saturating_sub_unsigned(self.elapsed());
-        let latest = server_now.saturating_sub_unsigned(asked);
-        let known = self.offset.load(Ordering::Relaxed);
-        if !(earliest..=latest).contains(&known) {
-            self.offset.store(latest, Ordering::Relaxed);
-        }
-    }
-
     /// How it is; of `subjects` of this process.
     pub(crate) fn health(&self, subjects: usize) -> Health {
         let backlog = self.backlog.lock();
@@ -268,14 +243,16 @@ impl Shared {
     }
 
     fn reserve_alone(&self, core: &Arc<Core>, asks: &PerCharge<Ask>) -> Result<Reservation, Refused> {
-        let now = self.now();
         let mut backlog = self.backlog.lock();
+        let now = self.now();
+        let is_by_own_clock = backlog.clock_moved.is_none();
         let terms = Terms {
             alone: backlog.alone(),
             heard: &backlog.heard,
         };
         let mut granted: Granted = core.table.reserve(asks, now, Some(&terms))?;
         for held in &mut granted.held {
+            held.is_by_own_clock = is_by_own_clock;
             self.owe(&mut backlog, held);
         }
         drop(backlog);
@@ -300,6 +277,7 @@ impl Shared {
     /// without the other.
     pub(crate) fn adjust(&self, core: &Core, held: &Held, delta: i64) {
         let mut backlog = self.backlog.lock();
+        let held = &by_clock_of_store(&backlog, held);
         core.table.adjust(held, delta);
         if held.kept == Kept::Open {
             backlog.release(held.key, held.place);
@@ -313,6 +291,7 @@ impl Shared {
     /// Moves a cost to a later slot.
     pub(crate) fn renew(&self, core: &Core, held: &mut Held, slot: u64) -> bool {
         let mut backlog = self.backlog.lock();
+        *held = by_clock_of_store(&backlog, held);
         let (before, amount) = (*held, signed(held.amount));
         if !core.table.renew(held, slot) {
             return false;

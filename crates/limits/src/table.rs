@@ -131,6 +131,11 @@ impl Table {
         Some(shard.charge_at(ask, slot, ask.amount, now, self.per_shard))
     }
 
+    /// The clock was put forward by so many milliseconds.
+    pub(crate) fn move_clock(&self, ms: i64) {
+        self.shards.iter().for_each(|shard| shard.lock().move_clock(ms));
+    }
+
     /// Everything that still counts, by key and place.
     pub(crate) fn each(&self, now: u64, visit: &mut impl FnMut(Key, Kept, u64, u64)) {
         for shard in self.shards.iter() {

@@ -72,6 +72,13 @@ impl Window {
         now.checked_div(self.width_ms()).unwrap_or_default()
     }
 
+    /// The slot of what was in this one by a clock that has been put forward by so many milliseconds; the later one where two may be.
+    pub(crate) fn moved(self, slot: u64, ms: i64) -> u64 {
+        let width = i64::from(self.width_ms).max(1);
+        let slots = ms.div_euclid(width) + i64::from(ms.rem_euclid(width) > 0);
+        slot.saturating_add_signed(slots)
+    }
+
     /// The last millisecond of a slot.
     pub(crate) fn last_moment(self, slot: u64) -> u64 {
         let next = slot.saturating_add(1).saturating_mul(self.width_ms());

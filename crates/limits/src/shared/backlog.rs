@@ -48,6 +48,8 @@ pub(super) struct Backlog {
     pub(super) known_until: Option<Option<u64>>,
     /// Costs of earlier lives, and when they were, that such a store may not know.
     pub(super) unsure: Vec<(Held, u64)>,
+    /// By how many milliseconds the clock was put forward when the store told its own; `None`: it has not.
+    pub(super) clock_moved: Option<i64>,
     pub(super) dropped: u64,
     /// What the store told of subjects with its heartbeats.
     pub(super) heard: Heard,
@@ -68,6 +70,7 @@ impl Backlog {
             told: false,
             known_until: None,
             unsure: Vec::new(),
+            clock_moved: None,
             dropped: 0,
             heard: Heard::default(),
         }
@@ -108,6 +111,17 @@ impl Backlog {
                 known.whole |= correction.whole;
             })
             .or_insert(correction);
+    }
+
+    /// The clock was put forward by so many milliseconds.
+    pub(super) fn move_clock(&mut self, ms: i64) {
+        self.outage.move_clock(ms);
+        self.unsure.iter_mut().for_each(|(held, _)| held.move_clock(ms));
+        for ((key, place), correction) in std::mem::take(&mut self.corrections) {
+            let window = correction.kept.window();
+            let place = window.map_or(place, |window| window.moved(place, ms));
+            self.merge((key, place), correction);
+        }
     }
 
     pub(super) fn raise(&mut self, raise: Raise) {

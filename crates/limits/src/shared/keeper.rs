@@ -113,11 +113,11 @@ impl Keeper {
         let line = shared.line.lock().clone();
         let mut reply = None;
         if let Some(line) = line {
-            reply = self.ask(shared, line).await;
+            reply = self.ask(core, shared, line).await;
         }
         let broken = shared.line.lock().is_none() || self.failed >= PROBES_BEFORE_CONNECT;
         if reply.is_none() && broken {
-            reply = self.ask_anew(shared).await;
+            reply = self.ask_anew(core, shared).await;
         }
         let Some((now, instances, generation, news, kept_since, others, known)) = reply else {
             self.page = FIRST_NEWS;
@@ -147,9 +147,9 @@ impl Keeper {
     }
 
     /// Asks on a new connection, and keeps it if that is answered.
-    async fn ask_anew(&mut self, shared: &Shared) -> Option<Reply> {
+    async fn ask_anew(&mut self, core: &Core, shared: &Shared) -> Option<Reply> {
         let line = connect(shared).await?;
-        let reply = self.ask(shared, line.clone()).await?;
+        let reply = self.ask(core, shared, line.clone()).await?;
         *shared.line.lock() = Some(line);
         self.give_up_old_line(shared);
         Some(reply)
@@ -163,7 +163,7 @@ impl Keeper {
         }
     }
 
-    async fn ask(&mut self, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
+    async fn ask(&mut self, core: &Core, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
         let (is_alone, tells, knows, generation) = {
@@ -197,7 +197,7 @@ impl Keeper {
             .arg(&*generation);
         let reply = timeout(self.patience, call.invoke_async::<Reply>(&mut line)).await;
         let reply = shared.told_why(reply.ok()?)?;
-        shared.learn(reply.0, asked);
+        shared.learn_first(core, reply.0, asked);
         Some(reply)
     }
 

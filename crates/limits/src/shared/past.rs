@@ -195,9 +195,9 @@ impl Shared {
 
     /// Counts a cost of an earlier life, of `at` by a clock that says `now`; tells the store if it does not know.
     pub(crate) fn restore(&self, core: &Core, ask: &Ask, at: u64, now: u64) {
+        let mut backlog = self.backlog.lock();
         let time = self.now();
         let then = time.saturating_sub(now.saturating_sub(at));
-        let mut backlog = self.backlog.lock();
         let Some(held) = core.table.restore(ask, then, time) else {
             return;
         };

@@ -400,8 +400,9 @@ async fn what_an_emptied_redis_has_been_told_first_is_not_taken_for_all() {
     let local = Arc::new(local.by(&[SubjectKind::User]));
     for round in 0..5 {
         let user = round.to_string();
-        assert!(spend_for(&instances[0], &local, &user, 20).await);
+        // The first that is heard of it.
         assert!(spend_for(&instances[1], &local, &user, 850).await);
+        assert!(spend_for(&instances[0], &local, &user, 20).await);
         heard(&instances, 2 * round + 1).await;
         server.command("FLUSHALL");
         // This one notices first and tells its part; the others may hear of that before they notice.
@@ -454,6 +455,50 @@ async fn a_limiter_starts_without_redis_and_joins_when_it_comes() {
     server.restart();
     together(&limiter).await;
     assert_eq!(remaining(&limiter, &local).await, 600);
+}
+
+/// Its costs lie where they would by the store's clock, and nowhere else.
+#[tokio::test]
+async fn what_was_admitted_by_a_wrong_clock_counts_as_long_as_it_should_once_redis_tells_its_time() {
+    const WINDOW: Duration = Duration::from_secs(4);
+    let _quiet = QUIET.read().await;
+    for wrong in [-3_600_000_i64, -3_000, 3_000, 3_600_000] {
+        let mut server = Server::start();
+        server.stop();
+        let limiter = server.limiter_at(now().saturating_add_signed(wrong)).await;
+        let over = Over::Window(Window::new(WINDOW).unwrap());
+        let rule = Arc::new(Rule::new("r", Dimension::Tokens, 1_000, over).unwrap());
+        let reserve = |amount| {
+            let (limiter, rule) = (limiter.clone(), Arc::clone(&rule));
+            async move {
+                limiter
+                    .reserve(&[Charge::new(&rule, &NOBODY, amount)], now())
+                    .await
+            }
+        };
+        let mut kept = reserve(600).await.unwrap();
+        let mut running = reserve(400).await.unwrap();
+        kept.sent();
+        running.sent();
+        let last = Instant::now();
+        assert!(reserve(1).await.is_err());
+        server.restart();
+        together(&limiter).await;
+        // Settled after the clock has moved.
+        running.settle(Actual {
+            tokens: 150,
+            money: 0,
+        });
+        eventually("what was reserved too much is given back", || async {
+            reserve(0).await.unwrap().standings()[0].remaining == 250
+        })
+        .await;
+        let refused = reserve(251).await.unwrap_err();
+        let back = last.elapsed() + refused.retry_after;
+        assert!(back >= WINDOW, "{wrong}: {back:?}, too early");
+        // A slot more for the clock that moved, and the guard.
+        assert!(back <= WINDOW + WINDOW / 20, "{wrong}: {back:?}, too late");
+    }
 }
 
 #[tokio::test]
