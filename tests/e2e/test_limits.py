@@ -572,6 +572,35 @@ def test_a_channel_whose_model_has_no_price_leaves_a_budgeted_request_to_the_nex
     assert [call["key"] for call in provider.calls] == ["priced"]
 
 
+@pytest.mark.parametrize("priority", [1, -1])
+def test_a_limit_that_passes_is_told_before_a_model_without_a_price(gateways, provider, priority):
+    first = f"  - {{ name: dear, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'], priority: {priority}, budget: {{ usd: 5, per: day }} }}\n"
+    at = gateways(first + key_with("{ rpm: 100 }"), channel=", limits: { rpm: 1 }")
+    assert ask(at, model="mystery")[0] == 200
+    status, headers, body = ask(at, model="mystery")
+    assert status == 429 and b"channel.requests" in body, (status, body)
+    assert headers["x-ratelimit-limit-requests"] == "1" and 1 <= int(headers["retry-after"]) <= 62
+
+
+def test_the_headers_are_of_who_answered_or_of_the_limit_that_is_told(gateways, provider):
+    def other(name, priority, more=""):
+        return f"  - {{ name: {name}, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'], priority: {priority} {more} }}\n"
+
+    at = gateways(other("free", -1) + key_with("{ rpm: 100 }"), channel=", limits: { rpm: 1 }")
+    ask(at)
+    status, headers, _ = ask(at)
+    assert status == 200 and len(provider.calls) == 2
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("100", "98")
+    # Of two channels that are full, the one that lets the request pass first.
+    first = other("first", 1, ", limits: { rpm: 2 }")
+    at = gateways(first + key_with("{ concurrent: 9 }"), channel=", limits: { rpm: 1 }", name="both")
+    for _ in range(3):
+        assert ask(at)[0] == 200
+    status, headers, body = ask(at)
+    assert status == 429 and b"of 2 requests per minute" in body, (status, body)
+    assert headers["x-ratelimit-limit-requests"] == "2"
+
+
 def test_a_budget_that_only_warns_lets_pass_and_says_so(gateways, provider):
     at = gateways(PRICES + key_with(budget="{ usd: 0.001, per: month, tz: Asia/Shanghai, action: warn }"))
     assert [ask(at, "out=10", model="priced")[0] for _ in range(5)] == [200] * 5

@@ -278,6 +278,8 @@ fn compose(base: &Config, stored: &Stored) -> (Config, Vec<Problem>) {
         .map(|key| client_key(key, &config, &mut problems))
         .collect();
     config.keys.extend(keys);
+    let revoked = stored.keys.iter().filter(|key| key.revoked_at.is_some());
+    config.revoked_keys = revoked.map(|key| (key.id.clone(), key.name.clone())).collect();
     // Where keys were ever issued, revoking the last one must not open the gateway to everybody.
     config.keys_required = !config.keys.is_empty() || !stored.keys.is_empty();
     (config, problems)

@@ -135,7 +135,6 @@ fn used_in(window: Window, used: &opm_store::Used) -> Used<'_> {
         at_ms: count(used.step_start_ms).saturating_add(window.width_ms() - 1),
         tokens: count(used.tokens),
         requests: count(used.requests),
-        tries: count(used.tries),
     }
 }
 

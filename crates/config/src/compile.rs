@@ -79,6 +79,7 @@ fn blank(origin: Origin) -> Config {
         rules: Vec::new(),
         retry: Retry::default(),
         keys: Vec::new(),
+        revoked_keys: Vec::new(),
         keys_required: false,
         limits: Vec::new(),
         shared: None,

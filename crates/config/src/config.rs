@@ -52,6 +52,8 @@ pub struct Config {
     pub retry: Retry,
     /// Client keys.
     pub keys: Vec<ClientKey>,
+    /// Id and name of the stored client keys that are revoked: what they used still counts.
+    pub revoked_keys: Vec<(String, String)>,
     /// A key is needed: there are some, or there were.
     pub keys_required: bool,
     /// Limits beyond those of single keys and channels.

@@ -114,6 +114,16 @@ impl Ask {
             _ if rule.blocks() => rule.units(),
             Dimension::Tokens | Dimension::Requests | Dimension::Money => crate::rule::UNITS_MAX,
         };
+        Self::up_to(most, charge, secret)
+    }
+
+    /// Of what was used before: it may be more than the limit is now.
+    pub(crate) fn of_past(charge: &Charge<'_>, secret: &[u8; 16]) -> Self {
+        Self::up_to(crate::rule::UNITS_MAX, charge, secret)
+    }
+
+    fn up_to(most: u64, charge: &Charge<'_>, secret: &[u8; 16]) -> Self {
+        let rule = charge.rule;
         Ask {
             rule: Arc::clone(rule),
             key: crate::subject::Key::new(secret, rule, charge.subjects),

@@ -124,16 +124,15 @@ impl Limiter {
     /// Of a common ledger it is told of everybody and of each one; of the others again when the store has lost its data
     /// ([`Limiter::forgotten`]).
     pub fn raise(&self, charge: &Charge<'_>, spender: Spender<'_>, now: u64) {
-        for ask in Ask::all(&[*charge], &self.core.secret) {
-            match &self.core.shared {
-                None => {
-                    self.core.table.raise(&ask, now);
-                }
-                Some(shared) => shared.raise(&self.core, &ask, spender),
+        let ask = Ask::of_past(charge, &self.core.secret);
+        match &self.core.shared {
+            None => {
+                self.core.table.raise(&ask, now);
             }
-            // What was reached before the start was reported then.
-            self.core.table.crossing(&ask, now);
+            Some(shared) => shared.raise(&self.core, &ask, spender),
         }
+        // What was reached before the start was reported then.
+        self.core.table.crossing(&ask, now);
     }
 
     /// Waits until the shared store has lost its data and is to be told what others have spent that may have ended; for ever without one.
@@ -156,13 +155,12 @@ impl Limiter {
     /// later than `now`. A shared store is told what it does not know ([`SharedSettings::memory`]). Nothing for budgets
     /// ([`Limiter::raise`]) and for concurrency.
     pub fn restore(&self, charge: &Charge<'_>, at: u64, now: u64) {
-        for ask in Ask::all(&[*charge], &self.core.secret) {
-            match &self.core.shared {
-                None => {
-                    self.core.table.restore(&ask, at, now);
-                }
-                Some(shared) => shared.restore(&self.core, &ask, at, now),
+        let ask = Ask::of_past(charge, &self.core.secret);
+        match &self.core.shared {
+            None => {
+                self.core.table.restore(&ask, at, now);
             }
+            Some(shared) => shared.restore(&self.core, &ask, at, now),
         }
     }
 

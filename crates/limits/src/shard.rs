@@ -135,7 +135,8 @@ impl Shard {
         let tag = ask.rule.tag();
         if self.subjects.len() >= self.crowded_at(capacity) && !self.subjects.contains_key(&ask.key) {
             self.make_room(now);
-            if self.subjects.len() >= capacity {
+            // Invented users and models must not make keys and channels share.
+            if self.subjects.len() >= capacity && !ask.rule.subjects().are_configured() {
                 let meter = self
                     .overflow
                     .entry(tag)
@@ -304,7 +305,8 @@ impl Shard {
     pub(crate) fn waits(&self, ask: &Ask, sought: &Sought, now: u64) -> (u64, u64) {
         let own = self.subjects.get(&ask.key);
         let overflow = self.overflow.get(&ask.rule.tag());
-        let needed = ask.least.saturating_sub(sought.free());
+        // More may be used than the limit is: it was lowered, or the cost was more than was likely.
+        let needed = sought.used.saturating_add(ask.least).saturating_sub(sought.most);
         let again = now.saturating_add(ASK_AGAIN.as_millis() as u64);
         let meters = || {
             own.map(|own| &own.meter)

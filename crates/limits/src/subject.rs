@@ -34,6 +34,11 @@ impl SubjectKinds {
     pub(crate) fn bits(self) -> u8 {
         self.0
     }
+
+    /// Callers cannot make new ones up: they are of client keys and channels alone.
+    pub(crate) fn are_configured(self) -> bool {
+        !self.contains(SubjectKind::User) && !self.contains(SubjectKind::Model)
+    }
 }
 
 impl FromIterator<SubjectKind> for SubjectKinds {

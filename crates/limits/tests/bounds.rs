@@ -23,7 +23,11 @@ fn ask(limiter: &Limiter, rule: &Arc<Rule>, user: &str, now: u64) -> bool {
         user: Some(user),
         ..Subjects::default()
     };
-    let charge = [Charge::new(rule, &subjects, 60)];
+    ask_for(limiter, rule, &subjects, now)
+}
+
+fn ask_for(limiter: &Limiter, rule: &Arc<Rule>, subjects: &Subjects<'_>, now: u64) -> bool {
+    let charge = [Charge::new(rule, subjects, 60)];
     match pin!(limiter.reserve(&charge, now)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(mut reservation)) => {
             reservation.sent();
@@ -57,6 +61,17 @@ fn hundred_thousand_users_and_hostile_values_stay_within_64_mib_and_the_cap_hold
         ask(&limiter, &rule, &format!("7{hostile}"), T0 + 4_000),
         "who was there keeps his own limit"
     );
+    // Those that nobody can invent never share.
+    let keys = Rule::new("keys", Dimension::Tokens, 100, Over::Window(window)).unwrap();
+    let keys = Arc::new(keys.by(&[SubjectKind::Key]));
+    for number in 0..1_000 {
+        let key = number.to_string();
+        let of_key = Subjects {
+            key: Some(&key),
+            ..Subjects::default()
+        };
+        assert!(ask_for(&limiter, &keys, &of_key, T0 + 4_000), "key {number}");
+    }
     // A window later all have aged out and make room.
     for user in 0..20_000 {
         assert!(ask(&limiter, &rule, &format!("late-{user}"), T0 + 200_000 + user));

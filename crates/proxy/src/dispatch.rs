@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ai_api_converter::{Failure, FailureClass};
 use opm_config::Channel;
+use opm_limits::Standing;
 use opm_routing::{
     Admitted, Again, Candidate, ChannelLive, Counted, Parked, Plan, UnderWay, Verdict, verdict,
 };
@@ -54,7 +55,7 @@ struct Spent {
     /// The failure that tells the caller most so far.
     failure: Option<Failure>,
     /// The limit of a channel that lets the request pass first.
-    limited: Option<Failure>,
+    limited: Option<(Failure, Option<Standing>)>,
 }
 
 impl<'d> Place<'d> {
@@ -111,7 +112,12 @@ impl<'d> Dispatch<'d> {
                 After::Stop => break,
             }
         }
-        Err(Some(spent.failure.or(spent.limited).unwrap_or_else(|| {
+        let limited = || {
+            let (failure, standing) = spent.limited?;
+            account.limited(standing);
+            Some(failure)
+        };
+        Err(Some(spent.failure.or_else(limited).unwrap_or_else(|| {
             Failure::new(FailureClass::NoChannel, "No channel can serve the request now.")
         })))
     }
@@ -190,12 +196,14 @@ impl<'d> Dispatch<'d> {
                 spent.failure = Some(failure);
                 After::Stop
             }
-            Denied::Channel(failure) => {
+            Denied::Channel(failure, standing) => {
+                // Without a time it never passes.
+                let wait = |failure: &Failure| failure.retry_after.unwrap_or(Duration::MAX);
                 let sooner = spent
                     .limited
                     .take()
-                    .filter(|other| other.retry_after <= failure.retry_after);
-                spent.limited = Some(sooner.unwrap_or(failure));
+                    .filter(|(other, _)| wait(other) <= wait(&failure));
+                spent.limited = sooner.or(Some((failure, standing)));
                 After::Next
             }
         }

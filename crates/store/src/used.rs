@@ -39,8 +39,6 @@ pub struct Used {
     pub step_start_ms: i64,
     /// Tokens, those that may have been used unseen included.
     pub tokens: i64,
-    /// Requests. One that failed at several channels counts: the model may have worked at one of them.
+    /// Tries that are not known to have failed before the model worked: for limits of requests each is one.
     pub requests: i64,
-    /// Attempts at which the model may have worked.
-    pub tries: i64,
 }

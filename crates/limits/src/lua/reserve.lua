@@ -104,7 +104,8 @@ if refused then
   for _, charge in ipairs(charges) do
     local retry = -1
     if charge.least > charge.free then
-      local needed = charge.least - charge.free
+      -- More may be used than the limit is: it was lowered, or the cost was more than was likely.
+      local needed = charge.used + charge.least - charge.limit
       if charge.kind == 'w' then
         retry = window_frees(charge, needed)
       elseif charge.kind == 'p' then

@@ -142,6 +142,8 @@ on_both! {
     a_reservation_dropped_after_it_was_sent_stays
     the_parts_of_a_split_reservation_end_apart
     waiting_as_told_is_enough_and_less_is_not
+    waiting_as_told_is_enough_where_more_is_used_than_the_limit_is
+    what_was_spent_is_known_although_the_limit_was_lower_when_that_was_told
     the_longest_wait_of_several_rules_is_told
     a_request_larger_than_the_limit_is_clamped_to_it
     a_flexible_request_gets_what_is_left_under_every_rule
@@ -268,6 +270,41 @@ async fn waiting_as_told_is_enough_and_less_is_not(stand: Stand) {
         );
         stand.pass(again.retry_after).await;
         stand.spend(&rule, needed).await;
+    }
+}
+
+async fn waiting_as_told_is_enough_where_more_is_used_than_the_limit_is(stand: Stand) {
+    let rule = Arc::new(tokens(100, window(1_000)).mode(Mode::Estimate));
+    stand.spend(&rule, 30).await;
+    stand.pass(Duration::from_millis(300)).await;
+    let mut more = stand.take(&rule, 20).await.unwrap();
+    more.sent();
+    more.settle(Actual {
+        tokens: 220,
+        money: 0,
+    });
+    stand.comes_to_remain(&rule, 0).await;
+    let refused = stand.take(&rule, 20).await.unwrap_err();
+    assert!(
+        refused.retry_after >= Duration::from_millis(900),
+        "250 of 100 are used: {refused:?}"
+    );
+    stand.pass(refused.retry_after).await;
+    stand.spend(&rule, 20).await;
+}
+
+async fn what_was_spent_is_known_although_the_limit_was_lower_when_that_was_told(stand: Stand) {
+    let of = |limit| Arc::new(Rule::new("budget", Dimension::Money, limit, month()).unwrap());
+    let (low, high) = (of(2_000_000), of(10_000_000));
+    let spent = Charge::new(&low, &WHO, 9_000_000);
+    stand.limiter.raise(&spent, Spender::Instance, stand.now());
+    stand.comes_to_remain(&low, 0).await;
+    stand.comes_to_remain(&high, 1_000_000).await;
+    if stand.clock.is_some() {
+        let (low, high) = (Arc::new(tokens(300, hour())), Arc::new(tokens(1_000, hour())));
+        let used = Charge::new(&low, &WHO, 900);
+        stand.limiter.restore(&used, stand.now(), stand.now());
+        assert_eq!(stand.remaining(&high, &WHO).await, 100);
     }
 }
 

@@ -6,7 +6,7 @@ use opm_config::Config;
 use opm_ledger::Row;
 use opm_limits::SubjectKind;
 
-use super::rules::{RuleBook, Ruled, Who};
+use super::rules::{GONE, RuleBook, Ruled, Who};
 
 /// Between the parts of a subject; no name holds it.
 const PART: char = '\u{1f}';
@@ -54,18 +54,11 @@ impl BudgetOf {
 #[must_use]
 pub fn budgets_of(book: &RuleBook, config: &Config, row: &Row) -> (Vec<BudgetOf>, Range<u64>) {
     let mut during = 0..u64::MAX;
-    let name = config.keys.iter().find(|key| *key.id == *row.key);
-    let who = Who {
-        key: &row.key,
-        key_name: name.map_or("", |key| &key.name),
-        user: &row.user,
-        model: &row.model,
-    };
-    let number = config
-        .channels
-        .iter()
-        .position(|channel| *channel.name == *row.channel);
-    let of_channel = number.map(|number| book.of_channel(&who, (number, &row.channel)));
+    let who = book.who(&row.key, &row.user, &row.model);
+    let mut channels = config.channels.iter();
+    let number = channels.position(|channel| *channel.name == *row.channel);
+    let was_sent = !row.channel.is_empty();
+    let of_channel = was_sent.then(|| book.of_channel(&who, (number.unwrap_or(GONE), &row.channel)));
     let rules = book.of_request(&who).chain(of_channel.into_iter().flatten());
     let found = rules.filter_map(|ruled| {
         let calendar = ruled.budget.as_ref()?;

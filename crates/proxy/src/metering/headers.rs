@@ -97,9 +97,12 @@ fn add(
     }
 }
 
-/// As OpenAI writes it: `6m0s`, `1.5s`, `20ms`.
+/// As OpenAI writes it: `6m0s`, `1.5s`, `20ms`. From a minute on in whole seconds, rounded up.
 fn span(values: &mut BytesMut, wait: Duration) -> Option<HeaderValue> {
-    let (seconds, millis) = (wait.as_secs(), wait.subsec_millis());
+    let (seconds, millis) = match (wait.as_secs(), wait.subsec_millis()) {
+        (seconds, millis) if seconds >= 60 => (seconds.saturating_add(u64::from(millis > 0)), 0),
+        exact => exact,
+    };
     match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
         (0, 0, 0) => value(values, format_args!("{millis}ms")),
         (0, 0, rest) if millis > 0 => value(values, format_args!("{rest}.{millis:03}s")),

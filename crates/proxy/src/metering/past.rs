@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use opm_ledger::{Billed, Outcome, Settled};
+use opm_ledger::{Outcome, Settled};
 use opm_limits::{Charge, Dimension, Limiter, Window};
 
-use super::rules::{Ruled, Who};
+use super::rules::{GONE, Ruled, Who};
 use crate::snapshot::Snapshot;
 
 /// What was used by one caller, of one model, at one channel.
@@ -25,10 +25,8 @@ pub struct Used<'u> {
     pub at_ms: u64,
     /// Tokens, with those that may have been used unseen.
     pub tokens: u64,
-    /// Requests of the caller.
+    /// Tries: for limits of requests each is one.
     pub requests: u64,
-    /// Tries at the channel.
-    pub tries: u64,
 }
 
 impl<'u> From<&'u Settled> for Used<'u> {
@@ -39,7 +37,8 @@ impl<'u> From<&'u Settled> for Used<'u> {
             row.outcome,
             Outcome::Finished | Outcome::Crashed | Outcome::Aborted
         );
-        let worked = row.billed != Billed::No || ended;
+        // Nothing counts a try that failed before the model worked; one that it may have worked for is counted, and so is the next.
+        let worked = ended || row.counted() > 0;
         // When a later attempt began is not kept.
         let is_first = row.attempt <= 1;
         Used {
@@ -49,8 +48,7 @@ impl<'u> From<&'u Settled> for Used<'u> {
             channel: &row.channel,
             at_ms: if is_first { row.started_ms } else { row.at_ms },
             tokens: row.counted(),
-            requests: u64::from(settled.is_request && (worked || !is_first)),
-            tries: u64::from(worked),
+            requests: u64::from(worked),
         }
     }
 }
@@ -60,8 +58,6 @@ pub struct Past<'p> {
     snapshot: &'p Snapshot,
     limiter: &'p Limiter,
     now_ms: u64,
-    /// Of client keys, by their id.
-    names: HashMap<&'p str, &'p str>,
     /// Numbers of the channels.
     channels: HashMap<&'p str, usize>,
 }
@@ -71,13 +67,11 @@ impl<'p> Past<'p> {
     #[must_use]
     pub fn new(snapshot: &'p Snapshot, limiter: &'p Limiter, now_ms: u64) -> Self {
         let config = &snapshot.config;
-        let names = config.keys.iter();
         let channels = config.channels.iter().enumerate();
         Past {
             snapshot,
             limiter,
             now_ms,
-            names: names.map(|key| (key.id.as_str(), key.name.as_str())).collect(),
             channels: channels
                 .map(|(number, channel)| (channel.name.as_str(), number))
                 .collect(),
@@ -86,29 +80,26 @@ impl<'p> Past<'p> {
 
     /// Counts it in the windows that concern it: those of one length, or all.
     pub fn add(&self, used: &Used<'_>, only: Option<Window>) {
-        let who = Who {
-            key: used.key,
-            key_name: self.names.get(used.key).copied().unwrap_or_default(),
-            user: used.user,
-            model: used.model,
-        };
         let rules = &self.snapshot.rules;
+        let who = rules.who(used.key, used.user, used.model);
         for ruled in rules.of_request(&who) {
-            self.count(ruled, &who, used, used.requests, only);
+            self.count(ruled, &who, used, only);
         }
-        if let Some(number) = self.channels.get(used.channel) {
-            for ruled in rules.of_channel(&who, (*number, used.channel)) {
-                self.count(ruled, &who, used, used.tries, only);
+        // Empty: it was never sent.
+        if !used.channel.is_empty() {
+            let number = self.channels.get(used.channel).copied().unwrap_or(GONE);
+            for ruled in rules.of_channel(&who, (number, used.channel)) {
+                self.count(ruled, &who, used, only);
             }
         }
     }
 
-    fn count(&self, ruled: &Ruled, who: &Who<'_>, used: &Used<'_>, requests: u64, only: Option<Window>) {
+    fn count(&self, ruled: &Ruled, who: &Who<'_>, used: &Used<'_>, only: Option<Window>) {
         let rule = &ruled.rule;
         let counts = rule.window().is_some() && (only.is_none() || rule.window() == only);
         let amount = match rule.dimension() {
             Dimension::Tokens if counts => used.tokens,
-            Dimension::Requests if counts => requests,
+            Dimension::Requests if counts => used.requests,
             _ => return,
         };
         let subjects = who.subjects(used.channel);

@@ -3,24 +3,21 @@
 use std::sync::Arc;
 
 use ai_api_converter::{Failure, FailureClass};
-use opm_limits::{Cause, Dimension, Refused, Rule};
+use opm_limits::{Cause, Dimension, Refused, Rule, Standing};
 
 /// Who is refused.
 #[derive(Debug)]
 pub(crate) enum Denied {
     /// The request, wherever it went.
     Request(Failure),
-    /// Its try at this channel; another one may take it.
-    Channel(Failure),
+    /// Its try at this channel; another one may take it. With how the limit stands that is reached.
+    Channel(Failure, Option<Standing>),
 }
 
 impl Denied {
-    pub(crate) fn at(request: bool, failure: Failure) -> Self {
-        if request {
-            Denied::Request(failure)
-        } else {
-            Denied::Channel(failure)
-        }
+    /// A channel whose limits cannot count the request.
+    pub(crate) fn channel(failure: Failure) -> Self {
+        Denied::Channel(failure, None)
     }
 }
 

@@ -62,6 +62,8 @@ pub struct RuleBook {
     channels: Vec<Vec<Ruled>>,
     /// Those of `limits:` and `users:`.
     general: Vec<General>,
+    /// Of client keys, those that are revoked too, by id.
+    names: HashMap<String, String>,
     /// One of them is a budget.
     budgets: bool,
     pub(crate) prices: Prices,
@@ -91,6 +93,7 @@ impl RuleBook {
                 .map(|channel| rules("channel", &channel.limits, &[SubjectKind::Channel]))
                 .collect(),
             general: config.limits.iter().map(General::new).collect(),
+            names: names(config),
             budgets: false,
             prices: prices.unwrap_or_else(|error| {
                 tracing::error!(%error, "the operator's price list is left out");
@@ -101,6 +104,18 @@ impl RuleBook {
         let all = book.keys.values().chain(&book.channels).chain(general);
         book.budgets = all.flatten().any(|ruled| ruled.budget.is_some());
         book
+    }
+
+    /// Who made a request of the past. Keys that have left the file are called as they were.
+    pub(crate) fn who<'w>(&'w self, key: &'w str, user: &'w str, model: &'w str) -> Who<'w> {
+        let known = self.names.get(key).map(String::as_str);
+        let of_file = || key.strip_prefix(OF_FILE).unwrap_or_default();
+        Who {
+            key,
+            key_name: known.unwrap_or_else(of_file),
+            user,
+            model,
+        }
     }
 
     /// The rules for a request that do not depend on its channel.
@@ -187,6 +202,18 @@ impl RuleBook {
         let no = |rules: &Vec<Ruled>| rules.is_empty();
         self.keys.values().all(no) && self.channels.iter().all(no) && self.general.is_empty()
     }
+}
+
+/// With it begins the id of a key of the config file; its name follows.
+const OF_FILE: &str = "static:";
+
+/// The name of a channel that is not there any more has no number; rules may say it.
+pub(crate) const GONE: usize = usize::MAX;
+
+fn names(config: &Config) -> HashMap<String, String> {
+    let keys = config.keys.iter();
+    let keys = keys.map(|key| (key.id.clone(), key.name.clone()));
+    keys.chain(config.revoked_keys.iter().cloned()).collect()
 }
 
 impl General {

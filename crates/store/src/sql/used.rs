@@ -14,9 +14,8 @@ macro_rules! by_step {
     ($($inner:expr),*) => {
         concat!(
             "SELECT key_id, user_name, model, channel, placed - placed % $3 AS step_start_ms, \
-             CAST(SUM(tokens) AS BIGINT) AS tokens, CAST(SUM(requests) AS BIGINT) AS requests, \
-             CAST(SUM(tries) AS BIGINT) AS tries FROM (", $($inner),*, ") AS counted \
-             WHERE tokens > 0 OR requests > 0 OR tries > 0 GROUP BY 1, 2, 3, 4, 5"
+             CAST(SUM(tokens) AS BIGINT) AS tokens, CAST(SUM(requests) AS BIGINT) AS requests FROM (", $($inner),*, ") AS counted \
+             WHERE tokens > 0 OR requests > 0 GROUP BY 1, 2, 3, 4, 5"
         )
     };
 }
@@ -26,20 +25,18 @@ const ATTEMPTS: &str = by_step!(
     "SELECT key_id, user_name, model, channel, \
      CASE WHEN attempt <= 1 AND started_ms > 0 THEN started_ms ELSE at_ms END AS placed, \
      CASE WHEN held > input + output THEN held ELSE input + output END AS tokens, \
-     CASE WHEN outcome <> 'retried' \
-         AND (attempt > 1 OR billed <> 'no' OR outcome IN ('answered', 'crashed', 'aborted')) THEN 1 ELSE 0 END AS requests, \
-     CASE WHEN billed <> 'no' OR outcome IN ('answered', 'crashed', 'aborted') THEN 1 ELSE 0 END AS tries \
+     CASE WHEN outcome IN ('answered', 'crashed', 'aborted') OR input + output > 0 OR held > 0 THEN 1 ELSE 0 END AS requests \
      FROM opm_usage WHERE at_ms >= $1 AND at_ms < $2"
 );
 
 /// Sums of $4 seconds. What they do not hold is added from the attempts: see migration 0004.
 const SUMS: &str = by_step!(
     "SELECT key_id, user_name, model, channel, (start + width) * 1000 - 1 AS placed, \
-     input + output AS tokens, requests, attempts AS tries FROM opm_usage_sums \
+     input + output AS tokens, attempts AS requests FROM opm_usage_sums \
      WHERE width = $4 AND start >= $5 AND start < $6 \
      UNION ALL \
      SELECT key_id, user_name, model, channel, at_ms AS placed, \
-     held - input - output AS tokens, 0 AS requests, 0 AS tries FROM opm_usage \
+     held - input - output AS tokens, 0 AS requests FROM opm_usage \
      WHERE held > 0 AND held > input + output AND at_ms >= $1 AND at_ms < $2"
 );
 
@@ -79,7 +76,6 @@ fn read(row: &Row) -> Result<Used, StoreError> {
         step_start_ms: row.get("step_start_ms")?,
         tokens: row.get("tokens")?,
         requests: row.get("requests")?,
-        tries: row.get("tries")?,
     })
 }
 

@@ -76,7 +76,7 @@ cases! { ALONE, false:
         another_master_key_is_refused_while_provider_keys_depend_on_it;
     used:
         attempts_are_summed_by_caller_and_by_the_step_in_which_they_began
-        what_was_not_billed_and_what_is_retried_is_no_request_of_the_caller
+        what_failed_before_the_model_worked_is_no_request
         sums_count_at_their_end_and_what_may_have_been_used_unseen_is_added;
     usage:
         an_attempt_reads_back_and_is_summed

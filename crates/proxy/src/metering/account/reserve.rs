@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ai_api_converter::bound::OutputMember;
 use ai_api_converter::profile::profile;
 use opm_ledger::{Day, Tier, unix_ms};
-use opm_limits::{Charge, Dimension, Mode, Refused, Reservation, Rule};
+use opm_limits::{Charge, Dimension, Mode, Refused, Reservation, Rule, Standing};
 use smallvec::SmallVec;
 
 use super::{Account, Destination, Task};
@@ -44,6 +44,10 @@ impl<'a> Account<'a> {
             self.refine();
         }
         self.destination = Some(to);
+        if !self.holds(to) {
+            // How the channel before stands concerns nobody any more.
+            self.standings.0.truncate(self.standings.1);
+        }
         let price = self.price_at(to);
         let before = self.price.replace(price);
         let rules = &self.snapshot.rules;
@@ -72,11 +76,7 @@ impl<'a> Account<'a> {
             charged.extend(rules.of_request(&who).filter(budgets).filter(counts));
         }
         let own = charged.len();
-        if self
-            .channel_held
-            .as_ref()
-            .is_none_or(|(number, _)| *number != to.number)
-        {
+        if !self.holds(to) {
             self.channel_held = None;
             charged.extend(rules.of_channel(&who, (to.number, name)).filter(counts));
         }
@@ -95,6 +95,18 @@ impl<'a> Account<'a> {
         }
         self.admitted = true;
         self.bound(to, &price)
+    }
+
+    /// The limits of this channel hold the request already.
+    fn holds(&self, to: Destination<'_>) -> bool {
+        let held = self.channel_held.as_ref();
+        held.is_some_and(|(number, _)| *number == to.number)
+    }
+
+    /// No channel takes the request now; the limit that lets it pass first stands so.
+    pub(crate) fn limited(&mut self, standing: Option<Standing>) {
+        self.standings.0.truncate(self.standings.1);
+        self.standings.0.extend(standing);
     }
 
     /// Counts what is held from now on: a later try reaches its upstream later, and must not have left the windows by then. False if a
@@ -146,11 +158,15 @@ impl<'a> Account<'a> {
         let reserved = self.ask(charged, &amounts, to).await;
         let mut reservation = reserved.map_err(|refused| {
             self.metrics.limit_exceeded(&refused.rule);
-            self.standings.0.push(refused.standing);
             let at = charged
                 .iter()
                 .position(|ruled| *ruled.rule.name() == refused.rule);
-            Denied::at(at.is_none_or(|at| at < own), reached(&refused))
+            if at.is_none_or(|at| at < own) {
+                self.standings.0.push(refused.standing);
+                Denied::Request(reached(&refused))
+            } else {
+                Denied::Channel(reached(&refused), Some(refused.standing))
+            }
         })?;
         let (all, callers) = &mut self.standings;
         if own > 0 && self.held.is_none() {
@@ -216,7 +232,7 @@ impl<'a> Account<'a> {
             amounts.push(match amount {
                 Some(amount) => amount,
                 // Another channel may have the model at a price that is known.
-                None if rule.blocks() => return Err(Denied::Channel(unpriced(rule.name(), to.model))),
+                None if rule.blocks() => return Err(Denied::channel(unpriced(rule.name(), to.model))),
                 None => Amount { least: 0, most: 0 },
             });
         }
@@ -314,7 +330,7 @@ impl<'a> Account<'a> {
             limit = &*name,
             "the channel is passed over: its model has no known price"
         );
-        Denied::Channel(unpriced(&name, to.model))
+        Denied::channel(unpriced(&name, to.model))
     }
 
     /// Names the tightest rule of a dimension: it is the one that can never admit the prompt.

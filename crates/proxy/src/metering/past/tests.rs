@@ -35,7 +35,6 @@ const USED: Used<'_> = Used {
     at_ms: NOW - 30_000,
     tokens: 300,
     requests: 2,
-    tries: 3,
 };
 
 /// What is left of the limits that concern a request, by their names.
@@ -77,7 +76,7 @@ async fn what_was_used_is_used_under_every_limit_that_concerns_it() {
         ("key.tokens", 700),
         ("key.requests", 48),
         ("users.tokens", 200),
-        ("channel.requests", 97),
+        ("channel.requests", 98),
         ("large.tokens", 1_700),
     ]);
     assert_eq!(left(&snapshot, &limiter, &USED).await, own);
@@ -121,34 +120,59 @@ async fn windows_are_filled_one_length_at_a_time_and_only_with_what_they_still_c
     assert_eq!(left(&snapshot, &limiter, &USED).await, found);
 }
 
+#[tokio::test]
+async fn what_keys_and_channels_used_that_are_gone_counts_in_what_they_shared() {
+    const FILE: &str = r#"
+version: 1
+storage: { url: "sqlite:./opm.db" }
+channels: [{ name: one, format: openai, keys: [sk-x], models: ["*"] }]
+keys: [{ name: team, key: 0123456789abcdef0123 }]
+limits:
+  - { name: house, by: [], keys: [team, old, older], tpm: 1000, window: 10m }
+  - { name: both, by: [], channels: [one, gone], tpm: 1000, window: 10m }
+"#;
+    let loaded = compile_file(Path::new("opm.yaml"), FILE, &Environment::default());
+    let mut config = loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.problems));
+    config.revoked_keys = vec![("key1".to_owned(), "old".to_owned())];
+    let snapshot = Snapshot::new(config, &Live::default(), None);
+    let limiter = Limiter::memory(100);
+    let past = Past::new(&snapshot, &limiter, NOW);
+    for key in ["key1", "static:older", "static:other", "unknown"] {
+        let channel = if key == "unknown" { "gone" } else { "never" };
+        past.add(&Used { key, channel, ..USED }, None);
+    }
+    let expected = expect(&[("house.tokens", 400), ("both.tokens", 700)]);
+    assert_eq!(left(&snapshot, &limiter, &USED).await, expected);
+}
+
 #[test]
 fn a_row_counts_what_its_reservation_did() {
-    let settled = |outcome, billed, attempt, is_request| Settled {
-        is_request,
+    let settled = |outcome, attempt, held| Settled {
+        is_request: true,
         row: Row {
             outcome,
-            billed,
             attempt,
             started_ms: 1,
             at_ms: 2,
-            held: 7,
+            held,
             usage: Metered::default(),
             ..Row::default()
         },
     };
     use Outcome as O;
-    for (row, at_ms, requests, tries) in [
-        (settled(O::Finished, Billed::No, 1, true), 1, 1, 1),
-        (settled(O::Crashed, Billed::No, 2, true), 2, 1, 1),
-        (settled(O::Failed, Billed::Estimated, 1, false), 1, 0, 1),
-        (settled(O::Failed, Billed::No, 1, true), 1, 0, 0),
-        (settled(O::Failed, Billed::No, 2, true), 2, 1, 0),
-        (settled(O::ClientGone, Billed::No, 1, true), 1, 0, 0),
+    for (row, at_ms, requests) in [
+        (settled(O::Finished, 1, 0), 1, 1),
+        (settled(O::Crashed, 2, 7), 2, 1),
+        (settled(O::Failed, 1, 7), 1, 1),
+        // It failed before the model worked.
+        (settled(O::Failed, 1, 0), 1, 0),
+        (settled(O::Failed, 2, 0), 2, 0),
+        (settled(O::ClientGone, 1, 0), 1, 0),
     ] {
         let used = Used::from(&row);
         assert_eq!(
-            (used.at_ms, used.tokens, used.requests, used.tries),
-            (at_ms, 7, requests, tries),
+            (used.at_ms, used.tokens, used.requests),
+            (at_ms, row.row.held, requests),
             "{row:?}"
         );
     }
