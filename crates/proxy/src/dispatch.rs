@@ -55,7 +55,7 @@ struct Spent {
     /// The failure that tells the caller most so far.
     failure: Option<Failure>,
     /// The limit of a channel that lets the request pass first.
-    limited: Option<(Failure, Option<Standing>)>,
+    limited: Option<(Failure, Option<Box<Standing>>)>,
 }
 
 impl<'d> Place<'d> {

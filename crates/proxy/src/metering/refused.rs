@@ -11,7 +11,7 @@ pub(crate) enum Denied {
     /// The request, wherever it went.
     Request(Failure),
     /// Its try at this channel; another one may take it. With how the limit stands that is reached.
-    Channel(Failure, Option<Standing>),
+    Channel(Failure, Option<Box<Standing>>),
 }
 
 impl Denied {

@@ -104,9 +104,9 @@ impl<'a> Account<'a> {
     }
 
     /// No channel takes the request now; the limit that lets it pass first stands so.
-    pub(crate) fn limited(&mut self, standing: Option<Standing>) {
+    pub(crate) fn limited(&mut self, standing: Option<Box<Standing>>) {
         self.standings.0.truncate(self.standings.1);
-        self.standings.0.extend(standing);
+        self.standings.0.extend(standing.map(|standing| *standing));
     }
 
     /// Counts what is held from now on: a later try reaches its upstream later, and must not have left the windows by then. False if a
@@ -165,7 +165,7 @@ impl<'a> Account<'a> {
                 self.standings.0.push(refused.standing);
                 Denied::Request(reached(&refused))
             } else {
-                Denied::Channel(reached(&refused), Some(refused.standing))
+                Denied::Channel(reached(&refused), Some(Box::new(refused.standing)))
             }
         })?;
         let (all, callers) = &mut self.standings;
