@@ -13,12 +13,11 @@ use opm_ledger::{Ledger, Options, Sink, Sync, WhenFull, unix_ms};
 use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
 use opm_proxy::metering::{BudgetOf, Spendings};
 use opm_proxy::{Metering, Snapshot};
-use opm_store::{Location, Retention, Store};
+use opm_store::{Location, Retention, Store, StoreError};
 use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::live::Kept;
 use crate::restore::{self, Memory};
@@ -30,8 +29,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET_IN_MEMORY_EVERY: Duration = Duration::from_secs(10);
 /// Attempts, and sums of each width, that a store in memory keeps: some 40 MB of each.
 const MOST_IN_MEMORY: u32 = 100_000;
-/// Longest that is waited for the store to tell what was spent of budgets, while gateways run.
-const RECALL: Duration = Duration::from_secs(5);
+/// How often a start asks the store what was spent of budgets, and how long it waits in between.
+const TRIES: u32 = 3;
+const AGAIN: Duration = Duration::from_secs(1);
 /// Budgets last a month at most; what began before is over.
 const BUDGETS_SINCE: i64 = 40 * 86_400;
 
@@ -129,8 +129,17 @@ fn has_common_store(config: &Config) -> bool {
 
 /// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets and what was used in
 /// the windows that still count it.
-pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<ArcSwap<Snapshot>>) {
-    let Some(ledger) = &metering.ledger else { return };
+///
+/// # Errors
+/// The store does not tell what was spent: budgets could not hold.
+pub(crate) async fn catch_up(
+    metering: &Metering,
+    kept: &Kept,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> anyhow::Result<()> {
+    let Some(ledger) = &metering.ledger else {
+        return Ok(());
+    };
     let memory = Memory::of(&snapshot.load().config);
     if memory == Memory::Ledger {
         // Before it is fed: what the store has taken may be deleted.
@@ -138,18 +147,25 @@ pub(crate) async fn catch_up(metering: &Metering, kept: &Kept, snapshot: &Arc<Ar
     }
     let sink = sink(metering, kept, snapshot, Arc::default());
     ledger.feeder().run(sink, ready(())).await;
-    if let Some(spendings) = spendings(kept).await {
-        let (snapshot, limiter) = (snapshot.load(), &metering.limiter);
-        if has_common_store(&snapshot.config) {
-            spendings.tell_all(&snapshot, limiter, unix_ms());
-        } else {
-            spendings.tell_own(&snapshot, limiter, unix_ms());
-        }
+    if snapshot.load().rules.has_budgets() {
+        let spendings = spendings(kept, TRIES).await;
+        let spendings = spendings.context("what was spent of budgets cannot be read")?;
+        tell(&spendings, &snapshot.load(), &metering.limiter);
     }
     if memory == Memory::Store {
         restore::from_store(metering, &*kept.store, &snapshot.load_full()).await;
     }
     metering.limiter.remember();
+    metering.limiter.joined().await;
+    Ok(())
+}
+
+fn tell(spendings: &Spendings, snapshot: &Snapshot, limiter: &Limiter) {
+    if has_common_store(&snapshot.config) {
+        spendings.tell_all(snapshot, limiter, unix_ms());
+    } else {
+        spendings.tell_own(snapshot, limiter, unix_ms());
+    }
 }
 
 fn sink(
@@ -163,14 +179,23 @@ fn sink(
     UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), rows, spender)
 }
 
-/// What the store knows of budgets; `None` if it does not tell.
-async fn spendings(kept: &Kept) -> Option<Spendings> {
+/// What the store knows of budgets, after so many tries at most.
+async fn spendings(kept: &Kept, tries: u32) -> Result<Spendings, StoreError> {
     let since = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX) - BUDGETS_SINCE;
-    let known = kept.store.budgets(since).await;
-    let known = known
-        .inspect_err(|error| tracing::error!("what was spent of budgets cannot be read: {error}"))
-        .ok()?;
-    Some(Spendings::new(known.into_iter().map(|known| {
+    let mut left = tries;
+    let known = loop {
+        match kept.store.budgets(since).await {
+            Ok(known) => break known,
+            Err(error) if left <= 1 => return Err(error),
+            Err(error) if left == tries => {
+                tracing::error!("what was spent of budgets cannot be read: {error}; it is tried again");
+            }
+            Err(_) => {}
+        }
+        left -= 1;
+        tokio::time::sleep(AGAIN).await;
+    };
+    Ok(Spendings::new(known.into_iter().map(|known| {
         let of = BudgetOf {
             subject: known.period.subject,
             start: known.period.start,
@@ -179,12 +204,12 @@ async fn spendings(kept: &Kept) -> Option<Spendings> {
     })))
 }
 
-/// Whenever the shared store of limits has lost its data, reads what other instances have spent: they may have ended.
+/// Whenever an instance has ended, or the shared store of limits has lost its data, tells it what the common store knows.
 async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<Snapshot>>) {
     loop {
-        let since = limiter.forgotten().await;
-        if let Ok(Some(spendings)) = timeout(RECALL, spendings(&kept)).await {
-            spendings.tell_parts(&snapshot.load(), &limiter, unix_ms());
+        let since = limiter.stale().await;
+        if let Ok(spendings) = spendings(&kept, u32::MAX).await {
+            tell(&spendings, &snapshot.load(), &limiter);
         }
         limiter.recalled(since);
     }

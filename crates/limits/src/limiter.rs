@@ -3,6 +3,9 @@
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use crate::charge::{Ask, Charge, Refused};
 use crate::reservation::Reservation;
@@ -30,13 +33,12 @@ pub(crate) struct Core {
 
 /// Who has spent what a ledger knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spender<'i> {
+pub enum Spender<'s> {
     /// This instance: the ledger is its own.
     Instance,
-    /// All instances together, of a ledger that they have in common.
-    Everybody,
-    /// One of them, by its [name](Limiter::name); empty for what no name is known of.
-    One(&'i str),
+    /// All that have a ledger in common, and each by its [name](Limiter::name) so much (the charge's unit); an empty name is for what none is
+    /// known of.
+    Each(&'s [(&'s str, u64)]),
 }
 
 /// How a limiter is.
@@ -119,10 +121,8 @@ impl Limiter {
         Some(shared.life()).filter(|name| !name.is_empty())
     }
 
-    /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent, by a ledger: at the start.
-    ///
-    /// Of a common ledger it is told of everybody and of each one; of the others again when the store has lost its data
-    /// ([`Limiter::forgotten`]).
+    /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent, by a ledger: at the start, and
+    /// of a common ledger whenever [`Limiter::stale`] says so.
     pub fn raise(&self, charge: &Charge<'_>, spender: Spender<'_>, now: u64) {
         let ask = Ask::of_past(charge, &self.core.secret);
         match &self.core.shared {
@@ -135,19 +135,31 @@ impl Limiter {
         self.core.table.crossing(&ask, now);
     }
 
-    /// Waits until the shared store has lost its data and is to be told what others have spent that may have ended; for ever without one.
-    /// To be answered by [`Limiter::recalled`] with what this returns. Only one may wait.
-    pub async fn forgotten(&self) -> u64 {
+    /// Waits until a common ledger is to be read and told again, because the shared store has lost its data or an instance has ended; for
+    /// ever without one. To be answered by [`Limiter::recalled`] with what this returns. Only one may wait.
+    pub async fn stale(&self) -> Option<u64> {
         match &self.core.shared {
-            Some(shared) => shared.forgotten().await,
+            Some(shared) => shared.stale().await,
             None => pending().await,
         }
     }
 
     /// The common ledger was read again, and the limiter told.
-    pub fn recalled(&self, since: u64) {
+    pub fn recalled(&self, since: Option<u64>) {
         if let Some(shared) = &self.core.shared {
             shared.recalled(since);
+        }
+    }
+
+    /// Waits, after [`Limiter::remember`], until the shared store decides, if it answers; three seconds at most.
+    pub async fn joined(&self) {
+        /// For the first answer, and for being told all.
+        const ANSWER: Duration = Duration::from_millis(500);
+        const TOLD: Duration = Duration::from_secs(3);
+        let Some(shared) = &self.core.shared else { return };
+        let start = Instant::now();
+        while shared.is_waited_for(start.elapsed() < ANSWER) && start.elapsed() < TOLD {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 

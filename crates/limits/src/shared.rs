@@ -62,7 +62,7 @@ pub struct SharedSettings {
     /// name in the store, and since when it has been on its own. `None`: the store is believed to know all.
     pub memory: Option<PathBuf>,
     /// Instances have one ledger in common: what is spent of budgets is read there again when the store has lost its data
-    /// ([`Limiter::forgotten`](crate::Limiter::forgotten)).
+    /// ([`Limiter::stale`](crate::Limiter::stale)).
     pub has_common_ledger: bool,
 }
 
@@ -148,7 +148,7 @@ pub(crate) struct Shared {
     noting: Arc<Notify>,
     has_common_ledger: bool,
     /// Wakes who reads the common ledger.
-    forgot: Notify,
+    stale: Notify,
 }
 
 impl Shared {
@@ -185,7 +185,7 @@ impl Shared {
             restored: AtomicBool::new(false),
             noting: Arc::default(),
             has_common_ledger: settings.has_common_ledger,
-            forgot: Notify::new(),
+            stale: Notify::new(),
         })
     }
 
@@ -306,6 +306,12 @@ impl Shared {
     /// The name of this instance that outlives it; empty without one.
     pub(crate) fn life(&self) -> &str {
         self.memory.as_ref().map_or("", |memory| &memory.note.id)
+    }
+
+    /// It is on its own, but not for long: the store answers, or may in a moment.
+    pub(crate) fn is_waited_for(&self, is_early: bool) -> bool {
+        let outage = &self.backlog.lock().outage;
+        outage.alone().is_some() && (outage.answers() || is_early)
     }
 
     pub(crate) fn remember(&self) {

@@ -95,7 +95,7 @@ pub(super) fn start(
     let first = configured.snapshot().load_full();
     let feeding = match configured.kept() {
         Some(kept) => {
-            runtime.block_on(metering::catch_up(&metering, kept, configured.snapshot()));
+            runtime.block_on(metering::catch_up(&metering, kept, configured.snapshot()))?;
             Feeding::start(&metering, kept, configured.snapshot(), &runtime)
         }
         None => Feeding::start_alone(&metering, &first, &runtime),

@@ -1,14 +1,20 @@
 -- Corrects meters. A bare HINCRBY would not do: it would bring an aged-out slot back, with a negative amount.
 -- What was admitted elsewhere meanwhile, and what has become much more or less, is published as in reserve.lua.
--- KEYS: the generation, what was published when, and what it was, what is known of instances, then one meter per correction.
+-- KEYS: the generation, what was published when, and what it was, what is known of instances, who tells much, then one meter per correction.
 -- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b; last an instance, until when all of it is known, and
 --   in which generation
 --   w, p: as in reserve.lua     m: of a period, at least `delta`
 --   t, c, s: of a period too, and the next key (of kind -) has whose parts of it are known. After lost data:
---     t: the instance `place` tells all it has spent     c: so does another for it, with what it knows
+--     t: the instance `place` tells all it has spent     c: a ledger tells what each has (`place`: name=amount;...; create: data were lost)
 --     s: at least `delta` is what all have spent; nothing while they still tell
 --   h: holds the id `place` for a lease of b ms     r: releases the id `place`
-local PER_CORRECTION, FIRST = 6, 5
+-- Reply: the time; -1: data were lost, another generation: nothing was corrected
+local PER_CORRECTION, FIRST = 6, 6
+local rest = (#KEYS - FIRST + 1) * PER_CORRECTION
+local generation = redis.call('GET', KEYS[1]) or ''
+-- What was settled of a store that is gone would be taken from what others have told this one.
+if generation ~= ARGV[rest + 3] then return -1 end
+local made = tonumber(string.match(generation, '@(%d+)$') or 0)
 
 local function tell_window(key, is_new)
   local head = redis.call('HMGET', key, 's', 'q', 'm')
@@ -60,29 +66,44 @@ local function raise_period(key, least, last)
   if least > (tonumber(redis.call('GET', key)) or 0) then set_period(key, least, last, true) end
 end
 
+local TELL_MS, LONGEST_MS = 2000, 20000
 -- Parts: a hash of instance -> what others told of it, or 't' once it has told itself; only after lost data.
-local function add_part(key, parts, id, amount, told, last)
-  local spent, known = tonumber(redis.call('GET', key)) or 0, redis.call('HGET', parts, id)
-  set_period(key, spent + amount - (tonumber(known or 0) or 0), last, true)
-  redis.call('HSET', parts, id, told)
+local function keep_parts(parts, last)
   redis.call('PEXPIREAT', parts, int(last + 86400000))
 end
 
+local function tell_part(key, parts, id, amount, last)
+  local spent, known = tonumber(redis.call('GET', key)) or 0, redis.call('HGET', parts, id)
+  set_period(key, spent + amount - (tonumber(known or 0) or 0), last, true)
+  redis.call('HSET', parts, id, 't')
+  keep_parts(parts, last)
+end
+
 -- Of a store that has not lost its data it is a part already. An instance that has told all has told this too.
-local function claim_part(key, parts, id, amount, is_lost, last)
-  if not is_lost and redis.call('EXISTS', key) == 1 and redis.call('EXISTS', parts) == 0 then return end
-  if redis.call('ZSCORE', KEYS[4], id) then return end
-  local known = redis.call('HGET', parts, id)
-  if known ~= 't' and amount > (tonumber(known or 0)) then add_part(key, parts, id, amount, int(amount), last) end
+local function claim_parts(key, parts, list, is_lost, last)
+  local is_old = not is_lost and now - made > LONGEST_MS
+  if is_old and redis.call('EXISTS', key) == 1 and redis.call('EXISTS', parts) == 0 then return end
+  local more = 0
+  for id, amount in string.gmatch(list, '([^=;]*)=(%d+);') do
+    local known = redis.call('HGET', parts, id)
+    local added = tonumber(amount) - (tonumber(known or 0) or 0)
+    if known ~= 't' and added > 0 and not redis.call('ZSCORE', KEYS[4], id) then
+      more = more + added
+      redis.call('HSET', parts, id, amount)
+    end
+  end
+  if more > 0 then
+    set_period(key, (tonumber(redis.call('GET', key)) or 0) + more, last, true)
+    keep_parts(parts, last)
+  end
 end
 
 -- After lost data it would be added to by those who tell their parts.
-local TELL_MS = 20000
-local generation = redis.call('GET', KEYS[1]) or ''
 local function raise_all(key, parts, least, last)
-  local made = tonumber(string.match(generation, '@(%d+)$') or 0)
-  local tells = redis.call('EXISTS', parts) == 1 and now - made < TELL_MS
-  if not tells and redis.call('EXISTS', key) == 1 then raise_period(key, least, last) end
+  local age = now - made
+  local tells = age < TELL_MS or (age < LONGEST_MS and redis.call('ZCARD', KEYS[5]) > 0)
+  if tells and redis.call('EXISTS', parts) == 1 then return end
+  if redis.call('EXISTS', key) == 1 then raise_period(key, least, last) end
 end
 
 for at = FIRST, #KEYS do
@@ -96,9 +117,9 @@ for at = FIRST, #KEYS do
   elseif kind == 'm' then
     raise_period(key, delta, b)
   elseif kind == 't' then
-    add_part(key, KEYS[at + 1], place, delta, 't', b)
+    tell_part(key, KEYS[at + 1], place, delta, b)
   elseif kind == 'c' then
-    claim_part(key, KEYS[at + 1], place, delta, create, b)
+    claim_parts(key, KEYS[at + 1], place, create, b)
   elseif kind == 's' then
     raise_all(key, KEYS[at + 1], delta, b)
   elseif kind == 'h' then
@@ -112,6 +133,5 @@ for at = FIRST, #KEYS do
 end
 
 -- With this the store knows all of an instance (its name) until then (0: not yet).
-local rest = (#KEYS - FIRST + 1) * PER_CORRECTION
-if ARGV[rest + 1] ~= '' and ARGV[rest + 2] ~= '0' and ARGV[rest + 3] == generation then redis.call('ZADD', KEYS[4], ARGV[rest + 2], ARGV[rest + 1]) end
+if ARGV[rest + 1] ~= '' and ARGV[rest + 2] ~= '0' then redis.call('ZADD', KEYS[4], ARGV[rest + 2], ARGV[rest + 1]) end
 return now

@@ -29,13 +29,15 @@ pub(super) struct Correction {
 
 pub(super) struct Backlog {
     pub(super) outage: Outage,
+    /// How many lived when the store answered last.
+    pub(super) instances: u64,
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
     pub(super) corrections: HashMap<(Key, u64), Correction>,
     /// What a ledger knows of budgets.
     pub(super) raised: Vec<Raise>,
-    /// What other instances had spent when the common ledger was last read: a store without data is told it for those that have ended.
-    others: HashMap<(Key, u64, Arc<str>), Raise>,
+    /// What all had spent when the common ledger was last read: a store without data is told it for those that have ended.
+    others: HashMap<(Key, u64), Raise>,
     /// When the store lost its data, until the common ledger was read again.
     pub(super) recalls: Option<u64>,
     /// Requests that run now, by the subject they count for.
@@ -59,6 +61,7 @@ impl Backlog {
     pub(super) fn new(instances: u64) -> Self {
         Backlog {
             outage: Outage::new(instances),
+            instances: 0,
             generation: "".into(),
             corrections: HashMap::new(),
             raised: Vec::new(),
@@ -124,14 +127,20 @@ impl Backlog {
         }
     }
 
+    /// What is to be told of budgets is all that this instance has there.
+    pub(super) fn is_whole(&mut self) {
+        for correction in self.corrections.values_mut() {
+            correction.whole = true;
+        }
+    }
+
     pub(super) fn raise(&mut self, raise: Raise) {
         self.raised.push(raise);
     }
 
-    /// Remembers what another instance had spent.
-    pub(super) fn of_other(&mut self, id: &Arc<str>, raise: Raise) {
-        self.others
-            .insert((raise.key, raise.place, Arc::clone(id)), raise);
+    /// Remembers what all had spent.
+    pub(super) fn of_others(&mut self, raise: Raise) {
+        self.others.insert((raise.key, raise.place), raise);
     }
 
     /// The store has lost its data: nothing that was to be corrected is there.
@@ -140,9 +149,8 @@ impl Backlog {
         self.released.clear();
         self.unsure.clear();
         self.known_until = Some(None);
-        self.others
-            .retain(|_, spent| matches!(spent.kept, Kept::Spent { end } if end > now));
-        self.raised = self.others.values().map(Raise::to_anew).collect();
+        self.others.retain(|_, spent| spent.end > now);
+        self.raised = self.others.values().cloned().collect();
     }
 
     /// Notes a running request that the store does not know.

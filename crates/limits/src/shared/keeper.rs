@@ -10,11 +10,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backlog::Correction;
-use super::telling::{Batch, told};
+use super::telling::{Batch, Told, told};
 use super::{Shared, signed, trouble};
 use crate::heard::{Heard, News};
 use crate::limiter::Core;
 use crate::meter::LEASE_MS;
+use crate::outage::REJOIN_MS;
 use crate::subject::Key;
 
 /// How often an instance tells that it lives, and hears what the others use.
@@ -54,7 +55,7 @@ struct Keeper {
     page: usize,
     hears_more: bool,
     /// On its way; no second one before it is answered, so that corrections keep their order.
-    sent: Option<(JoinHandle<bool>, Batch)>,
+    sent: Option<(JoinHandle<Told>, Batch)>,
     renew_at: Instant,
 }
 
@@ -175,7 +176,7 @@ impl Keeper {
             let generation = Arc::clone(&backlog.generation);
             (
                 is_alone,
-                is_alone && backlog.has_much(),
+                is_alone && (backlog.has_much() || backlog.still_recalls(shared.now())),
                 is_asked && is_told,
                 generation,
             )
@@ -243,8 +244,13 @@ impl Keeper {
         };
         match timeout(patience, &mut task).await {
             Err(_) => self.sent = Some((task, batch)),
-            Ok(Ok(true)) => return true,
-            Ok(Ok(false) | Err(_)) => shared.untold(batch),
+            Ok(Ok(Told::Yes)) => return true,
+            Ok(Ok(Told::OtherGeneration)) => {
+                // All that it would have told is told anew.
+                shared.lost(batch.generation());
+                return false;
+            }
+            Ok(Ok(Told::No) | Err(_)) => shared.untold(batch),
         }
         shared.trip(false);
         false
@@ -290,9 +296,18 @@ impl Shared {
         let now = self.now();
         let mut backlog = self.backlog.lock();
         let is_new = &*backlog.generation != generation;
+        if instances < std::mem::replace(&mut backlog.instances, instances) {
+            self.is_stale();
+        }
         if is_new {
             let first = backlog.generation.is_empty();
             backlog.generation = generation.into();
+            // Those who have told the one before of theirs may not have noticed yet.
+            let is_young =
+                first && self.memory.is_some() && now < made_at(generation).saturating_add(REJOIN_MS);
+            if is_young {
+                backlog.outage.trip(now, true);
+            }
             if !first || self.met(core, &mut backlog, known) {
                 backlog.outage.trip(now, true);
                 backlog.begin_anew(now);
@@ -308,10 +323,8 @@ impl Shared {
                     );
                 });
                 backlog.renew();
-                if self.has_common_ledger {
-                    backlog.recalls = Some(now);
-                    self.forgot.notify_one();
-                }
+                backlog.recalls = self.has_common_ledger.then_some(now);
+                self.is_stale();
                 tracing::warn!(
                     "the shared store of limits had lost its data: telling it what this instance admitted"
                 );
@@ -320,6 +333,14 @@ impl Shared {
         backlog.outage.answer(now, instances);
         is_new
     }
+}
+
+/// When a generation was made, milliseconds since the epoch by the store's clock; 0: it does not say (beat.lua).
+fn made_at(generation: &str) -> u64 {
+    let made = generation
+        .rsplit_once('@')
+        .and_then(|(_, made)| made.parse().ok());
+    made.unwrap_or(0)
 }
 
 /// The subject and the period of a name: [`Shared::key_name`] without the namespace.

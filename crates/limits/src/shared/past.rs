@@ -175,6 +175,10 @@ impl Shared {
         let told = told.map(|told| if told > self.local_now() { 0 } else { told });
         backlog.known_until = Some(told);
         let unsure = std::mem::take(&mut backlog.unsure);
+        if told.is_none() && self.memory.as_ref().is_some_and(|memory| memory.is_first_life) {
+            // Of what it has spent others may know a part from a common ledger.
+            backlog.is_whole();
+        }
         if self.has_forgotten(backlog) {
             return core.table.subjects() > 0;
         }

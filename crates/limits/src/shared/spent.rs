@@ -7,7 +7,6 @@ use super::backlog::{Backlog, Correction};
 use super::{Shared, signed};
 use crate::charge::Ask;
 use crate::limiter::{Core, Spender};
-use crate::meter::Kept;
 use crate::period::Bounds;
 use crate::share::Seen;
 use crate::subject::Key;
@@ -21,7 +20,8 @@ pub(super) struct Raise {
     pub(super) key: Key,
     /// The start of the period.
     pub(super) place: u64,
-    pub(super) kept: Kept,
+    /// Its end.
+    pub(super) end: u64,
     pub(super) amount: u64,
     pub(super) by: By,
 }
@@ -31,10 +31,8 @@ pub(super) struct Raise {
 pub(super) enum By {
     /// This instance, of those that have each a ledger of its own.
     Instance,
-    /// All together.
-    Everybody,
-    /// One of those that have a common ledger. `anew`: it is for a store that has lost its data.
-    One { id: Arc<str>, anew: bool },
+    /// All that have a common ledger, and each of them, as the script reads it: `name=amount;…`.
+    Each(Arc<str>),
 }
 
 impl Raise {
@@ -42,27 +40,9 @@ impl Raise {
         Raise {
             key: ask.key,
             place: bounds.start,
-            kept: Kept::Spent { end: bounds.end },
+            end: bounds.end,
             amount: ask.amount,
             by,
-        }
-    }
-
-    /// The same for a store that has lost its data.
-    pub(super) fn to_anew(&self) -> Self {
-        let mut raise = self.clone();
-        if let By::One { anew, .. } = &mut raise.by {
-            *anew = true;
-        }
-        raise
-    }
-
-    /// The kind of the script, and what it is told of who has spent it.
-    pub(super) fn kind(&self) -> (&'static str, &str, bool) {
-        match &self.by {
-            By::Instance => ("m", "", false),
-            By::Everybody => ("s", "", false),
-            By::One { id, anew } => ("c", id, *anew),
         }
     }
 }
@@ -76,56 +56,58 @@ impl Backlog {
 }
 
 impl Shared {
-    /// Raises what is spent to at least what a ledger knows.
+    /// Raises what is spent to at least what a ledger knows. At the start the store must not decide before it has been told.
     pub(crate) fn raise(&self, core: &Core, ask: &Ask, spender: Spender<'_>) {
         let now = self.now();
         let Some(bounds) = ask.rule.bounds_at(now) else {
             return;
         };
         let mut backlog = self.backlog.lock();
-        let is_forgotten = self.has_forgotten(&backlog);
         match spender {
             Spender::Instance => {
-                self.raise_own(core, &mut backlog, ask, Raise::new(ask, bounds, By::Instance))
+                self.raise_own(core, &mut backlog, ask);
+                backlog.raise(Raise::new(ask, bounds, By::Instance));
             }
-            Spender::One(id) => {
-                let id: Arc<str> = id.into();
-                let is_own = !id.is_empty() && *id == *self.life();
-                let anew = is_forgotten || backlog.recalls.is_some();
-                let by = By::One {
-                    id: Arc::clone(&id),
-                    anew,
-                };
-                let raise = Raise::new(ask, bounds, by);
-                if is_own {
-                    self.raise_own(core, &mut backlog, ask, raise);
-                } else {
-                    backlog.of_other(&id, raise.clone());
-                    backlog.raise(raise);
+            Spender::Each(parts) => {
+                let own = parts
+                    .iter()
+                    .filter(|(name, _)| *name == self.life() && !name.is_empty());
+                let units = |amount: u64| ask.rule.dimension().units(amount);
+                for (_, amount) in own {
+                    let amount = units(*amount);
+                    let ask = Ask {
+                        amount,
+                        ..ask.clone()
+                    };
+                    self.raise_own(core, &mut backlog, &ask);
                 }
-            }
-            Spender::Everybody => {
-                let free = ask.rule.units().saturating_sub(ask.amount);
-                core.table
-                    .record(ask, bounds.start, 0, Seen { free, at: now }, now);
-                backlog.raise(Raise::new(ask, bounds, By::Everybody));
+                if !self.is_restored() {
+                    let free = ask.rule.units().saturating_sub(ask.amount);
+                    core.table
+                        .record(ask, bounds.start, 0, Seen { free, at: now }, now);
+                }
+                let list = parts
+                    .iter()
+                    .map(|(name, amount)| format!("{name}={};", units(*amount)));
+                let raise = Raise::new(ask, bounds, By::Each(list.collect::<String>().into()));
+                backlog.of_others(raise.clone());
+                backlog.raise(raise);
             }
         }
-        if is_forgotten {
-            backlog.outage.trip(now, true);
+        if !self.is_restored() {
+            let is_forgotten = self.has_forgotten(&backlog);
+            backlog.outage.trip(now, is_forgotten);
         }
         drop(backlog);
         self.wake.notify_one();
     }
 
-    fn raise_own(&self, core: &Core, backlog: &mut Backlog, ask: &Ask, raise: Raise) {
-        let Some((held, missing)) = core.table.raise(ask, self.now()) else {
+    /// In the table; a store that has forgotten this instance is told it as its part.
+    fn raise_own(&self, core: &Core, backlog: &mut Backlog, ask: &Ask) {
+        let raised = core.table.raise(ask, self.now());
+        let Some((held, missing)) = raised.filter(|_| self.has_forgotten(backlog)) else {
             return;
         };
-        if !self.has_forgotten(backlog) {
-            return backlog.raise(raise);
-        }
-        // The others tell their parts too.
         let correction = Correction {
             kept: held.kept,
             delta: signed(missing),
@@ -135,21 +117,23 @@ impl Shared {
         backlog.merge((held.key, held.place), correction);
     }
 
-    /// Waits until the store has lost its data, and the common ledger is to be read; says when that was, by the store's clock.
-    pub(crate) async fn forgotten(&self) -> u64 {
-        loop {
-            self.forgot.notified().await;
-            let recalls = self.backlog.lock().recalls;
-            if let Some(since) = recalls {
-                return since;
-            }
+    /// Somebody who has spent may have ended, or the store has lost its data: what the common ledger knows is to be told.
+    pub(super) fn is_stale(&self) {
+        if self.has_common_ledger {
+            self.stale.notify_one();
         }
     }
 
+    /// Waits until that is so; returns when the data were lost, if they were.
+    pub(crate) async fn stale(&self) -> Option<u64> {
+        self.stale.notified().await;
+        self.backlog.lock().recalls
+    }
+
     /// All is told that the common ledger knows since the data were lost.
-    pub(crate) fn recalled(&self, since: u64) {
+    pub(crate) fn recalled(&self, since: Option<u64>) {
         let mut backlog = self.backlog.lock();
-        if backlog.recalls == Some(since) {
+        if backlog.recalls == since {
             backlog.recalls = None;
         }
         drop(backlog);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::backlog::{BATCH, Correction};
-use super::spent::Raise;
+use super::spent::{By, Raise};
 use super::{Shared, signed};
 use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
@@ -19,10 +19,27 @@ pub(super) struct Batch {
     until: Option<u64>,
     /// The store it is for.
     generation: Arc<str>,
+    /// That has lost its data.
+    is_anew: bool,
 }
 
-/// Tells a batch; true if the store has it.
-pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool> + use<> {
+impl Batch {
+    pub(super) fn generation(&self) -> &Arc<str> {
+        &self.generation
+    }
+}
+
+/// Whether a store has a batch.
+pub(super) enum Told {
+    Yes,
+    /// Nobody knows.
+    No,
+    /// It is another store by now, and has taken nothing.
+    OtherGeneration,
+}
+
+/// Tells a batch.
+pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = Told> + use<> {
     let lines: Vec<Line> = core
         .shared()
         .map(|shared| shared.lines(batch))
@@ -30,12 +47,15 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
     let until = batch.until.unwrap_or(0);
     let generation = Arc::clone(&batch.generation);
     async move {
-        let Some(shared) = core.shared() else { return false };
+        let Some(shared) = core.shared() else {
+            return Told::No;
+        };
         let line = shared.line.lock().clone();
-        let Some(mut line) = line else { return false };
+        let Some(mut line) = line else { return Told::No };
         let mut call = shared.scripts.settle.prepare_invoke();
         call.key(&shared.common_keys()[..])
-            .key(shared.common_key("lives"));
+            .key(shared.common_key("lives"))
+            .key(shared.common_key("telling"));
         for line in lines {
             call.key(line.key)
                 .arg(line.kind)
@@ -46,7 +66,11 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = bool>
                 .arg(line.b);
         }
         call.arg(shared.life()).arg(until).arg(&*generation);
-        call.invoke_async::<i64>(&mut line).await.is_ok()
+        match call.invoke_async::<i64>(&mut line).await {
+            Ok(now) if now < 0 => Told::OtherGeneration,
+            Ok(_) => Told::Yes,
+            Err(_) => Told::No,
+        }
     }
 }
 
@@ -74,6 +98,7 @@ impl Shared {
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
             self.noting.notify_one();
+            self.is_stale();
         }
         if backlog.is_empty() {
             if !std::mem::replace(&mut backlog.told, true) {
@@ -99,6 +124,7 @@ impl Shared {
             released: take(&mut backlog.released),
             until: None,
             generation: Arc::clone(&backlog.generation),
+            is_anew: backlog.recalls.is_some() || self.has_forgotten(&backlog),
         };
         batch.until = backlog.is_empty().then(|| self.local_now());
         Some(batch)
@@ -123,14 +149,14 @@ impl Shared {
     fn lines(&self, batch: &Batch) -> Vec<Line> {
         let mut lines = Vec::new();
         for raise in &batch.raised {
-            let Kept::Spent { end } = raise.kept else { continue };
-            let (kind, id, anew) = raise.kind();
-            let amount = signed(raise.amount);
-            self.of_period(
-                &mut lines,
-                (raise.key, raise.place, end),
-                (kind, id, amount, anew),
-            );
+            let (place, amount) = ((raise.key, raise.place, raise.end), signed(raise.amount));
+            match &raise.by {
+                By::Instance => self.of_period(&mut lines, place, ("m", "", amount, false)),
+                By::Each(parts) => {
+                    self.of_period(&mut lines, place, ("c", parts, 0, batch.is_anew));
+                    self.of_period(&mut lines, place, ("s", "", amount, false));
+                }
+            }
         }
         for ((key, place), correction) in &batch.corrections {
             let (delta, create) = (correction.delta, correction.create);
@@ -176,13 +202,13 @@ impl Shared {
         &self,
         lines: &mut Vec<Line>,
         (key, place, end): (Key, u64, u64),
-        (kind, id, delta, flag): (&'static str, &str, i64, bool),
+        (kind, who, delta, flag): (&'static str, &str, i64, bool),
     ) {
         let name = self.key_name(key, Some(place));
         let line = |key, kind| Line {
             key,
             kind,
-            place: id.to_owned(),
+            place: who.to_owned(),
             delta,
             flag,
             a: 0,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use opm_limits::{Charge, Dimension, Limiter, OnFailure, Rule, SharedSettings, Spender};
+use opm_limits::{Actual, Charge, Dimension, Limiter, OnFailure, Rule, SharedSettings, Spender};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -45,6 +45,45 @@ async fn what_was_spent_before_the_start_counts_once_also_in_an_emptied_redis() 
     assert_eq!(remaining(&two, &budget).await, 2_000_000);
 }
 
+/// What one settles before it has noticed would come off the part that the other has told already.
+#[tokio::test]
+async fn what_is_settled_of_a_store_that_is_gone_is_not_taken_from_the_new_one() {
+    let _quiet = QUIET.write().await;
+    let server = Server::start();
+    let (one, two) = (server.limiter().await, server.limiter().await);
+    let budget = budget();
+    for round in 1..=5 {
+        let mut running = Vec::new();
+        for _ in 0..10 {
+            let charge = [Charge::new(&budget, &NOBODY, 300_000)];
+            running.push(one.reserve(&charge, now()).await.unwrap());
+        }
+        spend(&two, &budget, 1_000_000).await.unwrap();
+        server.command("FLUSHALL");
+        // It notices at once, and tells its part: beside the common keys there is the budget, and news of it.
+        assert!(spend(&two, &budget, 1).await.is_err());
+        eventually("it has told", || async {
+            matches!(server.command("DBSIZE"), redis::Value::Int(5..))
+        })
+        .await;
+        for mut reservation in running {
+            reservation.sent();
+            reservation.settle(Actual {
+                tokens: 0,
+                money: 10_000,
+            });
+        }
+        eventually("both have noticed", || async {
+            one.health().outages == round && two.health().outages == round
+        })
+        .await;
+        together(&one).await;
+        together(&two).await;
+        let left = LIMIT - u64::from(round) * 1_100_000;
+        assert_eq!(remaining(&one, &budget).await, left, "round {round}");
+    }
+}
+
 /// One store of several instances: what it was fed, by the name of who spent it; empty for what an older gateway has fed.
 #[derive(Clone, Default)]
 struct Common(Arc<Mutex<BTreeMap<String, u64>>>);
@@ -54,17 +93,14 @@ impl Common {
         *self.0.lock().entry(name.to_owned()).or_default() += amount;
     }
 
-    fn tell_parts(&self, limiter: &Limiter, budget: &Arc<Rule>) {
-        for (name, amount) in &*self.0.lock() {
-            let part = Charge::new(budget, &NOBODY, *amount);
-            limiter.raise(&part, Spender::One(name), now());
-        }
-    }
-
-    fn tell_all(&self, limiter: &Limiter, budget: &Arc<Rule>) {
-        let all = self.0.lock().values().sum();
-        limiter.raise(&Charge::new(budget, &NOBODY, all), Spender::Everybody, now());
-        self.tell_parts(limiter, budget);
+    fn tell(&self, limiter: &Limiter, budget: &Arc<Rule>) {
+        let known = self.0.lock();
+        let parts: Vec<(&str, u64)> = known
+            .iter()
+            .map(|(name, amount)| (name.as_str(), *amount))
+            .collect();
+        let all = parts.iter().map(|part| part.1).sum();
+        limiter.raise(&Charge::new(budget, &NOBODY, all), Spender::Each(&parts), now());
     }
 }
 
@@ -83,13 +119,13 @@ impl Instance {
             ..SharedSettings::new(&server.url())
         };
         let limiter = Limiter::shared(&settings, 10_000, now()).await.unwrap();
-        common.tell_all(&limiter, &budget());
+        common.tell(&limiter, &budget());
         limiter.remember();
         let (recalled, read) = (limiter.clone(), common.clone());
         let reader = tokio::spawn(async move {
             loop {
-                let since = recalled.forgotten().await;
-                read.tell_parts(&recalled, &budget());
+                let since = recalled.stale().await;
+                read.tell(&recalled, &budget());
                 recalled.recalled(since);
             }
         });

@@ -46,19 +46,9 @@ impl Spendings {
     /// Tells a limiter that shares that store with others: what everybody has spent and what each one has.
     pub fn tell_all(&self, snapshot: &Snapshot, limiter: &Limiter, now_ms: u64) {
         for (of, pico_usd) in &self.all {
-            let told = (limiter, Spender::Everybody);
+            let parts = self.parts_of(of, *pico_usd);
+            let told = (limiter, Spender::Each(&parts));
             raise(snapshot, told, of, *pico_usd, now_ms);
-        }
-        self.tell_parts(snapshot, limiter, now_ms);
-    }
-
-    /// Tells it what each of the others has spent.
-    pub fn tell_parts(&self, snapshot: &Snapshot, limiter: &Limiter, now_ms: u64) {
-        for (of, pico_usd) in &self.all {
-            for (instance, part) in self.parts_of(of, *pico_usd) {
-                let told = (limiter, Spender::One(instance));
-                raise(snapshot, told, of, part, now_ms);
-            }
         }
     }
 
