@@ -31,10 +31,10 @@ class Stand:
     """A gateway that is stopped and started again with the same configuration and the same files."""
 
     def __init__(self, folder, provider, more, storage="url: 'sqlite:{folder}/opm.db'", admin="", channel=""):
-        self.port, metrics = free_port(), free_port()
+        self.port, self.metrics = free_port(), free_port()
         self.config, self.log, self.process = folder / "opm.yaml", folder / "log", None
         self.config.write_text(
-            f"version: 1\nserver: {{ listen: 127.0.0.1:{self.port} }}\nmetrics: {{ listen: 127.0.0.1:{metrics} }}\n"
+            f"version: 1\nserver: {{ listen: 127.0.0.1:{self.port} }}\nmetrics: {{ listen: 127.0.0.1:{self.metrics} }}\n"
             f"admin: {{ listen: 127.0.0.1:{free_port()} {admin} }}\nstorage: {{ {storage.format(folder=folder)} }}\n"
             f"channels:\n  - {{ name: one, format: openai, base_url: '{provider.url}', keys: [sk-upstream-0123456789], models: ['*'] {channel} }}\n"
             + more
@@ -327,6 +327,30 @@ def test_a_restart_beside_redis_neither_gives_back_nor_takes_what_was_spent(stan
     # Six cost some 0.036 $ together.
     assert served == 6
     assert at.ask("one two out=200", model="priced", max_tokens=200)[0] == 429
+
+
+def test_a_budget_that_is_set_again_after_a_restart_knows_what_was_spent(stands, provider):
+    prices = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+    budget = ", budget: { usd: 0.05, per: day }"
+    at = stands(prices + f"keys:\n  - {{ name: team, key: {KEY} {budget} }}\n")
+    at.start()
+    for _ in range(6):
+        assert at.ask("one two out=60", model="priced", max_tokens=60)[0] == 200
+    at.stop(signal.SIGTERM)
+    text = at.config.read_text()
+    at.config.write_text(text.replace(budget, ""))
+    at.start()
+    at.config.write_text(text)
+
+    def spent():
+        lines = wait_for(f"http://127.0.0.1:{at.metrics}/metrics").decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("opm_budget_spent_usd{"))
+
+    used = sum(10 * call["prompt"] + 100 * call["output"] for call in provider.calls) / 1e6
+    eventually(lambda: abs(spent() - used) < 1e-9, seconds=15)
+    for _ in range(4):
+        at.ask("one two out=60", model="priced", max_tokens=60)
+    assert sum(10 * call["prompt"] + 100 * call["output"] for call in provider.calls) <= 50_000
 
 
 def test_a_common_store_makes_good_what_an_emptied_redis_forgot_of_gateways_that_have_ended(stands, redis, postgres, provider, tmp_path, monkeypatch):

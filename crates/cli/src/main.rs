@@ -1,6 +1,7 @@
 //! The `opm` command: the gateway, and what helps to run it.
 
 mod args;
+mod budgets;
 mod command;
 mod control;
 mod gateway;

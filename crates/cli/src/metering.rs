@@ -11,14 +11,14 @@ use arc_swap::ArcSwap;
 use opm_config::Config;
 use opm_ledger::{Ledger, Options, Sink, Sync, WhenFull, unix_ms};
 use opm_limits::{Limiter, SUBJECTS_MAX, SharedSettings};
-use opm_proxy::metering::{BudgetOf, Spendings};
 use opm_proxy::{Metering, Snapshot};
-use opm_store::{Location, Retention, Store, StoreError};
+use opm_store::{Location, Retention, Store};
 use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::budgets::{self, has_common_store};
 use crate::live::Kept;
 use crate::restore::{self, Memory};
 use crate::usage_sink::{Nowhere, UsageSink};
@@ -29,11 +29,6 @@ const FORGET_EVERY: Duration = Duration::from_secs(3_600);
 const FORGET_IN_MEMORY_EVERY: Duration = Duration::from_secs(10);
 /// Attempts, and sums of each width, that a store in memory keeps: some 40 MB of each.
 const MOST_IN_MEMORY: u32 = 100_000;
-/// How often a start asks the store what was spent of budgets, and how long it waits in between.
-const TRIES: u32 = 3;
-const AGAIN: Duration = Duration::from_secs(1);
-/// Budgets last a month at most; what began before is over.
-const BUDGETS_SINCE: i64 = 40 * 86_400;
 
 /// Opens the limiter and the ledger.
 pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> anyhow::Result<Metering> {
@@ -121,12 +116,6 @@ async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) 
         .map_err(|error| anyhow!("shared.redis_url: {error}"))
 }
 
-/// Instances share a Postgres; a file is an instance's own.
-fn has_common_store(config: &Config) -> bool {
-    let url = config.storage.as_deref();
-    url.is_some_and(|url| url.starts_with("postgres"))
-}
-
 /// Brings what the ledger holds of an earlier run to the store, then tells the limiter what was spent of budgets and what was used in
 /// the windows that still count it.
 ///
@@ -148,9 +137,9 @@ pub(crate) async fn catch_up(
     let sink = sink(metering, kept, snapshot, Arc::default());
     ledger.feeder().run(sink, ready(())).await;
     if snapshot.load().rules.has_budgets() {
-        let spendings = spendings(kept, TRIES).await;
+        let spendings = budgets::spendings(kept, budgets::TRIES).await;
         let spendings = spendings.context("what was spent of budgets cannot be read")?;
-        tell(&spendings, &snapshot.load(), &metering.limiter);
+        budgets::tell(&spendings, &snapshot.load(), &metering.limiter);
     }
     if memory == Memory::Store {
         restore::from_store(metering, &*kept.store, &snapshot.load_full()).await;
@@ -158,14 +147,6 @@ pub(crate) async fn catch_up(
     metering.limiter.remember();
     metering.limiter.joined().await;
     Ok(())
-}
-
-fn tell(spendings: &Spendings, snapshot: &Snapshot, limiter: &Limiter) {
-    if has_common_store(&snapshot.config) {
-        spendings.tell_all(snapshot, limiter, unix_ms());
-    } else {
-        spendings.tell_own(snapshot, limiter, unix_ms());
-    }
 }
 
 fn sink(
@@ -177,42 +158,6 @@ fn sink(
     let is_common = has_common_store(&snapshot.load().config);
     let spender = metering.limiter.name().filter(|_| is_common).map(Arc::from);
     UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), rows, spender)
-}
-
-/// What the store knows of budgets, after so many tries at most.
-async fn spendings(kept: &Kept, tries: u32) -> Result<Spendings, StoreError> {
-    let since = i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX) - BUDGETS_SINCE;
-    let mut left = tries;
-    let known = loop {
-        match kept.store.budgets(since).await {
-            Ok(known) => break known,
-            Err(error) if left <= 1 => return Err(error),
-            Err(error) if left == tries => {
-                tracing::error!("what was spent of budgets cannot be read: {error}; it is tried again");
-            }
-            Err(_) => {}
-        }
-        left -= 1;
-        tokio::time::sleep(AGAIN).await;
-    };
-    Ok(Spendings::new(known.into_iter().map(|known| {
-        let of = BudgetOf {
-            subject: known.period.subject,
-            start: known.period.start,
-        };
-        (of, u64::try_from(known.pico_usd).unwrap_or(0))
-    })))
-}
-
-/// Whenever an instance has ended, or the shared store of limits has lost its data, tells it what the common store knows.
-async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<Snapshot>>) {
-    loop {
-        let since = limiter.stale().await;
-        if let Ok(spendings) = spendings(&kept, u32::MAX).await {
-            tell(&spendings, &snapshot.load(), &limiter);
-        }
-        limiter.recalled(since);
-    }
 }
 
 /// The task that feeds the store.
@@ -234,12 +179,17 @@ impl Feeding {
         let rows = Arc::new(AtomicU64::new(0));
         let sink = sink(metering, kept, snapshot, Arc::clone(&rows));
         if metering.limiter.is_shared() && has_common_store(&snapshot.load().config) {
-            runtime.spawn(recall(
+            runtime.spawn(budgets::recall(
                 metering.limiter.clone(),
                 kept.clone(),
                 Arc::clone(snapshot),
             ));
         }
+        runtime.spawn(budgets::follow(
+            metering.limiter.clone(),
+            kept.clone(),
+            Arc::clone(snapshot),
+        ));
         runtime.spawn(forget(Arc::clone(&kept.store), Arc::clone(snapshot)));
         Some(Self::of(ledger, sink, rows, runtime))
     }

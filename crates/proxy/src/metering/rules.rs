@@ -162,6 +162,23 @@ impl RuleBook {
             })
     }
 
+    /// A name for each budget: whose, of which rule, in which period.
+    pub fn budgets(&self) -> impl Iterator<Item = String> {
+        let keys = self.keys.iter().map(|(key, rules)| (key.as_str(), rules));
+        let others = self
+            .channels
+            .iter()
+            .chain(self.general.iter().map(|general| &general.rules));
+        let all = keys.chain(others.map(|rules| ("", rules)));
+        all.flat_map(|(whose, rules)| {
+            let of = move |ruled: &Ruled| {
+                let calendar = ruled.budget.as_ref()?;
+                Some(format!("{whose} {} {}", ruled.rule.name(), calendar.name))
+            };
+            rules.iter().filter_map(of)
+        })
+    }
+
     /// True if money is counted for anybody.
     #[must_use]
     pub fn has_budgets(&self) -> bool {
