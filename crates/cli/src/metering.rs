@@ -199,6 +199,7 @@ impl Feeding {
         let ledger = metering.ledger.as_ref()?;
         restore::from_ledger(metering, snapshot);
         metering.limiter.remember();
+        runtime.block_on(metering.limiter.joined());
         Some(Self::of(ledger, Nowhere, Arc::default(), runtime))
     }
 
