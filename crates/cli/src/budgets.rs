@@ -68,7 +68,9 @@ pub(crate) async fn spendings(kept: &Kept, tries: u32) -> Result<Spendings, Stor
 pub(crate) async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<Snapshot>>) {
     loop {
         let since = limiter.stale().await;
-        if let Ok(spendings) = spendings(&kept, u32::MAX).await {
+        if snapshot.load().rules.has_budgets()
+            && let Ok(spendings) = spendings(&kept, u32::MAX).await
+        {
             tell(&spendings, &snapshot.load(), &limiter);
         }
         limiter.recalled(since);

@@ -122,14 +122,14 @@ impl Limiter {
     }
 
     /// Raises what is spent in the current period to at least `charge`'s amount, which `spender` has spent, by a ledger: at the start, and
-    /// of a common ledger whenever [`Limiter::stale`] says so.
+    /// of a common ledger whenever [`Limiter::stale`] says so. The period is that of `now`.
     pub fn raise(&self, charge: &Charge<'_>, spender: Spender<'_>, now: u64) {
         let ask = Ask::of_past(charge, &self.core.secret);
         match &self.core.shared {
             None => {
                 self.core.table.raise(&ask, now);
             }
-            Some(shared) => shared.raise(&self.core, &ask, spender),
+            Some(shared) => shared.raise(&self.core, &ask, spender, now),
         }
         // What was reached before the start was reported then.
         self.core.table.crossing(&ask, now);

@@ -67,15 +67,21 @@ local function raise_period(key, least, last)
 end
 
 local TELL_MS, LONGEST_MS = 2000, 20000
--- Parts: a hash of instance -> what others told of it, or 't' once it has told itself; only after lost data.
+-- Parts: a hash of instance -> what others told of it, with a 't' in front once it has told itself; only after lost data.
+local function part(parts, id)
+  local known = redis.call('HGET', parts, id) or '0'
+  return tonumber(string.match(known, '%d+')) or 0, string.sub(known, 1, 1) == 't'
+end
+
 local function keep_parts(parts, last)
   redis.call('PEXPIREAT', parts, int(last + 86400000))
 end
 
+-- It may tell it again: what it told was not acknowledged, or it was started again before it had told all.
 local function tell_part(key, parts, id, amount, last)
-  local spent, known = tonumber(redis.call('GET', key)) or 0, redis.call('HGET', parts, id)
-  set_period(key, spent + amount - (tonumber(known or 0) or 0), last, true)
-  redis.call('HSET', parts, id, 't')
+  local spent, known = tonumber(redis.call('GET', key)) or 0, part(parts, id)
+  set_period(key, spent + math.max(amount - known, 0), last, true)
+  redis.call('HSET', parts, id, 't' .. int(math.max(amount, known)))
   keep_parts(parts, last)
 end
 
@@ -85,9 +91,9 @@ local function claim_parts(key, parts, list, is_lost, last)
   if is_old and redis.call('EXISTS', key) == 1 and redis.call('EXISTS', parts) == 0 then return end
   local more = 0
   for id, amount in string.gmatch(list, '([^=;]*)=(%d+);') do
-    local known = redis.call('HGET', parts, id)
-    local added = tonumber(amount) - (tonumber(known or 0) or 0)
-    if known ~= 't' and added > 0 and not redis.call('ZSCORE', KEYS[4], id) then
+    local known, is_told = part(parts, id)
+    local added = tonumber(amount) - known
+    if not is_told and added > 0 and not redis.call('ZSCORE', KEYS[4], id) then
       more = more + added
       redis.call('HSET', parts, id, amount)
     end

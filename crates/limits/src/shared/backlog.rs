@@ -29,8 +29,10 @@ pub(super) struct Correction {
 
 pub(super) struct Backlog {
     pub(super) outage: Outage,
-    /// How many lived when the store answered last.
+    /// How many lived when the store answered last; whether one has gone since the common ledger was read; not before when it is read again.
     pub(super) instances: u64,
+    pub(super) has_gone: bool,
+    pub(super) reads_at: u64,
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
     pub(super) corrections: HashMap<(Key, u64), Correction>,
@@ -62,6 +64,8 @@ impl Backlog {
         Backlog {
             outage: Outage::new(instances),
             instances: 0,
+            has_gone: false,
+            reads_at: 0,
             generation: "".into(),
             corrections: HashMap::new(),
             raised: Vec::new(),
@@ -150,7 +154,7 @@ impl Backlog {
         self.unsure.clear();
         self.known_until = Some(None);
         self.others.retain(|_, spent| spent.end > now);
-        self.raised = self.others.values().cloned().collect();
+        self.raised = self.others.values().map(Raise::to_anew).collect();
     }
 
     /// Notes a running request that the store does not know.
@@ -194,6 +198,17 @@ impl Backlog {
     /// The store has all that was to be told.
     pub(super) fn has_told_all(&self) -> bool {
         self.told && self.is_empty()
+    }
+
+    /// How many of what is raised go into one call.
+    pub(super) fn raised_at_once(&self) -> usize {
+        let mut weight = 0_usize;
+        let fits = self.raised.iter().take_while(|raise| {
+            let before = weight;
+            weight = weight.saturating_add(raise.weight());
+            before == 0 || weight <= BATCH
+        });
+        fits.count()
     }
 
     /// More than goes into one call.

@@ -31,8 +31,21 @@ pub(super) struct Raise {
 pub(super) enum By {
     /// This instance, of those that have each a ledger of its own.
     Instance,
-    /// All that have a common ledger, and each of them, as the script reads it: `name=amount;…`.
-    Each(Arc<str>),
+    /// All that have a common ledger.
+    Everybody,
+    /// And each of them.
+    Each(Parts),
+}
+
+/// What each has spent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    /// As the script reads it: `name=amount;…`.
+    pub(super) list: Arc<str>,
+    /// How many.
+    count: usize,
+    /// It is for a store that has lost its data.
+    pub(super) is_anew: bool,
 }
 
 impl Raise {
@@ -43,6 +56,23 @@ impl Raise {
             end: bounds.end,
             amount: ask.amount,
             by,
+        }
+    }
+
+    /// The same for a store that has lost its data.
+    pub(super) fn to_anew(&self) -> Self {
+        let mut raise = self.clone();
+        if let By::Each(parts) = &mut raise.by {
+            parts.is_anew = true;
+        }
+        raise
+    }
+
+    /// How much it is to tell.
+    pub(super) fn weight(&self) -> usize {
+        match &self.by {
+            By::Each(parts) => parts.count.max(1),
+            By::Instance | By::Everybody => 1,
         }
     }
 }
@@ -56,10 +86,12 @@ impl Backlog {
 }
 
 impl Shared {
-    /// Raises what is spent to at least what a ledger knows. At the start the store must not decide before it has been told.
-    pub(crate) fn raise(&self, core: &Core, ask: &Ask, spender: Spender<'_>) {
+    /// Raises what is spent to at least what a ledger knows of the period of `at`, if that is the current one. At the start the store must
+    /// not decide before it has been told.
+    pub(crate) fn raise(&self, core: &Core, ask: &Ask, spender: Spender<'_>, at: u64) {
         let now = self.now();
-        let Some(bounds) = ask.rule.bounds_at(now) else {
+        let period = ask.rule.bounds_at(now);
+        let Some(bounds) = period.filter(|_| ask.rule.bounds_at(at) == period) else {
             return;
         };
         let mut backlog = self.backlog.lock();
@@ -89,9 +121,19 @@ impl Shared {
                 let list = parts
                     .iter()
                     .map(|(name, amount)| format!("{name}={};", units(*amount)));
-                let raise = Raise::new(ask, bounds, By::Each(list.collect::<String>().into()));
-                backlog.of_others(raise.clone());
-                backlog.raise(raise);
+                let is_anew = self.has_forgotten(&backlog) || backlog.recalls.is_some();
+                let each = By::Each(Parts {
+                    list: list.collect::<String>().into(),
+                    count: parts.len(),
+                    is_anew,
+                });
+                let each = Raise::new(ask, bounds, each);
+                backlog.of_others(each.clone());
+                // A store that has its data knows the parts.
+                if is_anew || !self.is_restored() {
+                    backlog.raise(each);
+                }
+                backlog.raise(Raise::new(ask, bounds, By::Everybody));
             }
         }
         if !self.is_restored() {

@@ -9,6 +9,9 @@ use crate::limiter::Core;
 use crate::meter::{Kept, LEASE_MS};
 use crate::subject::Key;
 
+/// On its own for longer, milliseconds, an instance asks the common ledger what others have spent meanwhile.
+const LONG_MS: u64 = 1_500;
+
 /// What one call tells the store.
 pub(super) struct Batch {
     raised: Vec<Raise>,
@@ -19,8 +22,6 @@ pub(super) struct Batch {
     until: Option<u64>,
     /// The store it is for.
     generation: Arc<str>,
-    /// That has lost its data.
-    is_anew: bool,
 }
 
 impl Batch {
@@ -95,10 +96,12 @@ impl Shared {
         let now = self.now();
         let mut backlog = self.backlog.lock();
         if !backlog.has_much() && !backlog.still_recalls(now) && backlog.outage.may_rejoin(now) {
+            // Who has ended in so long a time has not told the store what he admitted, but fed it to the common ledger.
+            let began = backlog.outage.alone().map_or(now, |alone| alone.since);
+            backlog.has_gone |= now.saturating_sub(began) >= LONG_MS;
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
             self.noting.notify_one();
-            self.is_stale();
         }
         if backlog.is_empty() {
             if !std::mem::replace(&mut backlog.told, true) {
@@ -116,7 +119,7 @@ impl Shared {
             let length = list.len().min(BATCH);
             list.drain(..length).collect()
         };
-        let raised = backlog.raised.len().min(BATCH);
+        let raised = backlog.raised_at_once();
         let mut batch = Batch {
             raised: backlog.raised.drain(..raised).collect(),
             corrections,
@@ -124,7 +127,6 @@ impl Shared {
             released: take(&mut backlog.released),
             until: None,
             generation: Arc::clone(&backlog.generation),
-            is_anew: backlog.recalls.is_some() || self.has_forgotten(&backlog),
         };
         batch.until = backlog.is_empty().then(|| self.local_now());
         Some(batch)
@@ -152,9 +154,9 @@ impl Shared {
             let (place, amount) = ((raise.key, raise.place, raise.end), signed(raise.amount));
             match &raise.by {
                 By::Instance => self.of_period(&mut lines, place, ("m", "", amount, false)),
+                By::Everybody => self.of_period(&mut lines, place, ("s", "", amount, false)),
                 By::Each(parts) => {
-                    self.of_period(&mut lines, place, ("c", parts, 0, batch.is_anew));
-                    self.of_period(&mut lines, place, ("s", "", amount, false));
+                    self.of_period(&mut lines, place, ("c", &parts.list, 0, parts.is_anew));
                 }
             }
         }
