@@ -570,7 +570,10 @@ async fn call_for_anybody(instances: [Limiter; 3], rule: Arc<Rule>, users: Vec<A
         let cost = 50 + draw % 100;
         let charge = [Charge::new(&rule, &subjects, cost)];
         let limiter = &instances[(instance % 3) as usize];
-        if let Ok(reservation) = limiter.reserve(&charge, now()).await {
+        // As who sends it does: late, it counts from then on.
+        if let Ok(mut reservation) = limiter.reserve(&charge, now()).await
+            && reservation.renew(now())
+        {
             users[user as usize].sees(cost);
             reservation.settle(Actual {
                 tokens: cost,
