@@ -98,43 +98,12 @@ impl Shared {
         match spender {
             Spender::Instance => {
                 self.raise_own(core, &mut backlog, ask);
-                backlog.raise(Raise::new(ask, bounds, By::Instance));
+                // Else it is told as a part: those of the others are too.
+                if !self.has_forgotten(&backlog) {
+                    backlog.raise(Raise::new(ask, bounds, By::Instance));
+                }
             }
-            Spender::Each(parts) => {
-                let own = parts
-                    .iter()
-                    .filter(|(name, _)| *name == self.life() && !name.is_empty());
-                let units = |amount: u64| ask.rule.dimension().units(amount);
-                for (_, amount) in own {
-                    let amount = units(*amount);
-                    let ask = Ask {
-                        amount,
-                        ..ask.clone()
-                    };
-                    self.raise_own(core, &mut backlog, &ask);
-                }
-                if !self.is_restored() {
-                    let free = ask.rule.units().saturating_sub(ask.amount);
-                    core.table
-                        .record(ask, bounds.start, 0, Seen { free, at: now }, now);
-                }
-                let list = parts
-                    .iter()
-                    .map(|(name, amount)| format!("{name}={};", units(*amount)));
-                let is_anew = self.has_forgotten(&backlog) || backlog.recalls.is_some();
-                let each = By::Each(Parts {
-                    list: list.collect::<String>().into(),
-                    count: parts.len(),
-                    is_anew,
-                });
-                let each = Raise::new(ask, bounds, each);
-                backlog.of_others(each.clone());
-                // A store that has its data knows the parts.
-                if is_anew || !self.is_restored() {
-                    backlog.raise(each);
-                }
-                backlog.raise(Raise::new(ask, bounds, By::Everybody));
-            }
+            Spender::Each(parts) => self.raise_each(core, &mut backlog, (ask, bounds), parts),
         }
         if !self.is_restored() {
             let is_forgotten = self.has_forgotten(&backlog);
@@ -142,6 +111,48 @@ impl Shared {
         }
         drop(backlog);
         self.wake.notify_one();
+    }
+
+    /// What all have spent, and each of them.
+    fn raise_each(
+        &self,
+        core: &Core,
+        backlog: &mut Backlog,
+        (ask, bounds): (&Ask, Bounds),
+        parts: &[(&str, u64)],
+    ) {
+        let units = |amount: u64| ask.rule.dimension().units(amount);
+        let life = self.life();
+        let own = parts.iter().find(|(name, _)| *name == life && !name.is_empty());
+        if let Some((_, amount)) = own {
+            let amount = units(*amount);
+            let ask = Ask {
+                amount,
+                ..ask.clone()
+            };
+            self.raise_own(core, backlog, &ask);
+        }
+        let is_start = !self.is_restored();
+        if is_start {
+            let (free, at) = (ask.rule.units().saturating_sub(ask.amount), self.now());
+            core.table.record(ask, bounds.start, 0, Seen { free, at }, at);
+        }
+        let list = parts
+            .iter()
+            .map(|(name, amount)| format!("{name}={};", units(*amount)));
+        let is_anew = self.has_forgotten(backlog) || backlog.recalls.is_some();
+        let each = By::Each(Parts {
+            list: list.collect::<String>().into(),
+            count: parts.len(),
+            is_anew,
+        });
+        let each = Raise::new(ask, bounds, each);
+        backlog.of_others(each.clone());
+        // A store that has its data knows the parts.
+        if is_anew || is_start {
+            backlog.raise(each);
+        }
+        backlog.raise(Raise::new(ask, bounds, By::Everybody));
     }
 
     /// In the table; a store that has forgotten this instance is told it as its part.

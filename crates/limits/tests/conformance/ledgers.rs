@@ -45,6 +45,31 @@ async fn what_was_spent_before_the_start_counts_once_also_in_an_emptied_redis() 
     assert_eq!(remaining(&two, &budget).await, 2_000_000);
 }
 
+#[tokio::test]
+async fn an_instance_that_an_emptied_redis_has_forgotten_tells_what_it_has_spent_once() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let settings = SharedSettings {
+        memory: Some(server.file("own")),
+        ..SharedSettings::new(&server.url())
+    };
+    for spent in [0, 3_000_000] {
+        let limiter = Limiter::shared(&settings, 10_000, now()).await.unwrap();
+        limiter.raise(&Charge::new(&budget(), &NOBODY, spent), Spender::Instance, now());
+        limiter.remember();
+        limiter.joined().await;
+        assert_eq!(remaining(&limiter, &budget()).await, LIMIT - spent);
+        spend(&limiter, &budget(), 3_000_000 - spent).await.unwrap();
+        let file = server.file("own");
+        eventually("it has noted that Redis knows it", || async {
+            std::fs::read_to_string(&file).is_ok_and(|note| note.ends_with(" - met\n"))
+        })
+        .await;
+        drop(limiter);
+        server.command("FLUSHALL");
+    }
+}
+
 /// What one settles before it has noticed would come off the part that the other has told already.
 #[tokio::test]
 async fn what_is_settled_of_a_store_that_is_gone_is_not_taken_from_the_new_one() {
