@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use opm_limits::{Charge, Limiter, Spender, Subjects};
+use opm_limits::{Charge, Limiter, Spender};
 
 use super::budget::BudgetOf;
 use crate::snapshot::Snapshot;
@@ -84,12 +84,8 @@ fn raise(
         .as_ref()
         .is_some_and(|budget| i64::try_from(budget.period.bounds(now_ms).start / 1000) == Ok(spent.start));
     if current {
-        let subjects = Subjects {
-            key: Some(key),
-            user: Some(user),
-            model: Some(model),
-            channel: Some(channel),
-        };
+        let who = rules.who(key, user, model);
+        let subjects = who.subjects(channel);
         limiter.raise(&Charge::new(&ruled.rule, &subjects, pico_usd), spender, now_ms);
     }
 }
