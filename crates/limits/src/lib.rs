@@ -20,7 +20,8 @@
 //!   key. For a second, or until all have told their parts, they decide alone; nobody starts from zero. Lost are the parts
 //!   of instances that have ended meanwhile, until they are started again; of budgets that instances have one ledger of
 //!   ([`Spender::Each`]) others tell them. Redis must not evict (`maxmemory-policy noeviction`).
-//! - Taken back to an older state (a snapshot that is loaded after a crash): nobody notices. What was used since counts as free.
+//! - Taken back to older data (a snapshot that is loaded after a crash, a replica that lagged): noticed by the count of its calls, of
+//!   which an instance that was there knows more, and treated as emptied. Instances that start after it cannot notice.
 //! - Started while the store is away: it knows what it admitted before ([`Limiter::restore`]), and nothing of others but their
 //!   number ([`SharedSettings::instances`]). Until the store has told its time, its own clock
 //!   counts; what it admitted by that is moved then to when it was.

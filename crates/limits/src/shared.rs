@@ -11,6 +11,7 @@
 mod backlog;
 mod call;
 mod clock;
+mod generation;
 pub(crate) mod keeper;
 pub(crate) mod past;
 mod spent;
@@ -342,20 +343,17 @@ impl Shared {
         }
     }
 
-    /// The key of the generation, and of what is published: when, and what.
-    fn common_keys(&self) -> [String; 3] {
-        ["generation", "heard-at", "heard"].map(|name| self.common_key(name))
+    /// The keys of the generation, of what is published (when, and what), and of the count of calls.
+    fn common_keys(&self) -> [String; 4] {
+        ["generation", "heard-at", "heard", "calls"].map(|name| self.common_key(name))
     }
 
     fn common_key(&self, name: &str) -> String {
         format!("{{{}}}:{name}", self.namespace)
     }
 
-    fn key_name(&self, key: Key, place: Option<u64>) -> String {
-        match place {
-            Some(period) => format!("{{{}}}:{:032x}:{period:x}", self.namespace, key.0),
-            None => format!("{{{}}}:{:032x}", self.namespace, key.0),
-        }
+    fn key_name(&self, generation: &str, key: Key, period: Option<u64>) -> String {
+        self.common_key(&generation::meter_name(generation, key, period))
     }
 
     fn request_name(&self, id: u64) -> String {

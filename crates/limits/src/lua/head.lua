@@ -1,10 +1,20 @@
 -- What every script begins with: the time of this server, and news of what is used (heard.rs).
--- KEYS[1]: the generation, KEYS[2]: what was published when, KEYS[3]: what it was.
+-- KEYS[1]: the generation, KEYS[2]: what was published when, KEYS[3]: what it was, KEYS[4]: how many calls have changed something.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function int(number)
   return string.format('%.0f', number)
+end
+
+-- When a generation was made (0: it does not say).
+local function made_at(generation)
+  return tonumber(string.match(generation, '@(%d+)$') or 0)
+end
+
+-- Counts this call. Whoever knows of more has a store before him that was taken back (beat.lua).
+local function count()
+  return redis.call('INCR', KEYS[4])
 end
 
 local function name_of(key)

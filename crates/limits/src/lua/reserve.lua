@@ -1,13 +1,13 @@
 -- Charges all meters of one request or none, by the clock of this server.
--- KEYS: the generation, what was published when, and what it was (heard.rs), then one meter per charge.
+-- KEYS: the four of head.lua, then one meter per charge.
 -- ARGV: the generation the caller knows, then per charge:
 --   kind (w window, p period, o open), amount, least, limit (-1: none), dimension, a, b
 --   w: a = slot width in ms, b = life in ms     p: a = nothing, b = end of the period in ms
 --   o: a = id of the request, b = lease in ms
 -- Reply: {0, now, used, retry_ms (-1: fits), reset_ms, ...}   refused, nothing charged
---        {1, now, granted, used, reset_ms, place, ...}         charged
+--        {1, now, calls, granted, used, reset_ms, place, ...}  charged
 --        {2, now}                                              data was lost: another generation
-local PER_CHARGE, FIRST = 7, 4
+local PER_CHARGE, FIRST = 7, 5
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return { 2, now }
 end
@@ -151,7 +151,7 @@ local function tell(charge, used, place)
   end
 end
 
-local reply = { 1, now }
+local reply = { 1, now, count() }
 for _, charge in ipairs(charges) do
   local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension] or charge.amount))
   local place = 0

@@ -1,6 +1,6 @@
 -- Corrects meters. A bare HINCRBY would not do: it would bring an aged-out slot back, with a negative amount.
 -- What was admitted elsewhere meanwhile, and what has become much more or less, is published as in reserve.lua.
--- KEYS: the generation, what was published when, and what it was, what is known of instances, who tells much, then one meter per correction.
+-- KEYS: the four of head.lua, what is known of instances, who tells much, then one meter per correction.
 -- ARGV, per correction: kind, place, delta, create (1: the place may be new), a, b; last an instance, until when all of it is known, and
 --   in which generation
 --   w, p: as in reserve.lua     m: of a period, at least `delta`
@@ -8,13 +8,13 @@
 --     t: the instance `place` tells all it has spent     c: a ledger tells what each has (`place`: name=amount;...; create: data were lost)
 --     s: at least `delta` is what all have spent; nothing while they still tell
 --   h: holds the id `place` for a lease of b ms     r: releases the id `place`
--- Reply: the time; -1: data were lost, another generation: nothing was corrected
-local PER_CORRECTION, FIRST = 6, 6
+-- Reply: calls; -1: data were lost, another generation: nothing was corrected
+local PER_CORRECTION, FIRST = 6, 7
 local rest = (#KEYS - FIRST + 1) * PER_CORRECTION
 local generation = redis.call('GET', KEYS[1]) or ''
 -- What was settled of a store that is gone would be taken from what others have told this one.
 if generation ~= ARGV[rest + 3] then return -1 end
-local made = tonumber(string.match(generation, '@(%d+)$') or 0)
+local made = made_at(generation)
 
 local function tell_window(key, is_new)
   local head = redis.call('HMGET', key, 's', 'q', 'm')
@@ -93,7 +93,7 @@ local function claim_parts(key, parts, list, is_lost, last)
   for id, amount in string.gmatch(list, '([^=;]*)=(%d+);') do
     local known, is_told = part(parts, id)
     local added = tonumber(amount) - known
-    if not is_told and added > 0 and not redis.call('ZSCORE', KEYS[4], id) then
+    if not is_told and added > 0 and not redis.call('ZSCORE', KEYS[5], id) then
       more = more + added
       redis.call('HSET', parts, id, amount)
     end
@@ -107,7 +107,7 @@ end
 -- After lost data it would be added to by those who tell their parts.
 local function raise_all(key, parts, least, last)
   local age = now - made
-  local tells = age < TELL_MS or (age < LONGEST_MS and redis.call('ZCARD', KEYS[5]) > 0)
+  local tells = age < TELL_MS or (age < LONGEST_MS and redis.call('ZCARD', KEYS[6]) > 0)
   if tells and redis.call('EXISTS', parts) == 1 then return end
   if redis.call('EXISTS', key) == 1 then raise_period(key, least, last) end
 end
@@ -139,5 +139,5 @@ for at = FIRST, #KEYS do
 end
 
 -- With this the store knows all of an instance (its name) until then (0: not yet).
-if ARGV[rest + 1] ~= '' and ARGV[rest + 2] ~= '0' then redis.call('ZADD', KEYS[4], ARGV[rest + 2], ARGV[rest + 1]) end
-return now
+if ARGV[rest + 1] ~= '' and ARGV[rest + 2] ~= '0' then redis.call('ZADD', KEYS[5], ARGV[rest + 2], ARGV[rest + 1]) end
+return count()

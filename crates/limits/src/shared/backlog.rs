@@ -35,6 +35,8 @@ pub(super) struct Backlog {
     pub(super) reads_at: u64,
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
+    /// Of how many calls it has told: one that knows of fewer was taken back to older data.
+    pub(super) calls: u64,
     pub(super) corrections: HashMap<(Key, u64), Correction>,
     /// What a ledger knows of budgets.
     pub(super) raised: Vec<Raise>,
@@ -67,6 +69,7 @@ impl Backlog {
             has_gone: false,
             reads_at: 0,
             generation: "".into(),
+            calls: 0,
             corrections: HashMap::new(),
             raised: Vec::new(),
             others: HashMap::new(),
@@ -80,6 +83,13 @@ impl Backlog {
             clock_moved: None,
             dropped: 0,
             heard: Heard::default(),
+        }
+    }
+
+    /// The store of this generation has told of so many calls.
+    pub(super) fn count(&mut self, generation: &str, calls: u64) {
+        if *self.generation == *generation {
+            self.calls = self.calls.max(calls);
         }
     }
 

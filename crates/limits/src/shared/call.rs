@@ -75,7 +75,7 @@ impl Shared {
             } else {
                 -1
             };
-            call.key(self.key_name(ask.key, period))
+            call.key(self.key_name(generation, ask.key, period))
                 .arg(counted.kind)
                 .arg(ask.amount)
                 .arg(ask.least)
@@ -159,6 +159,10 @@ fn granted(
     let mut backlog = shared.backlog.lock();
     // Charged in data that was lost since: the store has to be told again.
     let stale = backlog.generation != *generation;
+    let [calls, rest @ ..] = rest else {
+        return Answer::Away;
+    };
+    backlog.count(generation, *calls);
     for ((ask, counted), [amount, used, reset, place]) in
         asks.iter().zip(counted).zip(rest.as_chunks::<4>().0)
     {

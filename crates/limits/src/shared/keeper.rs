@@ -10,13 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backlog::Correction;
+use super::generation::{made_at, read_name};
 use super::telling::{Batch, Told, told};
 use super::{Shared, signed, trouble};
 use crate::heard::{Heard, News};
 use crate::limiter::Core;
 use crate::meter::LEASE_MS;
 use crate::outage::REJOIN_MS;
-use crate::subject::Key;
 
 /// How often an instance tells that it lives, and hears what the others use.
 const BEAT: Duration = Duration::from_millis(100);
@@ -41,9 +41,9 @@ const LATE: Duration = Duration::from_secs(30);
 /// A subject's name without what all have in front, what is used of it, and when that was.
 type Published = (String, u64, u64);
 
-/// What a heartbeat is told: the time, living instances, the generation, news, since when all of them are kept, and how many others have
-/// much to tell, and until when all of this instance's earlier lives was known (0: nothing is).
-type Reply = (u64, u64, String, Vec<Published>, u64, u64, u64);
+/// What a heartbeat is told: the time, living instances, the generation, news, since when all of them are kept, how many others have
+/// much to tell, until when all of this instance's earlier lives was known (0: nothing is), and how many calls it has counted.
+type Reply = (u64, u64, String, Vec<Published>, u64, u64, u64, u64);
 
 struct Keeper {
     core: Weak<Core>,
@@ -122,7 +122,7 @@ impl Keeper {
         if reply.is_none() && broken {
             reply = self.ask_anew(core, shared).await;
         }
-        let Some((now, instances, generation, news, kept_since, others, known)) = reply else {
+        let Some((now, instances, generation, news, kept_since, others, known, calls)) = reply else {
             self.page = FIRST_NEWS;
             self.failed = self.failed.saturating_add(1);
             shared.trip(false);
@@ -131,7 +131,7 @@ impl Keeper {
         self.failed = 0;
         shared.trouble.lock().clear();
         let known = Some(known).filter(|known| *known > 0);
-        let is_new = shared.answered(core, instances, &generation, known);
+        let is_new = shared.answered(core, instances, (&generation, calls), known);
         let mut backlog = shared.backlog.lock();
         if others > 0 {
             let now = shared.now();
@@ -169,7 +169,7 @@ impl Keeper {
     async fn ask(&mut self, core: &Core, shared: &Shared, mut line: MultiplexedConnection) -> Option<Reply> {
         self.beats = self.beats.wrapping_add(1);
         let asked = shared.elapsed();
-        let (is_alone, tells, knows, generation) = {
+        let (is_alone, tells, knows, (generation, calls)) = {
             let backlog = shared.backlog.lock();
             let is_alone = backlog.outage.alone().is_some();
             // What the store is asked for first is what it knew before.
@@ -180,7 +180,7 @@ impl Keeper {
                 is_alone,
                 is_alone && (backlog.has_much() || backlog.still_recalls(shared.now())),
                 is_asked && is_told,
-                generation,
+                (generation, backlog.calls),
             )
         };
         let mut call = shared.scripts.beat.prepare_invoke();
@@ -197,7 +197,8 @@ impl Keeper {
             .arg(u8::from(tells))
             .arg(shared.life())
             .arg(if knows { shared.local_now() } else { 0 })
-            .arg(&*generation);
+            .arg(&*generation)
+            .arg(calls);
         let reply = timeout(self.patience, call.invoke_async::<Reply>(&mut line)).await;
         let reply = shared.told_why(reply.ok()?)?;
         shared.learn_first(core, reply.0, asked);
@@ -246,7 +247,10 @@ impl Keeper {
         };
         match timeout(patience, &mut task).await {
             Err(_) => self.sent = Some((task, batch)),
-            Ok(Ok(Told::Yes)) => return true,
+            Ok(Ok(Told::Yes { calls })) => {
+                shared.backlog.lock().count(batch.generation(), calls);
+                return true;
+            }
             Ok(Ok(Told::OtherGeneration)) => {
                 // All that it would have told is told anew.
                 shared.lost(batch.generation());
@@ -296,7 +300,13 @@ impl Shared {
     }
 
     /// The store answered. If it is another one than before, it is told all that this instance knows; true then.
-    fn answered(&self, core: &Core, instances: u64, generation: &str, known: Option<u64>) -> bool {
+    fn answered(
+        &self,
+        core: &Core,
+        instances: u64,
+        (generation, calls): (&str, u64),
+        known: Option<u64>,
+    ) -> bool {
         let now = self.now();
         let mut backlog = self.backlog.lock();
         let is_new = &*backlog.generation != generation;
@@ -306,6 +316,7 @@ impl Shared {
             self.is_stale();
         }
         if is_new {
+            backlog.calls = 0;
             let first = backlog.generation.is_empty();
             backlog.generation = generation.into();
             // Those who have told the one before of theirs may not have noticed yet.
@@ -336,22 +347,8 @@ impl Shared {
                 );
             }
         }
+        backlog.count(generation, calls);
         backlog.outage.answer(now, instances);
         is_new
     }
-}
-
-/// When a generation was made, milliseconds since the epoch by the store's clock; 0: it does not say (beat.lua).
-fn made_at(generation: &str) -> u64 {
-    let made = generation
-        .rsplit_once('@')
-        .and_then(|(_, made)| made.parse().ok());
-    made.unwrap_or(0)
-}
-
-/// The subject and the period of a name: [`Shared::key_name`] without the namespace.
-fn read_name(name: &str) -> Option<(Key, u64)> {
-    let (key, period) = name.split_once(':').unwrap_or((name, "0"));
-    let key = u128::from_str_radix(key, 16).ok()?;
-    Some((Key(key), u64::from_str_radix(period, 16).ok()?))
 }

@@ -32,7 +32,8 @@ impl Batch {
 
 /// Whether a store has a batch.
 pub(super) enum Told {
-    Yes,
+    /// It has counted so many calls.
+    Yes { calls: u64 },
     /// Nobody knows.
     No,
     /// It is another store by now, and has taken nothing.
@@ -68,8 +69,7 @@ pub(super) fn told(core: Arc<Core>, batch: &Batch) -> impl Future<Output = Told>
         }
         call.arg(shared.life()).arg(until).arg(&*generation);
         match call.invoke_async::<i64>(&mut line).await {
-            Ok(now) if now < 0 => Told::OtherGeneration,
-            Ok(_) => Told::Yes,
+            Ok(calls) => u64::try_from(calls).map_or(Told::OtherGeneration, |calls| Told::Yes { calls }),
             Err(_) => Told::No,
         }
     }
@@ -150,13 +150,14 @@ impl Shared {
 
     fn lines(&self, batch: &Batch) -> Vec<Line> {
         let mut lines = Vec::new();
+        let name = |key: &Key| self.key_name(&batch.generation, *key, None);
         for raise in &batch.raised {
             let (place, amount) = ((raise.key, raise.place, raise.end), signed(raise.amount));
             match &raise.by {
-                By::Instance => self.of_period(&mut lines, place, ("m", "", amount, false)),
-                By::Everybody => self.of_period(&mut lines, place, ("s", "", amount, false)),
+                By::Instance => self.of_period(&mut lines, batch, place, ("m", "", amount, false)),
+                By::Everybody => self.of_period(&mut lines, batch, place, ("s", "", amount, false)),
                 By::Each(parts) => {
-                    self.of_period(&mut lines, place, ("c", &parts.list, 0, parts.is_anew));
+                    self.of_period(&mut lines, batch, place, ("c", &parts.list, 0, parts.is_anew));
                 }
             }
         }
@@ -164,7 +165,7 @@ impl Shared {
             let (delta, create) = (correction.delta, correction.create);
             match correction.kept {
                 Kept::Ring(window) => lines.push(Line {
-                    key: self.key_name(*key, None),
+                    key: name(key),
                     kind: "w",
                     place: place.to_string(),
                     delta,
@@ -177,6 +178,7 @@ impl Shared {
                     let kind = if is_whole { "t" } else { "p" };
                     self.of_period(
                         &mut lines,
+                        batch,
                         (*key, *place, end),
                         (kind, self.life(), delta, create),
                     );
@@ -188,7 +190,7 @@ impl Shared {
         let entered = batch.entered.iter().map(|open| ("h", open));
         let released = batch.released.iter().map(|open| ("r", open));
         lines.extend(entered.chain(released).map(|(kind, (key, id))| Line {
-            key: self.key_name(*key, None),
+            key: name(key),
             kind,
             place: self.request_name(*id),
             delta: 0,
@@ -203,10 +205,11 @@ impl Shared {
     fn of_period(
         &self,
         lines: &mut Vec<Line>,
+        batch: &Batch,
         (key, place, end): (Key, u64, u64),
         (kind, who, delta, flag): (&'static str, &str, i64, bool),
     ) {
-        let name = self.key_name(key, Some(place));
+        let name = self.key_name(&batch.generation, key, Some(place));
         let line = |key, kind| Line {
             key,
             kind,

@@ -12,6 +12,7 @@ mod instances;
 mod ledgers;
 mod outages;
 mod server;
+mod snapshots;
 #[path = "../trailing/mod.rs"]
 mod trailing;
 

@@ -33,9 +33,19 @@ impl Server {
         server
     }
 
-    /// Ends it and starts another one, empty, on the same port.
+    /// Ends it and starts another one on the same port, with what was saved: empty, if nothing was.
     pub(crate) fn restart(&mut self) {
         self.stop();
+        self.child = spawn(self.port, &self.dir);
+        self.wait();
+    }
+
+    /// Ends it in good order and starts it again with all it had.
+    pub(crate) fn restart_saved(&mut self) {
+        let mut line = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
+        // It ends without an answer.
+        let _ = redis::cmd("SHUTDOWN").arg("SAVE").query::<()>(&mut line);
+        self.child.wait().unwrap();
         self.child = spawn(self.port, &self.dir);
         self.wait();
     }
