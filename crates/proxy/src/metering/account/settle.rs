@@ -66,10 +66,15 @@ impl<'a> Account<'a> {
     ) {
         self.refine_unless_reported(seen);
         let usage = self.metered(seen, seen.complete);
+        let billed = match self.sent {
+            false => Billed::No,
+            true if seen.complete => Billed::Yes,
+            true => Billed::Estimated,
+        };
         let ending = Ending {
             outcome,
             status,
-            billed: if self.sent { Billed::Estimated } else { Billed::No },
+            billed,
             usage,
             ttft_ms: first.map(millis),
             ..Ending::default()
