@@ -13,6 +13,7 @@ mod call;
 mod clock;
 mod generation;
 pub(crate) mod keeper;
+mod leavers;
 pub(crate) mod past;
 mod spent;
 mod telling;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::leavers::Leavers;
 use super::spent::Raise;
 use crate::heard::Heard;
 use crate::meter::Kept;
@@ -29,10 +30,7 @@ pub(super) struct Correction {
 
 pub(super) struct Backlog {
     pub(super) outage: Outage,
-    /// How many lived when the store answered last; whether one has gone since the common ledger was read; not before when it is read again.
-    pub(super) instances: u64,
-    pub(super) has_gone: bool,
-    pub(super) reads_at: u64,
+    pub(super) leavers: Leavers,
     /// Names the data of the store: another one means that it was lost.
     pub(super) generation: Arc<str>,
     /// Of how many calls it has told: one that knows of fewer was taken back to older data.
@@ -65,9 +63,7 @@ impl Backlog {
     pub(super) fn new(instances: u64) -> Self {
         Backlog {
             outage: Outage::new(instances),
-            instances: 0,
-            has_gone: false,
-            reads_at: 0,
+            leavers: Leavers::default(),
             generation: "".into(),
             calls: 0,
             corrections: HashMap::new(),

@@ -28,8 +28,6 @@ const LIFETIME_MS: u64 = 10_000;
 const RENEW: Duration = Duration::from_millis(LEASE_MS / 4);
 /// How long a new connection may take.
 const CONNECT: Duration = Duration::from_millis(500);
-/// How often the common ledger is read because instances have gone, in milliseconds.
-const READ_EVERY_MS: u64 = 10_000;
 /// Probes on the old connection before a new one is tried beside it.
 const PROBES_BEFORE_CONNECT: u32 = 3;
 /// News of one heartbeat, at most and at first: on a slow line many would not be there in time.
@@ -310,9 +308,8 @@ impl Shared {
         let now = self.now();
         let mut backlog = self.backlog.lock();
         let is_new = &*backlog.generation != generation;
-        backlog.has_gone |= instances < std::mem::replace(&mut backlog.instances, instances);
-        if backlog.has_gone && now >= backlog.reads_at {
-            (backlog.has_gone, backlog.reads_at) = (false, now.saturating_add(READ_EVERY_MS));
+        backlog.leavers.count(instances);
+        if backlog.leavers.reads(now) {
             self.is_stale();
         }
         if is_new {

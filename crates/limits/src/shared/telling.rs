@@ -98,7 +98,9 @@ impl Shared {
         if !backlog.has_much() && !backlog.still_recalls(now) && backlog.outage.may_rejoin(now) {
             // Who has ended in so long a time has not told the store what he admitted, but fed it to the common ledger.
             let began = backlog.outage.alone().map_or(now, |alone| alone.since);
-            backlog.has_gone |= now.saturating_sub(began) >= LONG_MS;
+            if now.saturating_sub(began) >= LONG_MS {
+                backlog.leavers.may_have_gone();
+            }
             backlog.outage.rejoin();
             tracing::info!("the shared store of limits decides again");
             self.noting.notify_one();
