@@ -148,11 +148,7 @@ impl Control for Controls {
 
     async fn test(&self, channel: &str, model: Option<&str>) -> Option<TestReport> {
         let snapshot = self.parts.snapshot.load_full();
-        let number = snapshot
-            .config
-            .channels
-            .iter()
-            .position(|known| known.name == channel)?;
+        let number = snapshot.config.channel_number(channel)?;
         let (channel, peer) = snapshot.channel(number)?;
         let probe = Probe {
             upstreams: &self.upstreams,

@@ -286,7 +286,7 @@ fn compose(base: &Config, stored: &Stored) -> (Config, Vec<Problem>) {
 }
 
 fn client_key(key: &StoredKey, config: &Config, problems: &mut Vec<Problem>) -> ClientKey {
-    let number = |name: &String| config.channels.iter().position(|channel| channel.name == *name);
+    let number = |name: &String| config.channel_number(name);
     let networks: Option<Vec<ipnet::IpNet>> = key.ip_ranges.iter().map(|range| range.parse().ok()).collect();
     let limits = config.stored_limits(key.limits.as_deref(), key.budget.as_deref());
     let limits = limits.map_err(|wrong| {

@@ -73,6 +73,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The number of a channel: its place among them.
+    #[must_use]
+    pub fn channel_number(&self, name: &str) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.name == *name)
+    }
+
     /// Moves the proxy to loopback where anybody could use provider keys; true if it had to.
     pub fn keep_to_loopback(&mut self) -> bool {
         let holds_keys = self.channels.iter().any(|channel| !channel.keys.is_empty());

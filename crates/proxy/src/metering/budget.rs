@@ -55,8 +55,7 @@ impl BudgetOf {
 pub fn budgets_of(book: &RuleBook, config: &Config, row: &Row) -> (Vec<BudgetOf>, Range<u64>) {
     let mut during = 0..u64::MAX;
     let who = book.who(&row.key, &row.user, &row.model);
-    let mut channels = config.channels.iter();
-    let number = channels.position(|channel| *channel.name == *row.channel);
+    let number = config.channel_number(&row.channel);
     let was_sent = !row.channel.is_empty();
     let of_channel = was_sent.then(|| book.of_channel(&who, (number.unwrap_or(GONE), &row.channel)));
     let rules = book.of_request(&who).chain(of_channel.into_iter().flatten());

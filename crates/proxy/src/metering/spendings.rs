@@ -75,7 +75,7 @@ fn raise(
         return;
     };
     let (rules, config) = (&snapshot.rules, &snapshot.config);
-    let number = config.channels.iter().position(|known| known.name == channel);
+    let number = config.channel_number(channel);
     let Some(ruled) = rules.budget(name, calendar, key, number).filter(|_| pico_usd > 0) else {
         return;
     };
