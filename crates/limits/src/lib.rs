@@ -21,7 +21,8 @@
 //!   of instances that have ended meanwhile, until they are started again; of budgets that instances have one ledger of
 //!   ([`Spender::Each`]) others tell them. Redis must not evict (`maxmemory-policy noeviction`).
 //! - Taken back to older data (a snapshot that is loaded after a crash, a replica that lagged): noticed by the count of its calls, of
-//!   which an instance that was there knows more, and treated as emptied. Instances that start after it cannot notice.
+//!   which an instance that was there knows more, and treated as emptied. An instance that was down too notes the count every ten
+//!   seconds ([`SharedSettings::memory`]).
 //! - Started while the store is away: it knows what it admitted before ([`Limiter::restore`]), and nothing of others but their
 //!   number ([`SharedSettings::instances`]). Until the store has told its time, its own clock
 //!   counts; what it admitted by that is moved then to when it was.

@@ -173,12 +173,13 @@ impl Keeper {
             // What the store is asked for first is what it knew before.
             let is_asked = shared.is_restored() && !backlog.generation.is_empty();
             let is_told = !is_alone || (self.sent.is_none() && backlog.has_told_all());
-            let generation = Arc::clone(&backlog.generation);
+            let known = (Arc::clone(&backlog.generation), backlog.calls);
+            let noted = || shared.noted_calls().filter(|_| backlog.generation.is_empty());
             (
                 is_alone,
                 is_alone && (backlog.has_much() || backlog.still_recalls(shared.now())),
                 is_asked && is_told,
-                (generation, backlog.calls),
+                noted().unwrap_or(known),
             )
         };
         let mut call = shared.scripts.beat.prepare_invoke();

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use tokio::task::spawn_blocking;
@@ -23,6 +23,8 @@ const MARGIN_MS: u64 = 1_000;
 
 /// Longest nap of the task that keeps the note.
 const NAP: Duration = Duration::from_secs(1);
+/// How often it notes how many calls the store has counted: a snapshot that comes after is not seen to be older.
+const COUNTED_EVERY: Duration = Duration::from_secs(10);
 
 /// What an instance knows of itself over a restart. Times are milliseconds since 1970 by the clock of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) struct Note {
     alone_since: Option<u64>,
     /// A store has known it: one that does not has lost its data.
     is_met: bool,
+    /// The generation of that store, and of how many calls it had told: one that knows of fewer was taken back to older data.
+    pub(super) told: Option<(Arc<str>, u64)>,
 }
 
 /// Where that is kept.
@@ -55,6 +59,7 @@ impl Memory {
             born: now,
             alone_since: None,
             is_met: false,
+            told: None,
         });
         // By another clock.
         note.alone_since = note.alone_since.map(|since| if since > now { 0 } else { since });
@@ -69,7 +74,7 @@ impl Memory {
 impl Note {
     fn parse(text: &str) -> Option<Note> {
         let words: Vec<&str> = text.strip_suffix('\n')?.split(' ').collect();
-        let [id, born, since, met] = words[..] else {
+        let [id, born, since, met, ref told @ ..] = words[..] else {
             return None;
         };
         let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -85,6 +90,11 @@ impl Note {
                 "new" => false,
                 _ => return None,
             },
+            told: match told {
+                [] => None,
+                [generation, calls] => Some(((*generation).into(), calls.parse().ok()?)),
+                _ => return None,
+            },
         })
     }
 
@@ -92,7 +102,10 @@ impl Note {
         let since = self.alone_since.map(|since| since.to_string());
         let since = since.as_deref().unwrap_or("-");
         let met = if self.is_met { "met" } else { "new" };
-        format!("{} {} {since} {met}\n", self.id, self.born)
+        let told = self.told.as_ref();
+        let told = told.map(|(generation, calls)| format!(" {generation} {calls}"));
+        let told = told.unwrap_or_default();
+        format!("{} {} {since} {met}{told}\n", self.id, self.born)
     }
 
     /// Whole or not at all, unless the disk is full: its own place is the only one then.
@@ -102,8 +115,8 @@ impl Note {
         drafted.or_else(|_| fs::write(path, self.text()))
     }
 
-    /// As it is now. `alone`: since when the instance is on its own.
-    fn now(&self, backlog: &Backlog, alone: Option<u64>) -> Note {
+    /// As it is now. `alone`: since when the instance is on its own. `counts`: how many calls the store has counted is noted anew.
+    fn now(&self, backlog: &Backlog, alone: Option<u64>, counts: bool) -> Note {
         // While the store answers it is told within moments what is admitted without it.
         let knows = backlog.outage.answers() && (backlog.has_told_all() || self.alone_since.is_none());
         let alone = alone.filter(|_| !knows);
@@ -111,8 +124,18 @@ impl Note {
         Note {
             is_met: self.is_met || backlog.outage.alone().is_none() || knows,
             alone_since: alone.map(|began| since(began).min(self.alone_since.unwrap_or(u64::MAX))),
+            told: self.told_now(backlog, counts),
             ..self.clone()
         }
+    }
+
+    fn told_now(&self, backlog: &Backlog, counts: bool) -> Option<(Arc<str>, u64)> {
+        let is_kept = |told: &&(Arc<str>, u64)| {
+            backlog.generation.is_empty() || (told.0 == backlog.generation && !counts)
+        };
+        let now = || (Arc::clone(&backlog.generation), backlog.calls);
+        let kept = self.told.as_ref().filter(is_kept).cloned();
+        kept.or_else(|| Some(now()).filter(|_| !backlog.generation.is_empty()))
     }
 
     /// True if a store that was told everything until `told` knows what began at `at`.
@@ -127,6 +150,7 @@ pub(crate) fn keep_note(core: &Arc<Core>) {
     let Some(memory) = &shared.memory else { return };
     let (path, note) = (memory.path.clone(), memory.note.clone());
     let mut kept = (!memory.is_first_life).then(|| note.clone());
+    let mut counted = Instant::now();
     let (noting, core) = (Arc::clone(&shared.noting), Arc::downgrade(core));
     tokio::spawn(async move {
         loop {
@@ -135,7 +159,8 @@ pub(crate) fn keep_note(core: &Arc<Core>) {
             let Some(shared) = core.shared().filter(|shared| shared.is_restored()) else {
                 continue;
             };
-            let next = shared.note_now(kept.as_ref().unwrap_or(&note));
+            let counts = counted.elapsed() >= COUNTED_EVERY;
+            let next = shared.note_now(kept.as_ref().unwrap_or(&note), counts);
             if kept.as_ref() == Some(&next) {
                 continue;
             }
@@ -143,6 +168,7 @@ pub(crate) fn keep_note(core: &Arc<Core>) {
             // What cannot be written is tried again.
             if let Ok(Ok(())) = spawn_blocking(move || written.write(&path)).await {
                 kept = Some(next);
+                counted = if counts { Instant::now() } else { counted };
             }
         }
     });
@@ -159,13 +185,18 @@ impl Shared {
         self.memory.as_ref().map(|memory| &memory.note)
     }
 
-    fn note_now(&self, before: &Note) -> Note {
+    fn note_now(&self, before: &Note, counts: bool) -> Note {
         let backlog = self.backlog.lock();
         let alone = backlog.outage.alone().map(|alone| {
             let ago = self.now().saturating_sub(alone.since);
             self.local_now().saturating_sub(ago)
         });
-        before.now(&backlog, alone)
+        before.now(&backlog, alone, counts)
+    }
+
+    /// The generation of the store that an earlier life knew, and of how many calls it had told.
+    pub(super) fn noted_calls(&self) -> Option<(Arc<str>, u64)> {
+        self.note().and_then(|note| note.told.clone())
     }
 
     /// The store answers for the first time, and was told everything until `told`: it is told what it does not know of what was restored
@@ -241,9 +272,10 @@ mod tests {
             born: 1_000,
             alone_since: None,
             is_met: true,
+            told: None,
         };
         let next = |note: &Note, backlog: &Backlog, alone| {
-            let next = note.now(backlog, alone);
+            let next = note.now(backlog, alone, false);
             assert_eq!(Note::parse(&next.text()).as_ref(), Some(&next));
             next
         };
@@ -291,11 +323,37 @@ mod tests {
             born: 1_000,
             alone_since: None,
             is_met: true,
+            told: None,
         };
         assert!(note.is_known(u64::MAX, 0), "it was never away");
         note.alone_since = Some(6_000);
         assert!(note.is_known(5_999, 0) && !note.is_known(6_000, 0));
         assert!(note.is_known(6_000, 6_001) && note.is_known(999, 0));
+    }
+
+    #[test]
+    fn how_far_the_store_was_is_noted_now_and_then_and_at_once_when_it_is_another_one() {
+        let mut backlog = Backlog::new(1);
+        let note = Note::parse("0123456789abcdef 1 - met\n").unwrap();
+        let mut told = |note: &Note, generation: &str, calls, counts| {
+            backlog.generation = generation.into();
+            backlog.calls = calls;
+            let next = note.now(&backlog, None, counts);
+            assert_eq!(Note::parse(&next.text()).as_ref(), Some(&next));
+            let told = next
+                .told
+                .clone()
+                .map(|(generation, calls)| (generation.to_string(), calls));
+            (next, told)
+        };
+        let of = |generation: &str, calls| Some((generation.to_owned(), calls));
+        assert_eq!(told(&note, "", 0, true).1, None, "none has answered");
+        let (note, first) = told(&note, "a@1", 7, false);
+        assert_eq!(first, of("a@1", 7));
+        assert_eq!(told(&note, "a@1", 9, false).1, of("a@1", 7));
+        assert_eq!(told(&note, "a@1", 9, true).1, of("a@1", 9));
+        assert_eq!(told(&note, "b@2", 3, false).1, of("b@2", 3));
+        assert_eq!(told(&note, "", 0, true).1, of("a@1", 7), "it is not there yet");
     }
 
     #[test]
@@ -307,6 +365,9 @@ mod tests {
             "x 1 -\n",
             "0123456789abcdef 1 x met\n",
             "0123456789abcdef 1 - x\n",
+            "0123456789abcdef 1 - met a@1\n",
+            "0123456789abcdef 1 - met a@1 x\n",
+            "0123456789abcdef 1 - met a@1 1 1\n",
         ] {
             assert_eq!(Note::parse(broken), None, "{broken:?}");
         }

@@ -88,6 +88,12 @@ impl Server {
         redis::cmd(name).query(&mut line).unwrap()
     }
 
+    /// The value of a key.
+    pub(crate) fn text(&self, key: &str) -> String {
+        let mut line = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
+        redis::cmd("GET").arg(key).query(&mut line).unwrap()
+    }
+
     pub(crate) async fn limiter(&self) -> Limiter {
         self.limiter_at(now()).await
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use opm_limits::{Charge, Dimension, Limiter, OnFailure, Rule};
+use opm_limits::{Charge, Dimension, Limiter, OnFailure, Rule, SharedSettings};
 
 use crate::outages::{NOBODY, remaining, rule, spend, together};
 use crate::server::{Server, eventually, now};
@@ -84,4 +84,44 @@ async fn a_redis_that_has_lost_nothing_is_believed_after_a_restart() {
     server.restart_saved();
     noticed([&one, &two], 1).await;
     rules.assert_left(&two, 5).await;
+}
+
+/// Where a gateway and its Redis lie on one machine, both may be down at once.
+#[tokio::test]
+async fn an_instance_that_was_down_too_knows_that_a_snapshot_is_old() {
+    let _quiet = QUIET.read().await;
+    let mut server = Server::start();
+    let settings = SharedSettings {
+        memory: Some(server.file("own")),
+        ..SharedSettings::new(&server.url())
+    };
+    let rules = Rules::new();
+    server.command("SAVE");
+    for life in 0..=1 {
+        let limiter = Limiter::shared(&settings, 10_000, now()).await.unwrap();
+        // What its own records say.
+        let before = Charge::new(&rules.window, &NOBODY, 300 * life);
+        limiter.restore(&before, now(), now());
+        limiter.remember();
+        limiter.joined().await;
+        assert_eq!(remaining(&limiter, &rules.window).await, 1_000 - 300 * life);
+        if life == 0 {
+            spend(&limiter, &rules.window, 100).await.unwrap();
+            server.command("SAVE");
+            spend(&limiter, &rules.window, 200).await.unwrap();
+            let file = server.file("own");
+            let noted = || std::fs::read_to_string(&file).unwrap_or_default();
+            eventually("it has noted how far Redis is", || async {
+                noted().split(' ').count() == 6
+            })
+            .await;
+            // As the note is some seconds later.
+            let note = noted();
+            let (rest, _) = note.rsplit_once(' ').unwrap();
+            let calls = server.text("{opm}:calls");
+            std::fs::write(&file, format!("{rest} {calls}\n")).unwrap();
+        }
+        drop(limiter);
+        server.restart();
+    }
 }
