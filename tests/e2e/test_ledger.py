@@ -3,12 +3,15 @@
 import collections
 import concurrent.futures
 import contextlib
+import http.server
 import json
 import random
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -375,3 +378,84 @@ def test_a_channel_can_ask_that_abandoned_answers_are_read_to_their_usage(tmp_pa
             assert (row["input"], row["output"], row["source"]) == (seen["prompt"], 40, "reported"), row
     finally:
         at.kill()
+
+
+def test_what_nobody_counted_costs_what_its_tokens_do_and_budgets_keep_what_was_reserved(tmp_path, provider):
+    prices = "prices:\n  - { models: ['*'], per_million: { input: 10, output: 100 } }\n"
+    at = Stand(tmp_path, provider, prices + "limits:\n  - { name: all, by: [], budget: { usd: 100, per: day } }\n")
+    at.start()
+    try:
+        assert call(at, "silent", "out=80 pace=10 mute=1", stream=False)[0] == REFUSED
+        assert call(at, "left", "out=80 pace=10", stream=False, leave_after=0.2)[0] == GONE
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            pool.submit(call, at, "killed", "out=80 pace=10", False)
+            eventually(lambda: len(provider.calls) >= 3)
+            at.kill()
+        at.start()
+        rows = eventually(lambda: len(settled(at.rows())) == 3 and at.rows())
+    finally:
+        at.kill()
+    assert {row["outcome"] for row in rows} >= {"failed", "client_gone", "crashed"}
+    for row in rows:
+        assert row["cost_pico_usd"] == row["input"] * 10_000_000 + row["output"] * 100_000_000, row
+    (spent,) = sqlite3.connect(at.store).execute("SELECT SUM(spent_pico_usd) FROM opm_budgets").fetchone()
+    # Each may have written all that the model can.
+    assert spent > 3 * 16_000 * 100_000_000 > 10 * sum(row["cost_pico_usd"] for row in rows)
+
+
+@pytest.fixture
+def odd_provider():
+    """Speaks sounds, judges texts for nothing, and embeds a hundred texts at a time: the third time it fails."""
+    batches = []
+
+    class Odd(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status, answer = 200, {"results": []}
+            if "batchEmbedContents" in self.path:
+                batches.append(len(asked["requests"]))
+                status = 200 if len(batches) < 3 else 500
+                vectors = [{"values": [0.5]}] * batches[-1]
+                answer = {"embeddings": vectors, "usageMetadata": {"promptTokenCount": 3 * batches[-1]}}
+            data = b"sound" if "speech" in self.path else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "audio/mpeg" if data == b"sound" else "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+def test_what_has_no_count_or_only_a_part_of_it_is_recorded_as_far_as_it_goes(tmp_path, provider, odd_provider):
+    prices = "prices:\n  - { models: ['*'], per_million: { input: 10, output: 100 } }\n"
+    at = Stand(tmp_path, provider, prices)
+    channel = f"  - {{ name: two, format: gemini, base_url: 'http://127.0.0.1:{odd_provider}', keys: [AIza-0123456789], models: ['text-*'] }}\n"
+    text = at.config.read_text().replace(f"'{provider.url}'", f"'http://127.0.0.1:{odd_provider}/v1'").replace("models: ['*'] }\nprices", "models: ['tts*', 'omni*'] }\n" + channel + "prices")
+    at.config.write_text(text)
+    at.start()
+
+    def ask(path, body, status=200):
+        request = urllib.request.Request(f"http://127.0.0.1:{at.port}/v1/{path}", json.dumps(body).encode(), {"content-type": "application/json"})
+        try:
+            assert urllib.request.urlopen(request, timeout=10).status == status
+        except urllib.error.HTTPError as error:
+            assert error.code >= 500 and status != 200, error.read()
+
+    try:
+        ask("audio/speech", {"model": "tts-1", "input": "hi", "voice": "alloy"})
+        ask("moderations", {"model": "omni-moderation-latest", "input": "hi"})
+        ask("embeddings", {"model": "text-embedding", "input": ["hi"] * 250}, status=502)
+        rows = eventually(lambda: len(rows := at.rows()) >= 3 and rows)
+    finally:
+        at.kill()
+    found = {row["model"]: (row["billed"], row["source"], row["input"], row["cost_pico_usd"]) for row in rows}
+    assert found["tts-1"] == ("yes", "reported", 0, None)
+    assert found["omni-moderation-latest"] == ("no", "reported", 0, 0)
+    assert found["text-embedding"] == ("yes", "reported", 600, 6_000_000_000)

@@ -114,7 +114,7 @@ pub async fn usage(store: &dyn Store, question: &UsageQuestion, now: i64) -> Res
     let by_time = question.by == By::Time;
     let usual = if by_time { MOST_GROUPS } else { USUAL_GROUPS };
     let limit = bounded(question.limit, usual, MOST_GROUPS)?;
-    let span = Span::read(question, now)?;
+    let span = Span::read(question, now, store.minutes_since().await?)?;
     if by_time && span.count() > i64::from(limit) {
         let why = format!("there are {} spans between `since` and `until`", span.count());
         return Err(wrong(

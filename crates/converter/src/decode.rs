@@ -120,7 +120,7 @@ fn watch<const NOTING: bool>(body: &str, format: Format, notes: &mut Particulars
     reader.object(|reader, key| {
         let key: &str = key;
         if key == counters && reader.kind() == Kind::Object {
-            let before = std::mem::replace(&mut found.usage, usage::read(reader, format)?);
+            let before = std::mem::replace(&mut found.usage, usage::read_any(reader, format)?);
             found.usage.tier = found.usage.tier.or(before.tier);
             found.usage.web_searches = found.usage.web_searches.or(before.web_searches);
             return Ok(());

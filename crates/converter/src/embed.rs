@@ -201,11 +201,7 @@ pub fn answer(answers: &[&[u8]], context: &EmbedContext) -> Result<Answer, Failu
     };
     for (answer, texts) in answers.iter().zip(&context.texts) {
         let text = std::str::from_utf8(answer).map_err(|_| bad("The provider's answer is not UTF-8."))?;
-        let decoded = match context.method {
-            Method::Embeddings => openai::answer(text),
-            _ => gemini::answer(text),
-        };
-        let vectors = decoded
+        let vectors = decode(text, context.method)
             .ok()
             .filter(|vectors| vectors.list.len() == *texts)
             .ok_or_else(|| {
@@ -218,11 +214,7 @@ pub fn answer(answers: &[&[u8]], context: &EmbedContext) -> Result<Answer, Failu
             .zip(vectors.tokens)
             .map(|(sum, more)| sum.saturating_add(more));
     }
-    let usage = crate::Usage {
-        input: all.tokens,
-        output: all.tokens.map(|_| 0),
-        ..crate::Usage::default()
-    };
+    let usage = counted(all.tokens);
     let body = match context.client {
         Format::Gemini => gemini::write(&all, context),
         Format::Chat | Format::Responses | Format::Messages => openai::write(&all, context),
@@ -233,6 +225,32 @@ pub fn answer(answers: &[&[u8]], context: &EmbedContext) -> Result<Answer, Failu
         native_finish: None,
         dropped: Vec::new(),
     })
+}
+
+/// What the answers that are there say to have used, though others are missing.
+#[must_use]
+pub fn usage_of(answers: &[&[u8]], context: &EmbedContext) -> crate::Usage {
+    let vectors = answers.iter().filter_map(|answer| {
+        let text = std::str::from_utf8(answer).ok()?;
+        decode(text, context.method).ok()
+    });
+    let tokens = vectors.filter_map(|vectors| vectors.tokens);
+    counted(tokens.reduce(u64::saturating_add))
+}
+
+fn decode(text: &str, method: Method) -> Result<Vectors<'_>, Error> {
+    match method {
+        Method::Embeddings => openai::answer(text),
+        _ => gemini::answer(text),
+    }
+}
+
+fn counted(tokens: Option<u64>) -> crate::Usage {
+    crate::Usage {
+        input: tokens,
+        output: tokens.map(|_| 0),
+        ..crate::Usage::default()
+    }
 }
 
 /// An empty text has no meaning to embed, and the vendors refuse it with less helpful words.

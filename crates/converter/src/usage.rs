@@ -94,16 +94,31 @@ impl Usage {
     pub fn believed(self) -> Self {
         /// A thousand times the largest context there is.
         const MOST: u64 = 1_000_000_000;
-        let counts = [
+        /// Searches and pages of one request.
+        const MOST_CALLS: u64 = 100_000;
+        let tokens = [
             self.input,
             self.output,
             self.cache_read,
             self.cache_write,
+            self.cache_write_short,
+            self.cache_write_long,
             self.reasoning,
-            self.web_searches,
+            self.tool_prompt,
+            self.input_text,
+            self.input_audio,
+            self.input_image,
+            self.output_text,
+            self.output_audio,
+            self.output_image,
         ];
-        let is_sane = counts.iter().flatten().all(|count| *count <= MOST);
-        if is_sane { self } else { Usage::default() }
+        let calls = [self.web_searches, self.web_fetches];
+        let below = |counts: &[Option<u64>], most: u64| counts.iter().flatten().all(|count| *count <= most);
+        if below(&tokens, MOST) && below(&calls, MOST_CALLS) {
+            self
+        } else {
+            Usage::default()
+        }
     }
 
     /// `input + output`, if anything is known.
@@ -123,6 +138,23 @@ impl Usage {
             .unwrap_or(0)
             .saturating_add(self.cache_write.unwrap_or(0));
         self.input.map(|input| input.saturating_sub(cached))
+    }
+
+    /// A later report of the same answer whose input is that of this one as far as it says nothing of it: what it leaves away, or has at 0,
+    /// stands in this one.
+    #[must_use]
+    pub(crate) fn continued(&self, mut later: Usage) -> Usage {
+        let known =
+            |later: Option<u64>, before: Option<u64>| later.filter(|count| *count > 0).or(before).or(later);
+        let uncached = known(later.input_uncached(), self.input_uncached());
+        later.cache_read = known(later.cache_read, self.cache_read);
+        later.cache_write = known(later.cache_write, self.cache_write);
+        later.cache_write_short = known(later.cache_write_short, self.cache_write_short);
+        later.cache_write_long = known(later.cache_write_long, self.cache_write_long);
+        let cached = [later.cache_read, later.cache_write].into_iter().flatten();
+        let cached = cached.fold(0, u64::saturating_add);
+        later.input = uncached.map(|uncached| uncached.saturating_add(cached));
+        later
     }
 
     /// Takes over every counter that `later` knows: upstreams repeat cumulative numbers, the last one counts.
@@ -275,11 +307,98 @@ mod tests {
             of(u64::MAX, None),
             of(1_000_000_001, Some(0)),
             of(3, Some(5_000_000_000)),
+            Usage {
+                cache_write_long: Some(1 << 63),
+                ..of(3, None)
+            },
+            Usage {
+                web_searches: Some(1_000_000),
+                ..of(3, None)
+            },
         ] {
             assert!(nonsense.believed().is_empty());
         }
         let large = of(1_000_000_000, Some(999_999_999));
         assert_eq!(large.clone().believed(), large);
+    }
+
+    #[test]
+    fn a_message_delta_leaves_the_input_of_the_start_as_it_is_where_it_says_nothing_of_it() {
+        let start = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"c","content":[],"usage":{"input_tokens":10,"cache_read_input_tokens":900,"cache_creation_input_tokens":90,"cache_creation":{"ephemeral_1h_input_tokens":90},"output_tokens":1}}}"#;
+        let more = Usage {
+            input: Some(1_020),
+            cache_read: Some(920),
+            ..Usage::default()
+        };
+        for (delta, input, read) in [
+            (r#""output_tokens":50"#, 1_000, 900),
+            (r#""input_tokens":10,"output_tokens":50"#, 1_000, 900),
+            (
+                r#""input_tokens":0,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":50"#,
+                1_000,
+                900,
+            ),
+            (
+                r#""input_tokens":10,"cache_read_input_tokens":920,"cache_creation_input_tokens":90,"output_tokens":50"#,
+                1_020,
+                920,
+            ),
+        ] {
+            let end = format!(
+                r#"{{"type":"message_delta","delta":{{"stop_reason":"end_turn"}},"usage":{{{delta}}}}}"#
+            );
+            let mut relay = self::relay(Format::Messages);
+            let text =
+                format!("event: message_start\ndata: {start}\n\nevent: message_delta\ndata: {end}\n\n");
+            relay.push(text.as_bytes(), &mut Vec::new());
+            let usage = relay.usage();
+            assert_eq!(
+                (usage.input, usage.cache_read),
+                (Some(input), Some(read)),
+                "{delta}"
+            );
+            assert_eq!(
+                (usage.cache_write, usage.cache_write_long, usage.output),
+                (Some(90), Some(90), Some(50)),
+                "{delta}"
+            );
+        }
+        assert_eq!(Usage::default().continued(more.clone()), more);
+    }
+
+    #[test]
+    fn a_usage_that_cannot_be_read_is_none_and_the_answer_counts() {
+        for (body, format) in [
+            (
+                r#"{"choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":"5","completion_tokens":1},"id":"r"}"#,
+                Format::Chat,
+            ),
+            (
+                r#"{"output":[],"status":"completed","usage":{"input_tokens":true},"id":"r"}"#,
+                Format::Responses,
+            ),
+            (
+                r#"{"content":[{"type":"text","text":"x"}],"usage":{"input_tokens":{}},"id":"r"}"#,
+                Format::Messages,
+            ),
+            (
+                r#"{"candidates":[],"usageMetadata":{"promptTokenCount":[1]},"responseId":"r"}"#,
+                Format::Gemini,
+            ),
+            (
+                r#"{"choices":[{"message":{"content":"x"}}],"usage":"x","id":"r"}"#,
+                Format::Chat,
+            ),
+        ] {
+            assert_eq!(relayed(body, format).unwrap().usage, Usage::default(), "{body}");
+            assert_eq!(response(body, format).unwrap().usage, Usage::default(), "{body}");
+        }
+    }
+
+    #[test]
+    fn thoughts_that_only_the_total_knows_are_output() {
+        let total = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":100,"candidatesTokenCount":50,"totalTokenCount":180}}"#;
+        assert_eq!(relayed(total, Format::Gemini).unwrap().usage.output, Some(80));
     }
 
     #[test]

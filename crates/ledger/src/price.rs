@@ -239,8 +239,10 @@ impl From<&Usage> for Tokens {
     fn from(usage: &Usage) -> Self {
         let known = |counter: Option<u64>| counter.unwrap_or(0);
         let long = known(usage.cache_write_long);
-        let written = usage.cache_write.unwrap_or(known(usage.cache_write_short) + long);
-        let uncached = known(usage.input).saturating_sub(known(usage.cache_read) + written);
+        let written = usage
+            .cache_write
+            .unwrap_or(known(usage.cache_write_short).saturating_add(long));
+        let uncached = known(usage.input).saturating_sub(known(usage.cache_read).saturating_add(written));
         let audio_input = known(usage.input_audio).min(uncached);
         let image_input = known(usage.input_image).min(uncached - audio_input);
         let reasoning = known(usage.reasoning).min(known(usage.output));
@@ -387,9 +389,29 @@ impl Rates {
     }
 }
 
+/// A class without a price counts as the one that it stands in for. With one, but none in the tier, its price changes there as that of
+/// the other does: tiers are dearer or cheaper as a whole.
 fn price(rates: &[Rate], class: Class, tier: Tier, context: u64) -> Option<PicoUsd> {
+    let stand_in = |tier: Tier| price(rates, class.stand_in()?, tier, context);
     let own = price_of_class(rates, class, tier, context);
-    own.or_else(|| price(rates, class.stand_in()?, tier, context))
+    if own.is_none() {
+        return stand_in(tier);
+    }
+    let usual = own.filter(|_| !has_tier(rates, class, tier));
+    let changed = usual.zip(stand_in(tier)).zip(stand_in(Tier::Standard));
+    let changed = changed.filter(|((_, there), here)| there != here && here.0 > 0);
+    changed.map_or(own, |((usual, there), here)| {
+        let price = (u128::from(usual.0) * u128::from(there.0)).div_ceil(u128::from(here.0));
+        Some(PicoUsd(u64::try_from(price).unwrap_or(u64::MAX)))
+    })
+}
+
+fn has_tier(rates: &[Rate], class: Class, tier: Tier) -> bool {
+    let of = [tier, tier.elsewhere()];
+    tier == Tier::Standard
+        || rates
+            .iter()
+            .any(|rate| rate.class == class && of.contains(&rate.tier))
 }
 
 /// The price at the highest threshold that is passed. Where a list has a threshold for the standard tier only, the dearer
@@ -444,6 +466,34 @@ mod tests {
         assert_eq!(
             Rates::new(Vec::new()).price(Class::Input, Tier::Standard, 1),
             None
+        );
+    }
+
+    #[test]
+    fn a_class_without_a_price_in_a_tier_is_as_much_dearer_or_cheaper_as_the_one_it_stands_in_for() {
+        let rate = |name, price| Rate::parse(name, price).unwrap();
+        let rates = Rates::new(vec![
+            rate("input", 10),
+            rate("input.flex", 5),
+            rate("audio_input", 31),
+            rate("cache_read", 4),
+            rate("cache_read.flex", 3),
+            rate("output", 90),
+            rate("output.priority", 162),
+            rate("output.flex", 45),
+            rate("reasoning", 90),
+        ]);
+        let price = |class, tier| rates.price(class, tier, 1).unwrap().0;
+        use Class::{AudioInput, CacheRead, CacheWriteShort, ImageInput, Reasoning};
+        assert_eq!(price(Reasoning, Tier::Priority), 162);
+        assert_eq!(price(Reasoning, Tier::Flex), 45);
+        assert_eq!(price(Reasoning, Tier::Batch), 90);
+        assert_eq!(price(AudioInput, Tier::Flex), 16, "rounded up");
+        assert_eq!(price(AudioInput, Tier::Priority), 31);
+        assert_eq!(price(CacheRead, Tier::Flex), 3, "its own");
+        assert_eq!(
+            (price(CacheWriteShort, Tier::Flex), price(ImageInput, Tier::Flex)),
+            (5, 5)
         );
     }
 

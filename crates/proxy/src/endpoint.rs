@@ -17,7 +17,7 @@ use crate::metering::account::{Account, Seen};
 use crate::metering::headers::Left;
 use crate::net::client::Client;
 use crate::net::peer::EndpointPeer;
-use crate::net::upstream::Upstreams;
+use crate::net::upstream::{UpstreamRequest, Upstreams};
 use crate::outgoing::Outgoing;
 use crate::record::Record;
 use crate::reply;
@@ -68,23 +68,21 @@ pub(crate) async fn call(
     let mut answers = Vec::with_capacity(calls.bodies.len());
     for body in calls.bodies {
         let request = outgoing.request(Some(client), body.into());
-        let asking = async {
-            let mut response = upstreams
-                .send(peer, &request, channel.timeouts.first_byte)
-                .await?;
-            if response.status() >= 300 {
-                return Err(
-                    refused(&mut response, channel.timeouts.idle, key.is_some(), &channel.keys).await,
-                );
-            }
-            Ok(response.body(MAX_ANSWER, channel.timeouts.idle).await?)
-        };
-        let answer: Bytes = tokio::select! {
+        let asking = ask(upstreams, (channel, peer), key, &request);
+        let answer = tokio::select! {
             biased;
-            answer = tokio::time::timeout_at(exchange.deadline(channel), asking) => answer.map_err(|_| too_long(Stage::Answer))??,
-            _ = client.gone() => return Err(Missed::Gone),
+            answer = tokio::time::timeout_at(exchange.deadline(channel), asking) => answer.unwrap_or_else(|_| Err(too_long(Stage::Answer))),
+            _ = client.gone() => Err(Missed::Gone),
         };
-        answers.push(answer);
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(missed) => {
+                if let Some(context) = calls.embedding.as_ref().filter(|_| !answers.is_empty()) {
+                    account.worked(embed::usage_of(&texts(&answers), context).believed());
+                }
+                return Err(missed);
+            }
+        }
     }
     let first_token = sent.elapsed();
     record.waited += first_token;
@@ -108,6 +106,23 @@ pub(crate) async fn call(
         first_token,
         broken: false,
     })
+}
+
+async fn ask(
+    upstreams: &Upstreams,
+    (channel, peer): (&Channel, &EndpointPeer),
+    key: Option<usize>,
+    request: &UpstreamRequest,
+) -> Result<Bytes, Missed> {
+    let mut response = upstreams.send(peer, request, channel.timeouts.first_byte).await?;
+    if response.status() >= 300 {
+        return Err(refused(&mut response, channel.timeouts.idle, key.is_some(), &channel.keys).await);
+    }
+    Ok(response.body(MAX_ANSWER, channel.timeouts.idle).await?)
+}
+
+fn texts(answers: &[Bytes]) -> Vec<&[u8]> {
+    answers.iter().map(|answer| &**answer).collect()
 }
 
 fn calls(exchange: &Exchange<'_>, channel: &Channel, candidate: &Candidate) -> Result<Calls, Failure> {
@@ -157,7 +172,7 @@ fn calls(exchange: &Exchange<'_>, channel: &Channel, candidate: &Candidate) -> R
 }
 
 fn answer(answers: &[Bytes], embedding: Option<&EmbedContext>, client: Format) -> Result<Answer, Failure> {
-    let texts: Vec<&[u8]> = answers.iter().map(|answer| &**answer).collect();
+    let texts = texts(answers);
     match embedding {
         Some(context) => embed::answer(&texts, context),
         None => count::answer(texts.first().copied().unwrap_or_default(), client),

@@ -32,7 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::stage::authenticate::{Caller, authenticate};
 use crate::stage::conversation::{Conversation, conversation};
 use crate::stage::credential::{Credential, credentials, query_value};
-use crate::stage::path::{Api, COMPLETIONS, Unrecognized, recognize};
+use crate::stage::path::{Api, COMPLETIONS, MODERATIONS, Unrecognized, recognize};
 use crate::trace::traceparent;
 use crate::{body, reply};
 
@@ -510,7 +510,7 @@ fn task(endpoint: Option<&str>) -> Task {
     match endpoint {
         None | Some(COMPLETIONS) => Task::Write,
         Some(endpoint) if offer(endpoint) == Offer::Embeddings => Task::Read,
-        Some(endpoint) if offer(endpoint) == Offer::Counting => Task::Count,
+        Some(endpoint) if offer(endpoint) == Offer::Counting || endpoint == MODERATIONS => Task::Free,
         Some(_) => Task::Other,
     }
 }

@@ -174,6 +174,9 @@ pub trait UsageStore {
     /// Attempts that the query selects, one page of them, in its order.
     async fn requests(&self, query: &RequestQuery) -> Result<Vec<UsageRow>, StoreError>;
 
+    /// From which Unix second on the sums by minute are whole; before, some are forgotten.
+    async fn minutes_since(&self) -> Result<i64, StoreError>;
+
     /// Answers a question from the sums: groups by cost, then by requests, largest first; times in their order.
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError>;
 

@@ -10,8 +10,6 @@ use super::{AskError, By, USUAL_SINCE, UsageQuestion, wrong};
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
-/// How far back sums by minute are relied on: as long as they are kept if nobody says otherwise.
-const MINUTES_REACH: i64 = 7 * DAY;
 /// Up to this length sums by minute answer: an hour too much would tell.
 const SHORT: i64 = 6 * HOUR;
 /// Up to which length which step is taken, if none is asked for.
@@ -39,7 +37,8 @@ struct Point {
 }
 
 impl Span {
-    pub(super) fn read(question: &UsageQuestion, now: i64) -> Result<Self, AskError> {
+    /// `minutes_since`: from when on sums by minute are whole.
+    pub(super) fn read(question: &UsageQuestion, now: i64, minutes_since: i64) -> Result<Self, AskError> {
         let since = point("since", question.since.as_deref().unwrap_or(USUAL_SINCE), now)?;
         let until = match &question.until {
             Some(text) => point("until", text, now)?.at,
@@ -67,7 +66,7 @@ impl Span {
             }
             (_, None) => None,
         };
-        let width = width(since, until, step, now)?;
+        let width = width(since, until, step, minutes_since)?;
         // An age has no place of its own among the steps: then those of the calendar count, in UTC.
         let grid = if since.is_date {
             width.seconds()
@@ -137,8 +136,9 @@ fn usual_step(length: i64) -> i64 {
 }
 
 /// Sums by minute where the question is finer than an hour, and where they are few.
-fn width(since: Point, until: i64, step: Option<i64>, now: i64) -> Result<Width, AskError> {
-    let (kept, length) = (since.at >= now.saturating_sub(MINUTES_REACH), until - since.at);
+fn width(since: Point, until: i64, step: Option<i64>, minutes_since: i64) -> Result<Width, AskError> {
+    let minute = since.at - since.at.rem_euclid(MINUTE);
+    let (kept, length) = (minute >= minutes_since, until - since.at);
     if step.is_some_and(|step| step % HOUR != 0) {
         if kept {
             return Ok(Width::Minute);
@@ -147,7 +147,7 @@ fn width(since: Point, until: i64, step: Option<i64>, now: i64) -> Result<Width,
         return Err(wrong(
             "step",
             why,
-            "ask for 1h or a multiple of it, or for the last 7d",
+            "ask for 1h or a multiple of it, or for a later `since`",
         ));
     }
     // Days of a zone that is not whole hours away begin within an hour.
@@ -176,7 +176,7 @@ mod tests {
             step: given(step),
             ..UsageQuestion::default()
         };
-        Span::read(&question, NOW)
+        Span::read(&question, NOW, NOW - 7 * DAY)
     }
 
     fn span(since: i64, until: i64, step: i64, width: Width) -> Span {
@@ -199,6 +199,19 @@ mod tests {
         // A short time long ago: only hours are left of it.
         let old = read(By::Key, "2026-10-01T00:00:00Z", "2026-10-01T01:30:00Z", "").unwrap();
         assert_eq!((old.width, old.length()), (Width::Hour, 2 * HOUR));
+    }
+
+    #[test]
+    fn what_is_forgotten_by_the_minute_is_answered_by_the_hour() {
+        let question = UsageQuestion {
+            since: Some("2h".to_owned()),
+            ..UsageQuestion::default()
+        };
+        let read = |minutes_since| Span::read(&question, NOW, minutes_since).unwrap().width;
+        assert_eq!(read(i64::MIN), Width::Minute);
+        assert_eq!(read(NOW - 2 * HOUR - 40), Width::Minute, "the minute of `since`");
+        assert_eq!(read(NOW - 2 * HOUR), Width::Hour);
+        assert_eq!(read(i64::MAX), Width::Hour);
     }
 
     #[test]

@@ -135,8 +135,7 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
             .collect(),
         usage: wire
             .usage
-            .map(usage::openai)
-            .transpose()?
+            .and_then(|raw| usage::openai(raw).ok())
             .unwrap_or_default()
             .in_tier(wire.service_tier.as_deref()),
         service_tier: wire.service_tier,

@@ -108,7 +108,10 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
             ..Candidate::default()
         });
     }
-    let tier = wire.usage_metadata.map(usage::gemini_tier).transpose()?.flatten();
+    let tier = wire
+        .usage_metadata
+        .and_then(|raw| usage::gemini_tier(raw).ok())
+        .flatten();
     Ok(Response {
         id: wire.response_id.unwrap_or_default(),
         model: wire.model_version,
@@ -116,8 +119,7 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         candidates,
         usage: wire
             .usage_metadata
-            .map(usage::gemini)
-            .transpose()?
+            .and_then(|raw| usage::gemini(raw).ok())
             .unwrap_or_default(),
         service_tier: tier.map(Cow::Borrowed),
         dropped,

@@ -101,11 +101,13 @@ pub(super) fn decode(body: &str) -> Result<Response<'_>, Error> {
         id: wire.id.unwrap_or_default(),
         model: wire.model,
         candidates: if empty { Vec::new() } else { vec![candidate] },
-        usage: wire.usage.map(usage::anthropic).transpose()?.unwrap_or_default(),
+        usage: wire
+            .usage
+            .and_then(|raw| usage::anthropic(raw).ok())
+            .unwrap_or_default(),
         service_tier: wire
             .usage
-            .map(usage::anthropic_tier)
-            .transpose()?
+            .and_then(|raw| usage::anthropic_tier(raw).ok())
             .flatten()
             .map(Cow::Borrowed),
         ..Response::default()

@@ -153,6 +153,17 @@ pub(crate) fn read(reader: &mut Reader<'_>, format: Format) -> Result<Usage, Err
     }
 }
 
+/// The same; what cannot be read is none: a good answer must not be lost for what it says of itself.
+pub(crate) fn read_any(reader: &mut Reader<'_>, format: Format) -> Result<Usage, Error> {
+    let start = reader.clone();
+    if let Ok(usage) = read(reader, format) {
+        return Ok(usage);
+    }
+    *reader = start;
+    reader.skip()?;
+    Ok(Usage::default())
+}
+
 /// Usage of Chat and Responses.
 pub(crate) fn openai(raw: Raw<'_>) -> Result<Usage, Error> {
     from_str(raw.get()).map(of_openai)
@@ -191,8 +202,10 @@ pub(crate) fn responses(
     tool_usage: Option<Raw<'_>>,
     tier: Option<&str>,
 ) -> Result<Option<Usage>, Error> {
-    let Some(raw) = usage else { return Ok(None) };
-    let mut usage = openai(raw)?.in_tier(tier);
+    let Some(Ok(usage)) = usage.map(openai) else {
+        return Ok(None);
+    };
+    let mut usage = usage.in_tier(tier);
     usage.web_searches = match tool_usage {
         Some(raw) => searches(&mut Reader::new(raw.get()))?,
         None => None,
@@ -251,6 +264,9 @@ fn of_gemini(wire: Gemini<'_>) -> Usage {
     let thoughts = wire.thoughts.unwrap_or(0);
     let without = prompt.saturating_add(candidates).saturating_add(tools);
     let included = wire.total == Some(without);
+    // Thoughts that are not said in this report.
+    let unsaid = wire.total.filter(|_| wire.candidates.is_some());
+    let unsaid = unsaid.map_or(0, |total| total.saturating_sub(without).saturating_sub(thoughts));
     // A prompt that was refused has a total and no answer.
     let nothing = wire.prompt.is_some() && included && candidates == 0;
     let known = wire.candidates.is_some() || wire.thoughts.is_some() || nothing;
@@ -261,7 +277,7 @@ fn of_gemini(wire: Gemini<'_>) -> Usage {
         output: known.then_some(if included {
             candidates
         } else {
-            candidates.saturating_add(thoughts)
+            candidates.saturating_add(thoughts).saturating_add(unsaid)
         }),
         cache_read: wire.cached,
         reasoning: wire.thoughts,

@@ -43,8 +43,8 @@ pub(crate) enum Task {
     Write,
     /// It reads: embeddings.
     Read,
-    /// It counts tokens, which is free.
-    Count,
+    /// Something that is free: counting tokens, moderation.
+    Free,
     /// Something that only the provider can count.
     Other,
 }

@@ -8,6 +8,9 @@ use ai_api_converter::Format;
 /// The old endpoint `/v1/completions`, below the version.
 pub(crate) const COMPLETIONS: &str = "completions";
 
+/// The endpoint that judges texts, at no cost.
+pub(crate) const MODERATIONS: &str = "moderations";
+
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Api {
@@ -228,7 +231,7 @@ fn endpoint(segments: &[&str]) -> Option<(&'static str, Api)> {
         ["chat", "completions"] => ("POST", generate(Format::Chat)),
         [COMPLETIONS] => ("POST", pass(Format::Chat, COMPLETIONS)),
         ["embeddings"] => ("POST", pass(Format::Chat, "embeddings")),
-        ["moderations"] => ("POST", pass(Format::Chat, "moderations")),
+        [MODERATIONS] => ("POST", pass(Format::Chat, MODERATIONS)),
         ["rerank"] => ("POST", pass(Format::Chat, "rerank")),
         ["images", "generations"] => ("POST", pass(Format::Chat, "images")),
         ["audio", "speech"] => ("POST", pass(Format::Chat, "audio")),

@@ -139,6 +139,8 @@ const BY_MODEL: &str = summed!("model", dearest!());
 const BY_CHANNEL: &str = summed!("channel", dearest!());
 const BY_TIME: &str = summed!("start - (start - $2) % $9", "1");
 
+const OLDEST: &str = "SELECT (SELECT MIN(start) FROM opm_usage_sums WHERE width = 60) AS minutes, \
+    (SELECT MIN(start) FROM opm_usage_sums WHERE width = 3600) AS hours";
 const FORGET_ROWS: &str = "DELETE FROM opm_usage WHERE (request_id, attempt) IN \
      (SELECT request_id, attempt FROM opm_usage WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)";
 const FORGET_SUMS: &str = "DELETE FROM opm_usage_sums WHERE (width, start, key_id, user_name, model, channel) IN \
@@ -173,6 +175,12 @@ impl UsageStore for SqlStore {
 
     async fn requests(&self, query: &RequestQuery) -> Result<Vec<UsageRow>, StoreError> {
         request::page(self, query).await
+    }
+
+    async fn minutes_since(&self) -> Result<i64, StoreError> {
+        let oldest = self.row("looking for the oldest usage", OLDEST, &[]).await?;
+        let Some(oldest) = oldest else { return Ok(i64::MIN) };
+        Ok(whole_since(oldest.get("minutes")?, oldest.get("hours")?))
     }
 
     async fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageGroup>, StoreError> {
@@ -284,6 +292,17 @@ async fn record(change: &mut Change, rows: &[UsageRow]) -> Result<(), StoreError
         change.execute(SPEND, &[(&spendings).into()]).await?;
     }
     Ok(())
+}
+
+/// From when on sums by minute are whole, by the oldest of either width. Those of its own minute may be half forgotten.
+fn whole_since(minutes: Option<i64>, hours: Option<i64>) -> i64 {
+    match (minutes, hours) {
+        (None, Some(_)) => i64::MAX,
+        (Some(minute), Some(hour)) if hour < minute - minute.rem_euclid(Width::Hour.seconds()) => {
+            minute + Width::Minute.seconds()
+        }
+        _ => i64::MIN,
+    }
 }
 
 /// The place of the oldest of `most`; what lies there with it stays too. Nothing lies before `i64::MIN`.

@@ -378,12 +378,14 @@ pub(crate) async fn what_is_old_is_forgotten_and_the_rest_stays(place: Place) {
         most: None,
     };
     assert_eq!(store.forget_usage(&keep).await.unwrap(), 0);
+    assert_eq!(store.minutes_since().await.unwrap(), i64::MIN);
     let drop_rows = Retention {
         rows_before_ms: (DAY + 3_600) * 1000,
         minutes_before: DAY + 3_600,
         ..keep
     };
     assert_eq!(store.forget_usage(&drop_rows).await.unwrap(), 5_051);
+    assert_eq!(store.minutes_since().await.unwrap(), DAY + 7_200 + 60);
     assert!(store.attempts("o1").await.unwrap().is_empty());
     assert_eq!(store.attempts("n1").await.unwrap().len(), 1);
     assert_eq!(total(&*store, day(UsageBy::Key)).await.requests, 5_060);
@@ -401,6 +403,7 @@ pub(crate) async fn what_is_old_is_forgotten_and_the_rest_stays(place: Place) {
     };
     assert_eq!(store.forget_usage(&drop_all).await.unwrap(), 10 + 1 + 2 + 1);
     assert!(store.usage(&day(UsageBy::Key)).await.unwrap().is_empty());
+    assert_eq!(store.minutes_since().await.unwrap(), i64::MIN);
 }
 
 pub(crate) async fn only_the_newest_are_kept_where_there_is_little_room(place: Place) {

@@ -11,6 +11,7 @@ use crate::ir::{Opaque, State};
 use crate::json::{Raw, Text};
 use crate::stop::Stop;
 use crate::stream::event::{BlockId, BlockKind, Event, Sink, Start};
+use crate::usage::Usage;
 
 event! {
     /// Any event.
@@ -112,6 +113,8 @@ pub(crate) struct Decoder {
     open: Vec<Open>,
     /// Searches whose result is still to come.
     searches: Vec<(String, BlockId)>,
+    /// Usage as the start says it.
+    begun: Usage,
     /// What the last delta with nothing but text was like: the block of its text, and its type.
     envelope: Envelope<(u64, &'static str)>,
 }
@@ -175,6 +178,7 @@ impl Decode for Decoder {
                 if let Some(Ok(mut usage)) = message.usage.map(usage::anthropic) {
                     // A placeholder: nothing was generated yet.
                     usage.output = None;
+                    self.begun = usage.clone();
                     sink.event(Event::Usage { usage, last: false });
                 }
             }
@@ -187,7 +191,7 @@ impl Decode for Decoder {
                 self.delta(wire.index.unwrap_or(0), wire.delta.unwrap_or_default(), sink)
             }
             "content_block_stop" => self.stop(wire.index.unwrap_or(0), sink),
-            "message_delta" => message_delta(wire, sink),
+            "message_delta" => message_delta(wire, &self.begun, sink),
             "message_stop" => sink.event(Event::End),
             "ping" => sink.event(Event::Ping),
             "error" => return Err(in_band(data)),
@@ -207,15 +211,12 @@ impl Decode for Decoder {
 }
 
 /// Usage first: the finish of this event is followed by the end at once.
-fn message_delta(wire: Wire<'_>, sink: &mut dyn Sink) {
+fn message_delta(wire: Wire<'_>, begun: &Usage, sink: &mut dyn Sink) {
     let delta = wire.delta.unwrap_or_default();
-    if let Some(Ok(mut usage)) = wire.usage.map(usage::anthropic) {
+    if let Some(Ok(usage)) = wire.usage.map(usage::anthropic) {
         // Only the output is surely repeated here; the input side stands in the start.
-        if usage.input == Some(0) {
-            usage.input = None;
-        }
         sink.event(Event::Usage {
-            usage,
+            usage: begun.continued(usage),
             last: delta.stop_reason.is_some(),
         });
     }

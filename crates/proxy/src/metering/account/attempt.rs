@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ai_api_converter::{Failure, Format, Usage};
-use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, PicoUsd, Start, Target, unix_ms};
+use opm_ledger::{Billed, Ending, Expected, Metered, Outcome, Start, Target, unix_ms};
 use opm_limits::{Dimension, Reservation};
 use opm_routing::Stage;
 use tokio::sync::SemaphorePermit;
@@ -36,7 +36,7 @@ impl<'a> Account<'a> {
         };
         let presumed = self.presumed();
         let expected = Expected {
-            cost: self.most_cost(&presumed),
+            cost: self.cost(&presumed),
             usage: Metered::estimated(presumed),
             held: self.held(Dimension::Tokens),
             held_cost: self.held(Dimension::Money),
@@ -84,11 +84,7 @@ impl<'a> Account<'a> {
             None if worked => self.presumed(),
             None => Usage::default(),
         };
-        let cost = if worked {
-            self.most_cost(&usage)
-        } else {
-            self.cost(&usage)
-        };
+        let cost = self.cost(&usage);
         if worked || is_told {
             self.meter(&usage, cost);
             let cost = cost.map_or(0, |cost| cost.0);
@@ -107,6 +103,7 @@ impl<'a> Account<'a> {
             },
             cost,
             held: if worked { self.held(Dimension::Tokens) } else { 0 },
+            held_cost: if worked { self.held(Dimension::Money) } else { 0 },
             usage: if is_told {
                 Metered::reported(usage)
             } else {
@@ -130,11 +127,17 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// The answer of this try is a failure, and may say what it has used all the same. Responses alone do: elsewhere a count stands in front of
-    /// what failed then.
+    /// The answer of this try is a failure, and may say what it has used all the same. Only Responses do without output: elsewhere a count of
+    /// the input stands in front of what failed then.
     pub(crate) fn told(&mut self, usage: Usage) {
-        let says = self.destination.is_some_and(|to| to.format == Format::Responses);
+        let of_responses = self.destination.is_some_and(|to| to.format == Format::Responses);
+        let says = of_responses || usage.output.is_some_and(|output| output > 0);
         self.told = says.then_some(usage);
+    }
+
+    /// A part of the work of this try is done and counted, whatever becomes of the rest.
+    pub(crate) fn worked(&mut self, usage: Usage) {
+        self.told = Some(usage);
     }
 
     /// What the request probably uses, as long as nothing is known of its answer.
@@ -154,13 +157,6 @@ impl<'a> Account<'a> {
             output,
             ..Usage::default()
         }
-    }
-
-    /// What a presumed usage costs, or what strict budgets have reserved for it.
-    pub(super) fn most_cost(&self, presumed: &Usage) -> Option<PicoUsd> {
-        let reserved = self.allowance(Dimension::Money);
-        self.cost(presumed)
-            .map(|cost| cost.max(PicoUsd(reserved.unwrap_or(0))))
     }
 
     /// The most of a dimension that any limit holds for it. Recorded, because a limit that has been restarted must count that too.

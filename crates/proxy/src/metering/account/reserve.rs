@@ -63,8 +63,8 @@ impl<'a> Account<'a> {
         let anew = self.admitted && before.is_some_and(|before| self.outgrows(&price, &before));
         let (who, name) = (self.who, to.channel.name.as_str());
         let mut charged = PerRule::<&Ruled>::new();
-        // Counting tokens is free, and possible when nothing else is.
-        let is_free = self.asked.task == Task::Count;
+        // Possible when nothing else is.
+        let is_free = self.asked.task == Task::Free;
         let used = |ruled: &&Ruled| matches!(ruled.rule.dimension(), Dimension::Tokens | Dimension::Money);
         let counts = |ruled: &&Ruled| !(is_free && used(ruled));
         if !self.admitted {

@@ -6,7 +6,7 @@ use ai_api_converter::{Format, Usage};
 use opm_ledger::{Billed, Ending, Metered, Outcome, PicoUsd, Ticket, unix_ms};
 use opm_limits::{Dimension, Reservation};
 
-use super::{Account, Bill, Seen, millis};
+use super::{Account, Bill, Seen, Task, millis};
 
 /// What the limits count of a request that is over.
 enum Counted {
@@ -26,7 +26,8 @@ impl<'a> Account<'a> {
         }
         self.refine_unless_reported(seen);
         let usage = self.metered(seen, true);
-        let billed = if usage.usage().is_empty() {
+        // What nobody counts is billed all the same.
+        let billed = if usage.usage().is_empty() && self.asked.task != Task::Other {
             Billed::No
         } else {
             Billed::Yes
@@ -66,7 +67,7 @@ impl<'a> Account<'a> {
     ) {
         self.refine_unless_reported(seen);
         let usage = self.metered(seen, seen.complete);
-        let billed = match self.sent {
+        let billed = match self.sent && self.asked.task != Task::Free {
             false => Billed::No,
             true if seen.complete => Billed::Yes,
             true => Billed::Estimated,
@@ -117,6 +118,7 @@ impl<'a> Account<'a> {
         if self.sent {
             let presumed = self.presumed();
             let seen = Seen {
+                reported: self.told.take().unwrap_or_default(),
                 // A stream that nothing has come of yet ends with its client; a whole answer is written all the same.
                 presumed: presumed.output.filter(|_| !self.asked.stream),
                 ..Seen::default()
@@ -175,11 +177,8 @@ impl<'a> Account<'a> {
             return None;
         }
         let usage = ending.usage.usage().clone();
-        ending.cost = match counted {
-            // What stays reserved of a budget is recorded as spent, or the next start would give it back.
-            Counted::AsReserved => self.most_cost(&usage),
-            Counted::AsRecorded | Counted::Most(_) => self.cost(&usage),
-        };
+        let is_uncounted = usage.is_empty() && ending.billed != Billed::No;
+        ending.cost = self.cost(&usage).filter(|_| !is_uncounted);
         ending.total_ms = millis(self.asked.started.elapsed());
         let actual = match &counted {
             Counted::Most(most) => self.actual(most, self.cost(most)),
@@ -237,6 +236,10 @@ impl<'a> Account<'a> {
     /// Reported counters, completed by estimates where the upstream has reported nothing (yet).
     pub(super) fn metered(&mut self, seen: &Seen, finished: bool) -> Metered {
         let mut reported = seen.reported.clone();
+        if !finished {
+            // Which tier serves it comes with the end.
+            reported.tier = reported.tier.or(self.asked.scan.tier);
+        }
         let upstream = self.destination.map(|to| to.format);
         // Messages and Gemini report as they go: what came last is not all of it, and what was seen since counts too.
         let goes_on = matches!(upstream, Some(Format::Messages | Format::Gemini));
