@@ -246,7 +246,10 @@ fn seen_whole(
     Seen {
         reported,
         // Old completions have a shape of their own: their text is nearly all of the body.
-        likely: if likely > 0 { likely } else { bytes / 4 },
+        likely: match exchange.endpoint {
+            Some(COMPLETIONS) if likely == 0 => bytes / 4,
+            _ => likely,
+        },
         most: if likely > 0 { most } else { bytes },
         ..Seen::default()
     }
