@@ -3,6 +3,7 @@
 mod channel;
 mod key;
 mod limit;
+mod listeners;
 mod observability;
 mod price;
 mod resilience;
@@ -280,21 +281,22 @@ fn from_env(config: &mut Config, given: Given, env: &Environment, problems: &mut
     if let Some(port) = port("METRICS_PORT") {
         config.metrics_listen.set_port(port);
     }
-    if config.listen == config.metrics_listen {
-        problems.push(whole(
-            Severity::Error,
-            "E007",
-            "the proxy and the metrics would listen on the same address",
-            "give them different ports",
-        ));
-    }
     if config.admin.token.is_none() {
         config.admin.token = env
             .set("OPM_ADMIN_TOKEN")
             .map(|token| Secret::new(token.to_owned()));
     }
+    listeners::check(config, problems);
     if let Some(header) = env.set("USER_HEADER") {
-        config.user_header = header.to_ascii_lowercase();
+        match server::user_header(header) {
+            Ok(name) => config.user_header = name,
+            Err(why) => problems.push(whole(
+                Severity::Error,
+                "E015",
+                &format!("USER_HEADER {why}"),
+                server::USER_HEADER_HELP,
+            )),
+        }
     }
     observability::from_env(&mut config.otlp, env, problems);
     config.shared = given.shared.finish(env, problems);

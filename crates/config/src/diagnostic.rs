@@ -42,11 +42,13 @@ pub const CODES: &[(&str, &str)] = &[
     ("E012", "unknown channel"),
     ("E013", "unknown environment variable"),
     ("E014", "nothing to serve"),
+    ("E015", "header that cannot name users"),
     ("W001", "no effect in this version"),
     ("W002", "open to everybody"),
     ("W003", "channel without a key"),
     ("W004", "name that the file does not have"),
     ("W006", "variable is ignored"),
+    ("W007", "listener that is not served"),
 ];
 
 /// Renders all problems as text, with the lines they are about, and a summary.

@@ -90,6 +90,10 @@ pub fn moment(text: &str) -> Option<i64> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Some(time.as_second());
     }
+    // A date with a time and no zone reads as a date too: whose midnight it would be, nobody says.
+    if text.contains(['T', 't', ' ', ':']) {
+        return None;
+    }
     let date: jiff::civil::Date = text.parse().ok()?;
     let midnight = date.at(0, 0, 0, 0);
     jiff::tz::Offset::UTC
@@ -116,6 +120,15 @@ mod tests {
         assert_eq!(bytes("1000"), Some(1000));
         assert_eq!(moment("2027-06-30T12:00:00Z"), Some(1_814_356_800));
         assert_eq!(moment("2027-06-30"), Some(1_814_313_600));
+        for unclear in [
+            "2027-06-30T12:00:00",
+            "2027-06-30 12:00",
+            "2027-06-30T12",
+            "12:00",
+            "",
+        ] {
+            assert_eq!(moment(unclear), None, "{unclear}");
+        }
         assert_eq!(
             (duration("60"), duration("m"), bytes("3 cows")),
             (None, None, None)

@@ -10,6 +10,8 @@ mod environment;
 mod limits;
 #[path = "compile/prices.rs"]
 mod prices;
+#[path = "compile/server.rs"]
+mod server;
 #[path = "compile/shared.rs"]
 mod shared;
 #[path = "compile/storage.rs"]

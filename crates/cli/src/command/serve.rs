@@ -156,6 +156,10 @@ fn admin_address(config: &Config, upgrade: bool) -> anyhow::Result<Option<Socket
         }
         return Ok(None);
     }
+    if config.admin_is_taken() && !config.admin.given {
+        // The configuration's warning says so.
+        return Ok(None);
+    }
     if upgrade {
         return Ok(Some(address));
     }

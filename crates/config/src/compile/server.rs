@@ -42,6 +42,31 @@ pub(super) fn metrics(node: &Placed, config: &mut Config, r: &mut Reading<'_>) {
     }
 }
 
+/// What to do about a header that cannot name users.
+pub(super) const USER_HEADER_HELP: &str = "name a header that says who asks, for example x-user-id";
+
+/// The header that names users, or why it cannot be: what it holds stands in the ledger, the store and the log.
+pub(super) fn user_header(name: &str) -> Result<String, &'static str> {
+    const SECRET: [&str; 7] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+        "x-amz-security-token",
+    ];
+    let name = name.to_ascii_lowercase();
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_letter) {
+        return Err("is not the name of a header");
+    }
+    if SECRET.contains(&name.as_str()) {
+        return Err("holds a secret, which would be recorded as the user's name");
+    }
+    Ok(name)
+}
+
 /// Shorter admin tokens can be guessed.
 const MIN_TOKEN: usize = 16;
 
@@ -84,7 +109,15 @@ pub(super) fn server(node: &Placed, config: &mut Config, listen_given: &mut bool
             }
             "client_header" | "user_header" => {
                 if let Some(name) = r.text(value) {
-                    config.user_header = name.to_ascii_lowercase();
+                    match user_header(&name) {
+                        Ok(name) => config.user_header = name,
+                        Err(why) => r.error(
+                            "E015",
+                            value,
+                            format!("`{name}` {why}"),
+                            Some(USER_HEADER_HELP.into()),
+                        ),
+                    }
                 }
             }
             "drain" => {
