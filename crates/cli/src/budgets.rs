@@ -12,6 +12,7 @@ use opm_limits::Limiter;
 use opm_proxy::Snapshot;
 use opm_proxy::metering::{BudgetOf, Spendings};
 use opm_store::StoreError;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::live::Kept;
@@ -74,6 +75,23 @@ pub(crate) async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<S
             tell(&spendings, &snapshot.load(), &limiter);
         }
         limiter.recalled(since);
+    }
+}
+
+/// Whenever a process that has gone was taken over, as after an upgrade, tells the limiter what the store knows: that one spent on.
+pub(crate) async fn inherit(
+    limiter: Limiter,
+    kept: Kept,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    inherited: Arc<Notify>,
+) {
+    loop {
+        inherited.notified().await;
+        if snapshot.load().rules.has_budgets()
+            && let Ok(spendings) = spendings(&kept, u32::MAX).await
+        {
+            tell(&spendings, &snapshot.load(), &limiter);
+        }
     }
 }
 

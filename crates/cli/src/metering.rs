@@ -15,7 +15,7 @@ use opm_proxy::{Metering, Snapshot};
 use opm_store::{Location, Retention, Store};
 use opm_telemetry::{BudgetGauges, LedgerGauges, LimitsGauges, Metrics};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::budgets::{self, has_common_store};
@@ -90,6 +90,11 @@ fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {
         let (crashed, rows) = (recovered.crashed.len(), recovered.unfed);
         tracing::info!(crashed, rows, "the ledger holds requests of an earlier run");
     }
+    if recovered.corrupt_bytes > 0 || recovered.unreadable > 0 {
+        let (bytes, records) = (recovered.corrupt_bytes, recovered.unreadable);
+        let path = directory.display();
+        tracing::error!(bytes, records, %path, "the ledger is damaged: what stood there of an earlier run is lost");
+    }
     Ok(ledger)
 }
 
@@ -134,7 +139,7 @@ pub(crate) async fn catch_up(
         // Before it is fed: what the store has taken may be deleted.
         restore::from_ledger(metering, &snapshot.load());
     }
-    let sink = sink(metering, kept, snapshot, Arc::default());
+    let sink = sink(metering, kept, snapshot, Arc::default(), Arc::default());
     ledger.feeder().run(sink, ready(())).await;
     if snapshot.load().rules.has_budgets() {
         let spendings = budgets::spendings(kept, budgets::TRIES).await;
@@ -154,10 +159,18 @@ fn sink(
     kept: &Kept,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     rows: Arc<AtomicU64>,
+    inherited: Arc<Notify>,
 ) -> UsageSink {
     let is_common = has_common_store(&snapshot.load().config);
     let spender = metering.limiter.name().filter(|_| is_common).map(Arc::from);
-    UsageSink::new(Arc::clone(&kept.store), Arc::clone(snapshot), rows, spender)
+    let limiter = (metering.limiter.clone(), inherited);
+    UsageSink::new(
+        Arc::clone(&kept.store),
+        Arc::clone(snapshot),
+        rows,
+        spender,
+        limiter,
+    )
 }
 
 /// The task that feeds the store.
@@ -177,7 +190,20 @@ impl Feeding {
     ) -> Option<Self> {
         let ledger = metering.ledger.as_ref()?;
         let rows = Arc::new(AtomicU64::new(0));
-        let sink = sink(metering, kept, snapshot, Arc::clone(&rows));
+        let inherited = Arc::new(Notify::new());
+        let sink = sink(
+            metering,
+            kept,
+            snapshot,
+            Arc::clone(&rows),
+            Arc::clone(&inherited),
+        );
+        runtime.spawn(budgets::inherit(
+            metering.limiter.clone(),
+            kept.clone(),
+            Arc::clone(snapshot),
+            inherited,
+        ));
         if metering.limiter.is_shared() && has_common_store(&snapshot.load().config) {
             runtime.spawn(budgets::recall(
                 metering.limiter.clone(),

@@ -7,10 +7,12 @@ use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use opm_core::Format;
-use opm_ledger::{Outcome, Row, Settled, Sink, SinkError, Source};
+use opm_ledger::{Outcome, Row, Settled, Sink, SinkError, Source, unix_ms};
+use opm_limits::Limiter;
 use opm_proxy::Snapshot;
-use opm_proxy::metering::budgets_of;
+use opm_proxy::metering::{Past, Used, budgets_of};
 use opm_store::{AttemptOutcome, Billed, BudgetPeriod, Store, StoreError, UsageRow, UsageSource};
+use tokio::sync::Notify;
 
 /// Records usage in the store.
 pub(crate) struct UsageSink {
@@ -20,6 +22,9 @@ pub(crate) struct UsageSink {
     rows: Arc<AtomicU64>,
     /// Who spends, where the store is told: it has others too.
     spender: Option<Arc<str>>,
+    limiter: Limiter,
+    /// Wakes who tells the limiter what the store knows of budgets.
+    inherited: Arc<Notify>,
 }
 
 impl UsageSink {
@@ -28,8 +33,11 @@ impl UsageSink {
         snapshot: Arc<ArcSwap<Snapshot>>,
         rows: Arc<AtomicU64>,
         spender: Option<Arc<str>>,
+        (limiter, inherited): (Limiter, Arc<Notify>),
     ) -> Self {
         UsageSink {
+            limiter,
+            inherited,
             store,
             snapshot,
             rows,
@@ -56,6 +64,17 @@ impl Sink for UsageSink {
             }
             Err(error) => Err(refused_or_away(error)),
         }
+    }
+
+    fn took_over(&self, rows: &[Settled]) {
+        let snapshot = self.snapshot.load();
+        let past = Past::new(&snapshot, &self.limiter, unix_ms());
+        rows.iter()
+            .for_each(|settled| past.add(&Used::from(settled), None));
+    }
+
+    fn fed_what_it_took_over(&self) {
+        self.inherited.notify_one();
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::directory::Position;
@@ -36,6 +37,12 @@ pub trait Sink: Send + Sync {
     /// None of the rows are stored.
     fn feed(&self, batch: &[Settled]) -> impl Future<Output = Result<(), SinkError>> + Send;
 
+    /// A process that has gone left these rows behind, some of which may have been stored: they will be fed.
+    fn took_over(&self, _rows: &[Settled]) {}
+
+    /// All that a process that has gone left behind is stored.
+    fn fed_what_it_took_over(&self) {}
+
     /// False: it keeps nothing, and the log need not be read for it.
     fn keeps_rows(&self) -> bool {
         true
@@ -52,6 +59,9 @@ pub enum SinkError {
     #[error("the store refuses the rows: {0}")]
     Refused(String),
 }
+
+/// Batches of rows on their way from a slot that is being taken over.
+const TAKEN: usize = 8;
 
 /// The task that feeds a sink.
 #[derive(Debug)]
@@ -100,16 +110,27 @@ impl Feeder {
             sleep(INTERVAL).await;
             if taken_over.elapsed() >= TAKE_OVER {
                 taken_over = Instant::now();
-                self.take_over().await;
+                if self.take_over(sink).await {
+                    self.feed_all(sink).await;
+                    sink.fed_what_it_took_over();
+                }
             }
         }
     }
 
-    /// What a process that has gone since left behind.
-    async fn take_over(&self) {
-        let log = self.log.clone();
-        let taken = tokio::task::spawn_blocking(move || slot::take_over(&log)).await;
-        match taken.map_err(io::Error::other).flatten() {
+    /// What a process that has gone since left behind; true if that was something.
+    async fn take_over(&self, sink: &impl Sink) -> bool {
+        let (log, (rows, mut taking)) = (self.log.clone(), mpsc::channel(TAKEN));
+        let taken = tokio::task::spawn_blocking(move || {
+            // Nobody listens only if all of this ends.
+            slot::take_over(&log, &mut |batch| _ = rows.blocking_send(batch))
+        });
+        let mut took = false;
+        while let Some(batch) = taking.recv().await {
+            took = true;
+            sink.took_over(&batch);
+        }
+        match taken.await.map_err(io::Error::other).flatten() {
             Ok(recovered) if recovered == Recovered::default() => {}
             Ok(recovered) => {
                 let (rows, crashed) = (recovered.unfed, recovered.crashed.len());
@@ -117,6 +138,7 @@ impl Feeder {
             }
             Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),
         }
+        took
     }
 
     /// Feeds all that is settled now.
@@ -270,7 +292,7 @@ pub(crate) fn read_batch(
     Ok((batch, at, reader))
 }
 
-fn settled(event: Event) -> Option<Settled> {
+pub(crate) fn settled(event: Event) -> Option<Settled> {
     let (is_request, row) = match event {
         Event::Attempt(row) => (false, row),
         Event::End(row) => (true, row),

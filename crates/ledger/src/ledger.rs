@@ -41,7 +41,7 @@ impl Ledger {
         let (mut recovered, bytes) = read_all(&directory).map_err(failed)?;
         let (writer, added) = first_segment(&directory, &options, &recovered).map_err(failed)?;
         let log = Arc::new(Log::new(directory, options, writer, bytes + added));
-        match slot::take_over(&log) {
+        match slot::take_over(&log, &mut drop) {
             Ok(more) => recovered.add(more),
             // The feeder tries again; it is no reason not to serve.
             Err(error) => tracing::warn!(%error, "the ledger of another process cannot be taken over yet"),

@@ -5,11 +5,15 @@ use std::io;
 use std::path::Path;
 
 use crate::directory::{Directory, OpenError, Position};
+use crate::feeder::settled;
 use crate::log::Log;
 use crate::reader::SegmentReader;
 use crate::record::{Event, Kind};
 use crate::recovery::{Recovered, read_all};
-use crate::row::Row;
+use crate::row::{Row, Settled};
+
+/// Rows that are shown at once.
+const SHOWN: usize = 1_024;
 
 /// More processes than an upgrade ever needs at once.
 const SLOTS: u32 = 16;
@@ -28,7 +32,9 @@ pub(crate) fn take(root: &Path) -> Result<Directory, OpenError> {
 
 /// Takes over what processes that are gone left in their slots: their rows go to the end of our log, `crashed` for what
 /// was running. If this is interrupted it is done again; the store knows rows by their key.
-pub(crate) fn take_over(log: &Log) -> io::Result<Recovered> {
+///
+/// `show` is given the rows, a batch at a time.
+pub(crate) fn take_over(log: &Log, show: &mut dyn FnMut(Vec<Settled>)) -> io::Result<Recovered> {
     let mut sum = Recovered::default();
     let own = log.directory.path();
     let Some(root) = own.parent() else {
@@ -42,15 +48,16 @@ pub(crate) fn take_over(log: &Log) -> io::Result<Recovered> {
         if let Ok(directory) = Directory::lock(&path)
             && !directory.segments()?.is_empty()
         {
-            sum.add(import(log, &directory)?);
+            sum.add(import(log, &directory, show)?);
         }
     }
     Ok(sum)
 }
 
-fn import(log: &Log, from: &Directory) -> io::Result<Recovered> {
+fn import(log: &Log, from: &Directory, show: &mut dyn FnMut(Vec<Settled>)) -> io::Result<Recovered> {
     let (recovered, _) = read_all(from)?;
     let cursor = from.cursor();
+    let mut batch = Vec::new();
     // What is kept for its age goes along, although the store has it: it knows rows by their key.
     let keep = u64::try_from(log.options.keep.as_millis()).unwrap_or(u64::MAX);
     let kept_since = match keep {
@@ -63,16 +70,26 @@ fn import(log: &Log, from: &Directory) -> io::Result<Recovered> {
             let offset = reader.whole();
             let is_new = Position { segment, offset } > cursor;
             let goes = |row: &Row| is_new || row.at_ms >= kept_since;
-            match event {
-                Event::Attempt(row) if goes(&row) => log.append_surely(Kind::Attempt, &row)?,
-                Event::End(row) if goes(&row) => log.append_surely(Kind::End, &row)?,
-                _ => {}
+            let Some(found) = settled(event).filter(|found| goes(&found.row)) else {
+                continue;
+            };
+            let kind = if found.is_request {
+                Kind::End
+            } else {
+                Kind::Attempt
+            };
+            log.append_surely(kind, &found.row)?;
+            batch.push(found);
+            if batch.len() == SHOWN {
+                show(std::mem::take(&mut batch));
             }
         }
     }
     for row in &recovered.crashed {
         log.append_surely(Kind::End, row)?;
+        batch.extend(settled(Event::End(row.clone())));
     }
+    show(batch);
     log.sync_now()?;
     from.delete_before(u64::MAX, |_| {})?;
     Ok(recovered)

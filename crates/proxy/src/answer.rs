@@ -22,6 +22,7 @@ use crate::pump::{Ending, Pump};
 use crate::record::Record;
 use crate::reply;
 use crate::stage::path::COMPLETIONS;
+use crate::waiting::waiting;
 
 /// Largest answer that is converted as a whole, bytes.
 const MAX_ANSWER: usize = 256 << 20;
@@ -186,7 +187,8 @@ async fn whole(
     record.particulars = notes;
     let seen = seen_whole(exchange, usage.believed(), &upstream);
     account.answered(record.status, &seen, first_token).await;
-    if client.answer(status, headers, bytes).await.is_err() {
+    let answering = client.answer(status, headers, bytes);
+    if waiting(answering, &mut record.waited).await.is_err() {
         record.status = 499;
     }
     Ok(Given {

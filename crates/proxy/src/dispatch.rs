@@ -23,6 +23,7 @@ use crate::net::peer::EndpointPeer;
 use crate::record::Record;
 use crate::refusal::more_telling;
 use crate::snapshot::Snapshot;
+use crate::waiting::waiting;
 
 /// The attempts of one request.
 pub(crate) struct Dispatch<'d> {
@@ -179,7 +180,10 @@ impl<'d> Dispatch<'d> {
             {
                 Some(when) => {
                     again = true;
-                    if self.pause(client, when).await.is_err() {
+                    if waiting(self.pause(client, when), &mut record.waited)
+                        .await
+                        .is_err()
+                    {
                         return After::Gone;
                     }
                 }

@@ -21,6 +21,7 @@ use crate::net::upstream::{UpstreamRequest, Upstreams};
 use crate::outgoing::Outgoing;
 use crate::record::Record;
 use crate::reply;
+use crate::waiting::waiting;
 
 /// Largest answer, bytes.
 const MAX_ANSWER: usize = 256 << 20;
@@ -195,7 +196,8 @@ async fn give(
     }
     record.status = 200;
     let body = answer.body.clone().into();
-    if client.answer(200, headers, body).await.is_err() {
+    let answering = client.answer(200, headers, body);
+    if waiting(answering, &mut record.waited).await.is_err() {
         record.status = 499;
     }
 }

@@ -26,6 +26,7 @@ mod reply;
 pub mod snapshot;
 pub mod stage;
 mod trace;
+mod waiting;
 
 pub use gateway::{Gateway, Parts};
 pub use metering::Metering;

@@ -16,6 +16,7 @@ use crate::metering::account::{Account, Seen};
 use crate::net::client::Client;
 use crate::net::patience::rings;
 use crate::net::upstream::{UpstreamErrorKind, UpstreamResponse};
+use crate::waiting::waiting;
 
 /// Silence after which the client gets a sign of life (wire.md 2.5).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -50,7 +51,7 @@ pub(crate) struct Pump<'p, 'a> {
     pub(crate) end: Deadline,
     /// When the client's head left.
     pub(crate) committed: &'p mut Option<Instant>,
-    /// Time spent waiting for the upstream.
+    /// Time spent waiting for the upstream and the client.
     pub(crate) waited: &'p mut Duration,
     /// When the request was sent to the upstream.
     pub(crate) sent: Instant,
@@ -155,8 +156,8 @@ impl Pump<'_, '_> {
                 return self.gone(&mut response).await;
             }
             if progress.ended {
-                let finished = self.client.finish().await;
-                response.drain(DRAIN_FOR).await;
+                let finished = waiting(self.client.finish(), self.waited).await;
+                waiting(response.drain(DRAIN_FOR), self.waited).await;
                 return if finished.is_ok() {
                     Ending::Done
                 } else {
@@ -216,7 +217,7 @@ impl Pump<'_, '_> {
         }
         let bytes = Bytes::copy_from_slice(out);
         out.clear();
-        self.client.send(bytes).await
+        waiting(self.client.send(bytes), self.waited).await
     }
 
     async fn failed(mut self, failure: Failure, committed: bool, mut out: Vec<u8>) -> Ending {

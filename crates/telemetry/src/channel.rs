@@ -167,6 +167,8 @@ impl ChannelMetrics {
                     let cost = || self.families.cost.get_or_create_owned(&labels());
                     found.cost.get_or_init(cost).add(pico);
                 }
+                // What nobody counts has no price that could be given.
+                None if usage.is_empty() => {}
                 None => {
                     let unpriced = || self.families.unpriced.get_or_create_owned(&labels());
                     found.unpriced.get_or_init(unpriced).inc();

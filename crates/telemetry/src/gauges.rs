@@ -15,8 +15,8 @@ use crate::registering::Registering;
 pub struct ChannelGauges {
     /// Requests under way.
     pub in_flight: i64,
-    /// 0 closed, 1 half open, 2 open.
-    pub breaker: i64,
+    /// 0 closed, 1 half open, 2 open; `None`: the channel is not enabled.
+    pub breaker: Option<i64>,
     /// Parked keys.
     pub parked: i64,
 }
@@ -111,7 +111,9 @@ impl ChannelGaugeFamilies {
                 channel: channel.into(),
             };
             self.in_flight.get_or_create(&labels).set(gauges.in_flight);
-            self.breakers.get_or_create(&labels).set(gauges.breaker);
+            if let Some(breaker) = gauges.breaker {
+                self.breakers.get_or_create(&labels).set(breaker);
+            }
             self.parked.get_or_create(&labels).set(gauges.parked);
         }
     }

@@ -160,8 +160,11 @@ impl Metrics {
             Some(channel) => channel.ended(alike, |name| self.ended(alike, name), add),
             None => add(&self.ended(alike, &self.0.none)),
         }
-        let own = outcome.total.saturating_sub(outcome.upstream);
-        self.0.overhead.observe(own.as_secs_f64());
+        // Whoever leaves ends a wait whose length nobody has taken.
+        if outcome.status != 499 {
+            let own = outcome.total.saturating_sub(outcome.upstream);
+            self.0.overhead.observe(own.as_secs_f64());
+        }
     }
 
     fn ended(&self, alike: Alike, channel: &Arc<str>) -> Ended {

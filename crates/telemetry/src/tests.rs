@@ -38,10 +38,20 @@ pub(crate) fn everything() -> Metrics {
         ..Usage::default()
     };
     meters.used("m", &usage, Some(1_500_000));
+    let counted = Usage {
+        input: Some(0),
+        ..Usage::default()
+    };
+    meters.used("m", &counted, None);
     meters.used("m", &Usage::default(), None);
     meters.first_token(Duration::from_millis(30));
     metrics.stage(Stage::Route, Duration::from_micros(3));
-    metrics.channels([("a", ChannelGauges::default())].into_iter());
+    let open = ChannelGauges {
+        breaker: Some(2),
+        ..ChannelGauges::default()
+    };
+    let disabled = ChannelGauges::default();
+    metrics.channels([("a", open), ("off", disabled)].into_iter());
     metrics.limit_exceeded(&"per-user".into());
     metrics.budget_crossed(&"monthly".into(), 80);
     metrics.budgets([BUDGET].into_iter());
@@ -110,6 +120,7 @@ fn tokens_and_costs_stand_under_channel_and_model() {
         "opm_budget_spent_usd{limit=\"key.budget\",subject=\"static:team\",period=\"month UTC\"} 1.25",
         "opm_budget_limit_usd{limit=\"key.budget\",subject=\"static:team\",period=\"month UTC\"} 50",
         "opm_estimate_factor{model=\"m\"} 1.25",
+        "opm_breaker_state{channel=\"a\"} 2",
     ] {
         assert!(text.contains(line), "{line} is missing:\n{text}");
     }

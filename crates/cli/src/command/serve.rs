@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use opm_config::{Config, EXIT_CONFIG, Origin};
+use opm_config::{ChannelState, Config, EXIT_CONFIG, Origin};
 use opm_core::Secret;
 use opm_proxy::net::drain::Drain;
 use opm_proxy::net::server::Handler;
@@ -20,6 +20,7 @@ use opm_routing::{Live, Standing};
 use opm_store::{Location, StoreError};
 use opm_telemetry::{ChannelGauges, Metrics};
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use super::{find, report};
 use crate::args::Serve;
@@ -48,6 +49,9 @@ pub(super) fn run(args: &Serve) -> anyhow::Result<ExitCode> {
     let read: Box<Read> = Box::new(move || find(file.as_deref()).map(|found| found.loaded));
     start(config, (args.upgrade, args.log), read)
 }
+
+/// How long the store may take to let go of its connections, at the end.
+const CLOSE: Duration = Duration::from_millis(500);
 
 /// Runs the gateway until it is told to stop. `read` reads the configuration anew; a broken one changes nothing.
 pub(super) fn start(
@@ -135,15 +139,18 @@ pub(super) fn start(
     };
     let drain = parts.drain.clone();
     run_server(Gateway::new(parts), drain, &listening, beside).map_err(|error| anyhow!(error))?;
-    if let Some(feeding) = feeding {
-        runtime.block_on(feeding.finish());
-    }
-    if let Some(telemetry) = telemetry {
-        telemetry.stop();
-    }
+    // Side by side: each may take some seconds.
+    std::thread::scope(|scope| {
+        scope.spawn(|| telemetry.iter().for_each(otlp::Telemetry::stop));
+        if let Some(feeding) = feeding {
+            runtime.block_on(feeding.finish());
+        }
+    });
     if let Some(kept) = configured.kept() {
-        runtime.block_on(kept.store.close());
+        // A store that does not answer is not waited for any more.
+        runtime.block_on(async { _ = timeout(CLOSE, kept.store.close()).await });
     }
+    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -300,11 +307,13 @@ fn refresh(parts: Parts, rows: Option<Arc<AtomicU64>>) -> Box<dyn Fn() + Send + 
     Box::new(move || {
         let now = parts.now();
         let snapshot = parts.snapshot.load();
-        let gauges = snapshot.live.iter().map(|live| {
+        let channels = snapshot.live.iter().zip(&snapshot.config.channels);
+        let gauges = channels.map(|(live, channel)| {
             let breaker = match live.standing(now) {
-                Standing::Closed => 0,
-                Standing::HalfOpen => 1,
-                Standing::Open(_) => 2,
+                _ if channel.state != ChannelState::Enabled => None,
+                Standing::Closed => Some(0),
+                Standing::HalfOpen => Some(1),
+                Standing::Open(_) => Some(2),
             };
             let gauges = ChannelGauges {
                 in_flight: i64::try_from(live.in_flight()).unwrap_or(i64::MAX),

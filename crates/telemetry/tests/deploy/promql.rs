@@ -12,6 +12,7 @@ const FUNCTIONS: &[&str] = &[
     "increase",
     "max",
     "min",
+    "avg_over_time",
     "min_over_time",
     "rate",
     "sum",
