@@ -87,6 +87,7 @@ pub(crate) async fn inherit(
 ) {
     loop {
         inherited.notified().await;
+        limiter.inherited();
         if snapshot.load().rules.has_budgets()
             && let Ok(spendings) = spendings(&kept, u32::MAX).await
         {

@@ -36,7 +36,8 @@ pub(crate) fn open(config: &Config, kept: Option<&Kept>, runtime: &Runtime) -> a
         Some(directory) => Some(open_ledger(config, directory)?),
         None => None,
     };
-    let memory = ledger.as_ref().map(|ledger| ledger.directory().join("limits"));
+    let memory = ledger.as_ref();
+    let memory = memory.map(|ledger| (ledger.directory().join("limits"), ledger.slot()));
     Ok(Metering {
         limiter: runtime.block_on(limiter(config, kept, memory))?,
         ledger,
@@ -98,7 +99,11 @@ fn open_ledger(config: &Config, directory: PathBuf) -> anyhow::Result<Ledger> {
     Ok(ledger)
 }
 
-async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) -> anyhow::Result<Limiter> {
+async fn limiter(
+    config: &Config,
+    kept: Option<&Kept>,
+    memory: Option<(PathBuf, u32)>,
+) -> anyhow::Result<Limiter> {
     let Some(shared) = &config.shared else {
         return Ok(Limiter::memory(SUBJECTS_MAX));
     };
@@ -112,7 +117,8 @@ async fn limiter(config: &Config, kept: Option<&Kept>, memory: Option<PathBuf>) 
         timeout: shared.timeout,
         instances: shared.instances,
         secret: pepper.map(hex).unwrap_or_default(),
-        memory,
+        beside: memory.as_ref().map_or(0, |(_, slot)| *slot),
+        memory: memory.map(|(path, _)| path),
         has_common_ledger: kept.is_some() && has_common_store(config),
         ..SharedSettings::new(shared.redis_url.expose())
     };

@@ -91,6 +91,14 @@ impl Ledger {
         &self.log
     }
 
+    /// Which of the processes that have this directory it is, counted from 0; others than the first began beside one that still ran.
+    #[must_use]
+    pub fn slot(&self) -> u32 {
+        let name = self.log.directory.path().file_name();
+        let number = name.and_then(|name| name.to_str()?.parse().ok());
+        number.unwrap_or(0)
+    }
+
     /// How it is.
     #[must_use]
     pub fn health(&self) -> Health {

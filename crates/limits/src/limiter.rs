@@ -176,6 +176,14 @@ impl Limiter {
         }
     }
 
+    /// Other processes of this instance have gone, and what they used was restored and raised here: it is told from now on. To be called
+    /// with [`SharedSettings::beside`], before what they have spent is raised.
+    pub fn inherited(&self) {
+        if let Some(shared) = &self.core.shared {
+            shared.inherited();
+        }
+    }
+
     /// All that is known of the earlier lives of this instance was restored: the shared store is told what it does not know of it, and what
     /// this one admits is remembered for the next. To be called with [`SharedSettings::memory`]; nothing is told before.
     pub fn remember(&self) {

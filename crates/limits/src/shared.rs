@@ -19,6 +19,7 @@ mod spent;
 mod telling;
 mod trouble;
 
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,9 @@ pub struct SharedSettings {
     /// A file of this instance, which must outlive it with what it knows of its past ([`Limiter::restore`](crate::Limiter::restore)): its
     /// name in the store, and since when it has been on its own. `None`: the store is believed to know all.
     pub memory: Option<PathBuf>,
+    /// The process is not the first of this instance that runs now, but this one after it, as in an upgrade; 0: it is alone. What the others
+    /// have spent they tell themselves, until [`Limiter::inherited`](crate::Limiter::inherited).
+    pub beside: u32,
     /// Instances have one ledger in common: what is spent of budgets is read there again when the store has lost its data
     /// ([`Limiter::stale`](crate::Limiter::stale)).
     pub has_common_ledger: bool,
@@ -79,6 +83,7 @@ impl SharedSettings {
             instances: 1,
             secret: String::new(),
             memory: None,
+            beside: 0,
             has_common_ledger: false,
         }
     }
@@ -144,6 +149,8 @@ pub(crate) struct Shared {
     began: u64,
     ids: AtomicU64,
     memory: Option<Memory>,
+    /// Which of several processes of this instance it is.
+    beside: u32,
     /// All that is known of earlier lives was restored.
     restored: AtomicBool,
     /// Wakes the task that keeps the note.
@@ -162,6 +169,8 @@ impl Shared {
         }
         // If one is there already, it is this one: the gateway has no other.
         _ = rustls::crypto::ring::default_provider().install_default();
+        let mut backlog = Backlog::new(settings.instances);
+        backlog.of_others_here = (settings.beside > 0).then(HashMap::new);
         let memory = settings.memory.as_ref();
         let memory = memory.map(|path| Memory::of(path, random, now));
         Ok(Shared {
@@ -176,7 +185,7 @@ impl Shared {
             },
             line: Mutex::new(None),
             trouble: Mutex::default(),
-            backlog: Mutex::new(Backlog::new(settings.instances)),
+            backlog: Mutex::new(backlog),
             wake: Notify::new(),
             probe: AtomicBool::new(false),
             start: Instant::now(),
@@ -184,6 +193,7 @@ impl Shared {
             began: now,
             ids: AtomicU64::new(1),
             memory,
+            beside: settings.beside,
             restored: AtomicBool::new(false),
             noting: Arc::default(),
             has_common_ledger: settings.has_common_ledger,
@@ -308,6 +318,20 @@ impl Shared {
     /// The name of this instance that outlives it; empty without one.
     pub(crate) fn life(&self) -> &str {
         self.memory.as_ref().map_or("", |memory| &memory.note.id)
+    }
+
+    /// Names its part of what is spent in a store that has lost its data; empty if it has no name.
+    fn part(&self) -> String {
+        match (self.life(), self.beside) {
+            ("", _) => String::new(),
+            (life, 0) => life.to_owned(),
+            (life, beside) => format!("{life}.{beside}"),
+        }
+    }
+
+    /// The other processes of this instance have gone, and all that they spent is known here.
+    pub(crate) fn inherited(&self) {
+        self.backlog.lock().of_others_here = None;
     }
 
     /// It is on its own, but not for long: the store answers, or may in a moment.

@@ -40,6 +40,8 @@ pub(super) struct Backlog {
     pub(super) raised: Vec<Raise>,
     /// What all had spent when the common ledger was last read: a store without data is told it for those that have ended.
     others: HashMap<(Key, u64), Raise>,
+    /// What other processes of this instance that still run had spent when this one began, by their ledger: they tell it themselves.
+    pub(super) of_others_here: Option<HashMap<(Key, u64), u64>>,
     /// When the store lost its data, until the common ledger was read again.
     pub(super) recalls: Option<u64>,
     /// Requests that run now, by the subject they count for.
@@ -69,6 +71,7 @@ impl Backlog {
             corrections: HashMap::new(),
             raised: Vec::new(),
             others: HashMap::new(),
+            of_others_here: None,
             recalls: None,
             held: HashMap::new(),
             entered: Vec::new(),
@@ -146,6 +149,12 @@ impl Backlog {
 
     pub(super) fn raise(&mut self, raise: Raise) {
         self.raised.push(raise);
+    }
+
+    /// Of so much that is spent there, what this process is to tell.
+    pub(super) fn own(&self, at: (Key, u64), amount: u64) -> u64 {
+        let others = self.of_others_here.as_ref().and_then(|others| others.get(&at));
+        amount.saturating_sub(others.copied().unwrap_or(0))
     }
 
     /// Remembers what all had spent.

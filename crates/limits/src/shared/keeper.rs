@@ -327,6 +327,7 @@ impl Shared {
                 backlog.outage.trip(now, true);
                 backlog.begin_anew(now);
                 core.table.each(now, &mut |key, kept, place, amount| {
+                    let amount = backlog.own((key, place), amount);
                     backlog.merge(
                         (key, place),
                         Correction {

@@ -158,6 +158,10 @@ impl Shared {
     /// In the table; a store that has forgotten this instance is told it as its part.
     fn raise_own(&self, core: &Core, backlog: &mut Backlog, ask: &Ask) {
         let raised = core.table.raise(ask, self.now());
+        if let (Some((held, missing)), Some(others)) = (&raised, &mut backlog.of_others_here) {
+            *others.entry((held.key, held.place)).or_default() += missing;
+            return;
+        }
         let Some((held, missing)) = raised.filter(|_| self.has_forgotten(backlog)) else {
             return;
         };

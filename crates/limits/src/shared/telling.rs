@@ -182,7 +182,7 @@ impl Shared {
                         &mut lines,
                         batch,
                         (*key, *place, end),
-                        (kind, self.life(), delta, create),
+                        (kind, &self.part(), delta, create),
                     );
                 }
                 Kept::Open => {}

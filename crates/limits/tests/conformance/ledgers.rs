@@ -254,3 +254,52 @@ async fn whoever_starts_first_tells_an_emptied_redis_what_the_common_ledger_know
         assert_eq!(instance.left(false).await, 6_000_000, "{name}");
     }
 }
+
+/// In an upgrade the old process still runs when the new one begins, with what their ledger knows of both.
+#[tokio::test]
+async fn two_processes_of_one_instance_tell_an_emptied_redis_what_each_has_spent() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let budget = budget();
+    let settings = |beside| SharedSettings {
+        memory: Some(server.file("own")),
+        beside,
+        ..SharedSettings::new(&server.url())
+    };
+    let start = async |beside, spent| {
+        let limiter = Limiter::shared(&settings(beside), 10_000, now()).await.unwrap();
+        limiter.raise(&Charge::new(&budget, &NOBODY, spent), Spender::Instance, now());
+        limiter.remember();
+        limiter.joined().await;
+        limiter
+    };
+    let old = start(0, 0).await;
+    spend(&old, &budget, 2_000_000).await.unwrap();
+    let new = start(1, 2_000_000).await;
+    spend(&old, &budget, 1_000_000).await.unwrap();
+    spend(&new, &budget, 500_000).await.unwrap();
+    empty(&server, &[&old, &new]).await;
+    assert_eq!(remaining(&new, &budget).await, LIMIT - 3_500_000);
+    // The old one ends; the new one learns from their ledger what it has spent since.
+    drop(old);
+    new.inherited();
+    new.raise(
+        &Charge::new(&budget, &NOBODY, 3_500_000),
+        Spender::Instance,
+        now(),
+    );
+    empty(&server, &[&new]).await;
+    assert_eq!(remaining(&new, &budget).await, LIMIT - 3_500_000);
+}
+
+/// Empties the store, and waits until all have told theirs.
+async fn empty(server: &Server, all: &[&Limiter]) {
+    let outages = || all.iter().map(|one| one.health().outages).sum::<u32>();
+    let before = outages();
+    server.command("FLUSHALL");
+    let noticed = before + u32::try_from(all.len()).unwrap();
+    eventually("all have noticed", || async { outages() >= noticed }).await;
+    for one in all {
+        together(one).await;
+    }
+}
