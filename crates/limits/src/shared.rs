@@ -381,6 +381,11 @@ impl Shared {
         self.common_key(&generation::meter_name(generation, key, period))
     }
 
+    /// The name of a call.
+    fn call_name(&self, id: u64) -> String {
+        self.common_key(&format!("call:{}", self.request_name(id)))
+    }
+
     fn request_name(&self, id: u64) -> String {
         format!("{}:{id:x}", self.instance)
     }

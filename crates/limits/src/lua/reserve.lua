@@ -1,5 +1,5 @@
 -- Charges all meters of one request or none, by the clock of this server.
--- KEYS: the four of head.lua, then one meter per charge.
+-- KEYS: the four of head.lua, a name of this call, then one meter per charge.
 -- ARGV: the generation the caller knows, then per charge:
 --   kind (w window, p period, o open), amount, least, limit (-1: none), dimension, a, b
 --   w: a = slot width in ms, b = life in ms     p: a = nothing, b = end of the period in ms
@@ -7,7 +7,7 @@
 -- Reply: {0, now, used, retry_ms (-1: fits), reset_ms, ...}   refused, nothing charged
 --        {1, now, calls, granted, used, reset_ms, place, ...}  charged
 --        {2, now}                                              data was lost: another generation
-local PER_CHARGE, FIRST = 7, 5
+local PER_CHARGE, FIRST, CALL_MS = 7, 6, 60000
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return { 2, now }
 end
@@ -151,10 +151,20 @@ local function tell(charge, used, place)
   end
 end
 
+-- What a call has taken of budgets is known by its name for a while: its caller may never hear of it, and takes it back (settle.lua).
+local taken = {}
+for _, charge in ipairs(charges) do
+  charge.granted = math.max(charge.least, math.min(charge.amount, common[charge.dimension] or charge.amount))
+  if charge.kind == 'p' and charge.granted > 0 then
+    taken[#taken + 1] = name_of(charge.key) .. '=' .. int(charge.granted) .. ';'
+  end
+end
+-- Late, and taken back already.
+if #taken > 0 and redis.call('EXISTS', KEYS[5]) == 1 then return { 2, now } end
+
 local reply = { 1, now, count() }
 for _, charge in ipairs(charges) do
-  local amount = math.max(charge.least, math.min(charge.amount, common[charge.dimension] or charge.amount))
-  local place = 0
+  local amount, place = charge.granted, 0
   if charge.kind == 'w' then
     place = charge_window(charge, amount)
   elseif charge.kind == 'p' then
@@ -170,4 +180,5 @@ for _, charge in ipairs(charges) do
   reply[#reply + 1] = charge.reset
   reply[#reply + 1] = place
 end
+if #taken > 0 then redis.call('SET', KEYS[5], table.concat(taken), 'PX', CALL_MS) end
 return reply

@@ -7,7 +7,7 @@
 --   t, c, s: of a period too, and the next key (of kind -) has whose parts of it are known. After lost data:
 --     t: the instance `place` tells all it has spent     c: a ledger tells what each has (`place`: name=amount;...; create: data were lost)
 --     s: at least `delta` is what all have spent; nothing while they still tell
---   h: holds the id `place` for a lease of b ms     r: releases the id `place`
+--   u: takes back what a call of this name has taken of budgets, if it has    h: holds the id `place` for a lease of b ms     r: releases the id `place`
 -- Reply: calls; -1: data were lost, another generation: nothing was corrected
 local PER_CORRECTION, FIRST = 6, 7
 local rest = (#KEYS - FIRST + 1) * PER_CORRECTION
@@ -112,6 +112,19 @@ local function raise_all(key, parts, least, last)
   if redis.call('EXISTS', key) == 1 then raise_period(key, least, last) end
 end
 
+-- If the call comes later, it finds its name taken.
+local function take_back(call, life)
+  local taken = redis.call('GET', call) or ''
+  redis.call('SET', call, '', 'PX', int(life))
+  local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #'generation')
+  for name, amount in string.gmatch(taken, '([^=;]*)=(%d+);') do
+    -- No error must keep the rest from being told.
+    local have = redis.pcall('GET', prefix .. name)
+    local spent = type(have) == 'string' and tonumber(have)
+    if spent then redis.pcall('DECRBY', prefix .. name, int(math.min(spent, tonumber(amount)))) end
+  end
+end
+
 for at = FIRST, #KEYS do
   local key, base = KEYS[at], (at - FIRST) * PER_CORRECTION
   local kind, place, delta = ARGV[base + 1], ARGV[base + 2], tonumber(ARGV[base + 3])
@@ -128,6 +141,8 @@ for at = FIRST, #KEYS do
     claim_parts(key, KEYS[at + 1], place, create, b)
   elseif kind == 's' then
     raise_all(key, KEYS[at + 1], delta, b)
+  elseif kind == 'u' then
+    take_back(key, b)
   elseif kind == 'h' then
     redis.call('ZADD', key, int(now + b), place)
     redis.call('PEXPIRE', key, int(b))

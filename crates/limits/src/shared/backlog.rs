@@ -48,6 +48,8 @@ pub(super) struct Backlog {
     pub(super) held: HashMap<Key, HashSet<u64>>,
     pub(super) entered: Vec<(Key, u64)>,
     pub(super) released: Vec<(Key, u64)>,
+    /// Calls whose answer was lost: what they have taken of budgets is to be taken back.
+    pub(super) unheard: Vec<u64>,
     /// All was told when the store was last to be told something.
     pub(super) told: bool,
     /// Until when the store was told of this instance's earlier lives when it answered first; `None`: it has not answered.
@@ -76,6 +78,7 @@ impl Backlog {
             held: HashMap::new(),
             entered: Vec::new(),
             released: Vec::new(),
+            unheard: Vec::new(),
             told: false,
             known_until: None,
             unsure: Vec::new(),
@@ -166,6 +169,7 @@ impl Backlog {
     pub(super) fn begin_anew(&mut self, now: u64) {
         self.corrections.clear();
         self.released.clear();
+        self.unheard.clear();
         self.unsure.clear();
         self.known_until = Some(None);
         self.others.retain(|_, spent| spent.end > now);
@@ -208,6 +212,7 @@ impl Backlog {
             && self.raised.is_empty()
             && self.entered.is_empty()
             && self.released.is_empty()
+            && self.unheard.is_empty()
     }
 
     /// The store has all that was to be told.
@@ -237,5 +242,6 @@ impl Backlog {
             .saturating_add(self.raised.len())
             .saturating_add(self.entered.len())
             .saturating_add(self.released.len())
+            .saturating_add(self.unheard.len())
     }
 }

@@ -65,9 +65,16 @@ impl Shared {
         }
     }
 
-    fn prepare<'s>(&'s self, asks: &[Ask], counted: &[Counted], generation: &str) -> ScriptInvocation<'s> {
+    fn prepare<'s>(
+        &'s self,
+        asks: &[Ask],
+        counted: &[Counted],
+        (id, generation): (u64, &str),
+    ) -> ScriptInvocation<'s> {
         let mut call = self.scripts.reserve.prepare_invoke();
-        call.key(&self.common_keys()[..]).arg(generation);
+        call.key(&self.common_keys()[..])
+            .key(self.call_name(id))
+            .arg(generation);
         for (ask, counted) in asks.iter().zip(counted) {
             let period = (counted.kind == "p").then_some(counted.place);
             let limit = if ask.rule.blocks() {
@@ -88,6 +95,26 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The store may have charged a call whose answer never came: that is taken back. What is in a window ages out.
+    fn unheard(&self, (id, generation): (u64, &str), asks: &[Ask], counted: &[Counted]) {
+        let mut backlog = self.backlog.lock();
+        if *backlog.generation != *generation {
+            return;
+        }
+        for (ask, counted) in asks.iter().zip(counted) {
+            if counted.kind == "o" {
+                backlog.release(ask.key, counted.place);
+            }
+        }
+        if counted.iter().any(|counted| counted.kind == "p") {
+            backlog.unheard.push(id);
+        }
+        drop(backlog);
+        self.wake.notify_one();
+    }
+}
+
 /// Reserves in the store. Runs to its end even if nobody waits any more.
 pub(super) async fn reserve(core: Arc<Core>, asks: PerCharge<Ask>, generation: Arc<str>) -> Answer {
     let Some(shared) = core.shared() else {
@@ -99,12 +126,14 @@ pub(super) async fn reserve(core: Arc<Core>, asks: PerCharge<Ask>, generation: A
         .iter()
         .map(|ask| shared.counted(&ask.rule, shared.now()))
         .collect();
-    let call = shared.prepare(&asks, &counted, &generation);
+    let id = shared.ids.fetch_add(1, Ordering::Relaxed);
+    let call = shared.prepare(&asks, &counted, (id, &generation));
     let asked = shared.elapsed();
     let reply: Vec<i64> = match call.invoke_async(&mut line).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(kind = ?error.kind(), "the shared store of limits answers with an error");
+            shared.unheard((id, &generation), &asks, &counted);
             return Answer::Away;
         }
     };

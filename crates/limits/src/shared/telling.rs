@@ -12,12 +12,16 @@ use crate::subject::Key;
 /// On its own for longer, milliseconds, an instance asks the common ledger what others have spent meanwhile.
 const LONG_MS: u64 = 1_500;
 
+/// So long a call that was taken back is known, milliseconds: by then it has come, or never will.
+const CALL_MS: u64 = 60_000;
+
 /// What one call tells the store.
 pub(super) struct Batch {
     raised: Vec<Raise>,
     corrections: Vec<((Key, u64), Correction)>,
     entered: Vec<(Key, u64)>,
     released: Vec<(Key, u64)>,
+    unheard: Vec<u64>,
     /// It is the last: with it the store knows all until then, milliseconds since 1970 by the clock of this machine.
     until: Option<u64>,
     /// The store it is for.
@@ -127,6 +131,10 @@ impl Shared {
             corrections,
             entered: take(&mut backlog.entered),
             released: take(&mut backlog.released),
+            unheard: {
+                let length = backlog.unheard.len().min(BATCH);
+                backlog.unheard.drain(..length).collect()
+            },
             until: None,
             generation: Arc::clone(&backlog.generation),
         };
@@ -147,6 +155,7 @@ impl Shared {
             }
         }
         backlog.released.extend(batch.released);
+        backlog.unheard.extend(batch.unheard);
         backlog.renew();
     }
 
@@ -188,6 +197,15 @@ impl Shared {
                 Kept::Open => {}
             }
         }
+        lines.extend(batch.unheard.iter().map(|call| Line {
+            key: self.call_name(*call),
+            kind: "u",
+            place: String::new(),
+            delta: 0,
+            flag: false,
+            a: 0,
+            b: CALL_MS,
+        }));
         // A request that entered and left meanwhile is registered first, released then.
         let entered = batch.entered.iter().map(|open| ("h", open));
         let released = batch.released.iter().map(|open| ("r", open));

@@ -1,6 +1,7 @@
 //! Redis frozen, dead, emptied: what a request waits, what is admitted, how it comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use opm_limits::{
@@ -8,6 +9,9 @@ use opm_limits::{
     SubjectKind, Subjects, Window,
 };
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::QUIET;
@@ -614,4 +618,79 @@ async fn callers_that_change_instances_stay_within_their_limits_while_redis_is_f
     eprintln!("changing: worst window {worst}, mean of the busiest {any} and {moving} of {EACH}");
     assert!(worst <= EACH, "{worst} of {EACH} tokens in one window");
     assert!(any.min(moving) >= EACH / 2, "they are served meanwhile");
+}
+
+/// Passes bytes on to a server, until it is told to keep the answers, and then to break.
+struct Middle {
+    url: String,
+    keeps: Arc<AtomicBool>,
+    breaks: Arc<Notify>,
+}
+
+impl Middle {
+    async fn start(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let middle = Middle {
+            url: format!("redis://{}/0", listener.local_addr().unwrap()),
+            keeps: Arc::default(),
+            breaks: Arc::default(),
+        };
+        let address = server.url().replace("redis://", "").replace("/0", "");
+        let (keeps, breaks) = (Arc::clone(&middle.keeps), Arc::clone(&middle.breaks));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let upstream = TcpStream::connect(&address).await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = upstream.into_split();
+                let (keeps, breaks) = (Arc::clone(&keeps), Arc::clone(&breaks));
+                tokio::spawn(async move {
+                    let asked = tokio::io::copy(&mut from_client, &mut to_server);
+                    let answered = async {
+                        let mut bytes = vec![0; 65_536];
+                        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                            if !keeps.load(Ordering::Relaxed) {
+                                to_client.write_all(&bytes[..count]).await.unwrap();
+                            }
+                        }
+                    };
+                    tokio::select! {
+                        _ = asked => {}
+                        () = answered => {}
+                        () = breaks.notified() => {}
+                    }
+                });
+            }
+        });
+        middle
+    }
+}
+
+#[tokio::test]
+async fn what_was_charged_by_a_call_whose_answer_was_lost_is_taken_back() {
+    let _quiet = QUIET.read().await;
+    let server = Server::start();
+    let middle = Middle::start(&server).await;
+    let settings = SharedSettings::new(&middle.url);
+    let limiter = Limiter::shared(&settings, 10_000, now()).await.unwrap();
+    let budget = rule("budget", Dimension::Money, 10_000_000, OnFailure::Deny);
+    let open = rule("open", Dimension::Concurrency, 2, OnFailure::Deny);
+    spend(&limiter, &budget, 1_000_000).await.unwrap();
+    middle.keeps.store(true, Ordering::Relaxed);
+    let charges = [
+        Charge::new(&budget, &NOBODY, 4_000_000),
+        Charge::new(&open, &NOBODY, 1),
+    ];
+    assert!(limiter.reserve(&charges, now()).await.is_err());
+    // One call is that of what was spent before.
+    eventually("Redis has charged it", || async {
+        server.keys("{opm}:call:*") == 2
+    })
+    .await;
+    middle.keeps.store(false, Ordering::Relaxed);
+    middle.breaks.notify_waiters();
+    together(&limiter).await;
+    eventually("all is free again", || async {
+        remaining(&limiter, &budget).await == 9_000_000 && remaining(&limiter, &open).await == 2
+    })
+    .await;
 }

@@ -88,6 +88,13 @@ impl Server {
         redis::cmd(name).query(&mut line).unwrap()
     }
 
+    /// How many keys are of this pattern.
+    pub(crate) fn keys(&self, pattern: &str) -> usize {
+        let mut line = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut line).unwrap();
+        keys.len()
+    }
+
     /// The value of a key.
     pub(crate) fn text(&self, key: &str) -> String {
         let mut line = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
