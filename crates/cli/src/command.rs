@@ -27,6 +27,7 @@ use opm_config::{
 };
 
 use crate::args::{Args, Command, Output};
+use crate::sheet::{say, say_part};
 
 /// Runs what was typed.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -45,13 +46,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Version(version) => {
             let name = env!("CARGO_PKG_VERSION");
             match version.format {
-                Output::Text => println!("opm {name}"),
-                Output::Json => println!("{{\"name\":\"opm\",\"version\":\"{name}\"}}"),
+                Output::Text => say!("opm {name}"),
+                Output::Json => say!("{{\"name\":\"opm\",\"version\":\"{name}\"}}"),
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "opm", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "opm", &mut script);
+            say_part!("{}", String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
     }

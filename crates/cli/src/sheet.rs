@@ -1,10 +1,35 @@
 //! Standard output of commands that list: as a table, as JSON, or as comma-separated values.
 
+use std::fmt;
 use std::io::{self, Write as _};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::table::printable;
+
+/// A line for standard output. Whoever reads it may leave: then the command ends, well.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::sheet::put(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// The same without the end of the line.
+macro_rules! say_part {
+    ($($text:tt)*) => { $crate::sheet::put(format_args!($($text)*)) };
+}
+
+pub(crate) use {say, say_part};
+
+/// Writes a text, at once; ends the process if that cannot be.
+pub(crate) fn put(text: fmt::Arguments<'_>) {
+    match Paper.write(&text.to_string()) {
+        Ok(Ok(())) => {}
+        Ok(Err(Unread)) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("opm: standard output cannot be written: {error}");
+            std::process::exit(1);
+        }
+    }
+}
 
 /// Standard output whose reader may leave, as `head` does.
 pub(crate) struct Paper;

@@ -71,6 +71,8 @@ pub struct Feeder {
     /// Up to where the log has been read.
     at: Position,
     backoff: Duration,
+    /// What was fed could not be marked.
+    is_unmarked: bool,
 }
 
 impl Feeder {
@@ -80,6 +82,7 @@ impl Feeder {
             log,
             reader: None,
             backoff: INTERVAL,
+            is_unmarked: false,
         }
     }
 
@@ -178,9 +181,16 @@ impl Feeder {
         }
     }
 
+    /// Says once that it cannot, until it can again.
     async fn mark_or_say(&mut self) {
-        if let Err(error) = self.mark().await {
-            tracing::error!(%error, "the ledger cannot mark rows as stored; they will be stored again");
+        let marked = self.mark().await;
+        let was_unmarked = std::mem::replace(&mut self.is_unmarked, marked.is_err());
+        match marked {
+            Err(error) if !was_unmarked => {
+                tracing::error!(%error, "the ledger cannot mark rows as stored; they will be stored again");
+            }
+            Ok(()) if was_unmarked => tracing::info!("the ledger marks rows as stored again"),
+            Ok(()) | Err(_) => {}
         }
     }
 

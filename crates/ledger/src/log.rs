@@ -77,6 +77,8 @@ pub(crate) struct Log {
     stalled: AtomicBool,
     /// The last sync failed.
     unsynced: AtomicBool,
+    /// It was said that there is no room.
+    said_full: AtomicBool,
     progress: Progress,
     keeper: Mutex<Option<std::thread::Thread>>,
     pub(crate) writes: Arc<Writes>,
@@ -104,6 +106,7 @@ impl Log {
             failing: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
+            said_full: AtomicBool::new(false),
             progress: Progress::default(),
             keeper: Mutex::default(),
             writes: Arc::default(),
@@ -129,8 +132,14 @@ impl Log {
         let number = has_room(kind, self.bytes.load(Relaxed), self.options.max_bytes)
             .then(|| encode(kind, row))
             .and_then(|record| self.queue.lock().push(kind, record, pin, most));
-        if number.is_none() {
-            self.counts.dropped.fetch_add(1, Relaxed);
+        match number {
+            None => {
+                self.counts.dropped.fetch_add(1, Relaxed);
+                self.say_full("records are dropped");
+            }
+            // Ends have room where others have none.
+            Some(_) if kind == Kind::Start => self.said_full.store(false, Relaxed),
+            Some(_) => {}
         }
         Ticket(number)
     }
@@ -408,7 +417,20 @@ impl Log {
 
     pub(crate) fn is_accepting(&self) -> bool {
         let health = self.health();
-        self.options.when_full == WhenFull::DropAndCount || !(health.full || health.failing)
+        let accepts = self.options.when_full == WhenFull::DropAndCount || !(health.full || health.failing);
+        if !accepts {
+            self.say_full("requests are refused");
+        }
+        accepts
+    }
+
+    /// Says once what comes of it that the log is full, or its disk, until there is room again.
+    fn say_full(&self, then: &str) {
+        if !self.said_full.swap(true, Relaxed) {
+            let (path, bytes) = (self.directory.path().display(), self.bytes.load(Relaxed));
+            let failing = self.failing.load(Relaxed);
+            tracing::error!(%path, bytes, failing, "the ledger has no room, or its disk fails: {then}");
+        }
     }
 
     pub(crate) fn set_keeper(&self, thread: std::thread::Thread) {

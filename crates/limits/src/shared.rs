@@ -11,6 +11,7 @@
 mod backlog;
 mod call;
 mod clock;
+mod eviction;
 mod generation;
 pub(crate) mod keeper;
 mod leavers;

@@ -11,6 +11,7 @@ use super::{block_on, configuration};
 use crate::args::channels::{Channels, Switch, Test};
 use crate::args::{Output, Scope};
 use crate::gateway::{Gateway, encode};
+use crate::sheet::{say, say_part};
 use crate::table::{list as on_one_line, table};
 
 /// Exit code of a channel that is not well.
@@ -35,7 +36,7 @@ pub(super) fn gateway(named: Option<&Path>) -> anyhow::Result<Gateway> {
 async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
     let text = gateway(scope.config.as_deref())?.get("channels").await?;
     if scope.format == Output::Json {
-        println!("{text}");
+        say!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let list: ChannelList = serde_json::from_str(&text)?;
@@ -53,7 +54,7 @@ async fn list(scope: &Scope) -> anyhow::Result<ExitCode> {
         "ORIGIN",
         "MODELS",
     ];
-    print!("{}", table(&head, &rows));
+    say_part!("{}", table(&head, &rows));
     for broken in list.broken {
         let why = broken
             .problems
@@ -123,8 +124,8 @@ async fn test(args: &Test) -> anyhow::Result<ExitCode> {
         .await?;
     let report: TestReport = serde_json::from_str(&text)?;
     match args.scope.format {
-        Output::Json => println!("{text}"),
-        Output::Text => println!("{}", sentence(&report)),
+        Output::Json => say!("{text}"),
+        Output::Text => say!("{}", sentence(&report)),
     }
     Ok(if report.ok {
         ExitCode::SUCCESS
@@ -158,18 +159,18 @@ async fn switch(args: &Switch, verb: &str) -> anyhow::Result<ExitCode> {
     let path = format!("channels/{}/{verb}", encode(&args.name));
     let text = gateway.post(&path, String::new()).await?;
     if args.scope.format == Output::Json {
-        println!("{text}");
+        say!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let detail: ChannelDetail = serde_json::from_str(&text)?;
     match detail.in_force {
-        Some(channel) => println!(
+        Some(channel) => say!(
             "channel {} is {}, {} requests under way",
             channel.name,
             word(channel.state),
             channel.in_flight
         ),
-        None => println!("channel {} is noted as switched; it is not in force", detail.name),
+        None => say!("channel {} is noted as switched; it is not in force", detail.name),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,12 +6,13 @@ use opm_config::{Config, EXIT_CONFIG, Limit, Limits, render_json};
 
 use super::{find, report};
 use crate::args::{Check, Output};
+use crate::sheet::{say, say_part};
 use crate::table::table;
 
 pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     let found = find(args.config.as_deref())?;
     if args.format == Output::Json {
-        println!("{}", render_json(&found.loaded.problems, &found.file));
+        say!("{}", render_json(&found.loaded.problems, &found.file));
         let bad = found.loaded.config.is_none();
         return Ok(if bad {
             ExitCode::from(EXIT_CONFIG)
@@ -22,9 +23,9 @@ pub(super) fn run(args: &Check) -> anyhow::Result<ExitCode> {
     if let Some(code) = report(&found) {
         return Ok(code);
     }
-    println!("{}: valid", found.file);
+    say!("{}: valid", found.file);
     if let Some(config) = &found.loaded.config {
-        print!("{}", limits(config));
+        say_part!("{}", limits(config));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use super::channels::gateway;
 use crate::args::Output;
 use crate::args::channels::Explain;
 use crate::gateway::encode;
+use crate::sheet::{say, say_part};
 use crate::table::{table, time};
 
 pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
@@ -22,14 +23,14 @@ pub(super) fn run(args: &Explain) -> anyhow::Result<ExitCode> {
     };
     let text = block_on(gateway.get(&path))?;
     if args.output() == Output::Json {
-        println!("{text}");
+        say!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let explanation = match &args.request {
         Some(_) => serde_json::from_str::<PastRequest>(&text)?.explanation,
         None => serde_json::from_str(&text)?,
     };
-    print!("{}", rendered(&explanation));
+    say_part!("{}", rendered(&explanation));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,7 @@ use super::store::{self, Opened};
 use crate::args::keys::{Create, Hash, Keys, One, Update};
 use crate::args::{Output, Scope};
 use crate::control::unix_seconds as now;
+use crate::sheet::{say, say_part};
 use crate::table::{list as on_one_line, table, time};
 
 /// Shorter client keys can be guessed: as in the config file.
@@ -126,10 +127,10 @@ fn desk(opened: &Opened) -> Desk<'_> {
 
 fn show_issued(issued: &IssuedKey, format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
-        println!("{}", serde_json::to_string(issued)?);
+        say!("{}", serde_json::to_string(issued)?);
         return Ok(());
     }
-    println!("{}", issued.key.expose());
+    say!("{}", issued.key.expose());
     let (id, name, end) = (&issued.id, &issued.name, time(issued.expires_at));
     let end = if issued.expires_at.is_some() {
         format!(", until {end}")
@@ -146,7 +147,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
     opened.store.close().await;
     let keys: Vec<ClientKeyView> = keys.into_iter().map(|key| ClientKeyView::new(key, now)).collect();
     if scope.format == Output::Json {
-        println!("{}", serde_json::to_string(&KeyList { keys })?);
+        say!("{}", serde_json::to_string(&KeyList { keys })?);
         return Ok(());
     }
     if keys.is_empty() {
@@ -180,7 +181,7 @@ async fn list(scope: &Scope) -> anyhow::Result<()> {
         "LAST USED",
         "LIMITS",
     ];
-    print!("{}", table(&head, &rows));
+    say_part!("{}", table(&head, &rows));
     Ok(())
 }
 
@@ -193,7 +194,7 @@ async fn show(args: &One) -> anyhow::Result<()> {
 
 fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
     if format == Output::Json {
-        println!("{}", serde_json::to_string(&key)?);
+        say!("{}", serde_json::to_string(&key)?);
         return Ok(());
     }
     let limits = limits::shown(&key);
@@ -216,7 +217,7 @@ fn show_key(key: ClientKeyView, format: Output) -> anyhow::Result<()> {
         ("last used", time(key.last_used_at)),
     ];
     for (name, value) in lines {
-        println!("{name:<10} {value}");
+        say!("{name:<10} {value}");
     }
     Ok(())
 }
@@ -245,7 +246,7 @@ async fn update(args: &Update) -> anyhow::Result<()> {
     if args.scope.format == Output::Json {
         return show_key(key, Output::Json);
     }
-    println!(
+    say!(
         "client key {} `{}` has limits: {}; running gateways follow within two seconds",
         key.id,
         key.name,
@@ -262,9 +263,10 @@ async fn revoke(args: &One) -> anyhow::Result<()> {
     if args.scope.format == Output::Json {
         return show_key(ClientKeyView::new(key, now()), Output::Json);
     }
-    println!(
+    say!(
         "client key {} `{}` is revoked; running gateways follow within two seconds",
-        key.id, key.name
+        key.id,
+        key.name
     );
     Ok(())
 }
@@ -292,8 +294,8 @@ fn hash(args: &Hash) -> anyhow::Result<()> {
     }
     let hash: String = digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     match args.format {
-        Output::Text => println!("sha256:{hash}"),
-        Output::Json => println!("{{\"hash\":\"sha256:{hash}\"}}"),
+        Output::Text => say!("sha256:{hash}"),
+        Output::Json => say!("{{\"hash\":\"sha256:{hash}\"}}"),
     }
     Ok(())
 }

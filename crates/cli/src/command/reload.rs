@@ -9,6 +9,7 @@ use super::block_on;
 use super::channels::gateway;
 use crate::args::{Output, Scope};
 use crate::gateway::Refused;
+use crate::sheet::say;
 
 pub(super) fn run(scope: &Scope) -> anyhow::Result<ExitCode> {
     let gateway = gateway(scope.config.as_deref())?;
@@ -17,15 +18,15 @@ pub(super) fn run(scope: &Scope) -> anyhow::Result<ExitCode> {
         Err(error) => return refused(error, scope.format),
     };
     if scope.format == Output::Json {
-        println!("{text}");
+        say!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let reloaded: Reloaded = serde_json::from_str(&text)?;
     for change in &reloaded.changed {
-        println!("{change}");
+        say!("{change}");
     }
     if reloaded.changed.is_empty() {
-        println!("nothing changed");
+        say!("nothing changed");
     }
     for warning in &reloaded.warnings {
         eprint!("{}", rendered(warning));
@@ -45,7 +46,7 @@ fn refused(error: anyhow::Error, format: Output) -> anyhow::Result<ExitCode> {
         return Err(error);
     };
     match format {
-        Output::Json => println!("{}", serde_json::to_string(view)?),
+        Output::Json => say!("{}", serde_json::to_string(view)?),
         Output::Text => view
             .problems
             .iter()

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::backlog::Correction;
 use super::generation::{made_at, read_name};
 use super::telling::{Batch, Told, told};
-use super::{Shared, signed, trouble};
+use super::{Shared, eviction, signed, trouble};
 use crate::heard::{Heard, News};
 use crate::limiter::Core;
 use crate::meter::LEASE_MS;
@@ -275,10 +275,11 @@ async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
         for script in shared.scripts.all() {
             script.load_async(&mut line).await?;
         }
+        eviction::check(&mut line).await;
         Ok(line)
     };
     // Several answers, of which each may take so long.
-    let patience = CONNECT.max(shared.timeout.saturating_mul(5));
+    let patience = CONNECT.max(shared.timeout.saturating_mul(6));
     let connected = timeout(patience, connecting).await;
     let late = |_| Err(trouble::late(shared.client.get_connection_info().addr()));
     shared.told_why(connected.unwrap_or_else(late))

@@ -29,14 +29,12 @@ const ROOM: u64 = 16;
 impl<'a> Account<'a> {
     /// Reserves what a try at a channel needs: the first time for the caller too, all in one step.
     pub(crate) async fn reserve(&mut self, to: Destination<'a>) -> Result<(), Denied> {
-        if let Some(ledger) = self
+        if self
             .metering
             .ledger
             .as_ref()
-            .filter(|ledger| !ledger.is_accepting())
+            .is_some_and(|ledger| !ledger.is_accepting())
         {
-            let bytes = ledger.health().bytes;
-            tracing::error!(bytes, "the ledger is full: the request is refused");
             return Err(Denied::Request(unrecorded()));
         }
         if self.admitted {
