@@ -59,7 +59,7 @@ class Stand:
 
     def is_known(self, redis):
         """Redis has been told all that this gateway admitted."""
-        name, _, alone_since, _ = (self.config.parent / "opm.ledger/limits").read_text().split()
+        name, _, alone_since, *_ = (self.config.parent / "opm.ledger/limits").read_text().split()
         return alone_since == "-" and redis.said("zscore", "{opm}:lives", name).strip() != b""
 
     def ask(self, text, key=KEY, **more):

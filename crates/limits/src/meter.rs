@@ -32,7 +32,7 @@ impl Meter {
     /// Brings it to `now`: old slots leave, a new period begins.
     pub(crate) fn refresh(&mut self, rule: &Rule, now: u64) {
         match (self, rule.over()) {
-            (Meter::Ring(ring), _) => ring.expire(now),
+            (Meter::Ring(ring), _) => ring.refresh(now),
             (Meter::Spent { bounds, sum }, Over::Period(period)) if now >= bounds.end => {
                 *bounds = period.bounds(now);
                 *sum = 0;

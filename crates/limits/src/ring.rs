@@ -27,7 +27,10 @@ impl Cell {
     }
 }
 
-/// Costs by the slot of their admission. Time is an argument; a clock that steps back charges the newest slot, which
+/// A clock that is set back by more slots than this, a window, has been wrong. reserve.lua says it too.
+const AHEAD: u64 = 120;
+
+/// Costs by the slot of their admission. Time is an argument; a clock that steps back a little charges the newest slot, which
 /// only makes a cost count longer.
 #[derive(Clone)]
 pub struct Ring {
@@ -80,9 +83,22 @@ impl Ring {
             .fold(0, |sum, (_, amount)| sum.saturating_add(amount))
     }
 
+    /// Brings it to `now`. What lies so far ahead that the clock was set back counts as admitted now: it was not later, and would keep
+    /// everybody out until that time comes.
+    pub fn refresh(&mut self, now: u64) {
+        let ahead = self.newest.saturating_sub(self.window.slot(now));
+        if ahead > AHEAD && self.cells.is_empty() {
+            self.newest = 0;
+        } else if ahead > AHEAD {
+            let back = ahead.saturating_mul(self.window.width_ms());
+            self.move_clock(i64::try_from(back).map_or(i64::MIN, |back| -back));
+        }
+        self.expire(now);
+    }
+
     /// Charges the slot of `now` and returns it.
     pub fn charge(&mut self, now: u64, amount: u64) -> u64 {
-        self.expire(now);
+        self.refresh(now);
         let slot = self.window.slot(now).max(self.newest);
         self.charge_slot(slot, amount);
         slot
@@ -219,6 +235,25 @@ mod tests {
         let slot = ring.charge(T0 + 5_000, 1);
         assert_eq!(ring.charge(T0, 1), slot);
         assert_eq!(ring.used(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_keeps_nobody_out_for_longer_than_a_window() {
+        let mut ring = ring();
+        let hour = 3_600_000;
+        ring.charge(T0 + hour, 3);
+        ring.charge(T0 + hour + 5_000, 4);
+        ring.refresh(T0);
+        assert_eq!(
+            (ring.used(), ring.clear_at()),
+            (7, ring.window().gone_at(T0 / 500))
+        );
+        ring.charge(T0 + 2_000, 1);
+        assert_eq!(ring.used(), 8);
+        ring.refresh(ring.clear_at());
+        assert_eq!(ring.used(), 0);
+        ring.charge(T0 - hour, 2);
+        assert_eq!(ring.cells().collect::<Vec<_>>(), [((T0 - hour) / 500, 2)]);
     }
 
     #[test]

@@ -150,7 +150,7 @@ pub(super) fn start(
         // A store that does not answer is not waited for any more.
         runtime.block_on(async { _ = timeout(CLOSE, kept.store.close()).await });
     }
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(CLOSE);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -35,12 +35,31 @@ local function amounts(key, first, last)
   return names, redis.call('HMGET', key, unpack(names))
 end
 
+-- What lies so many slots ahead that this server's clock was set back counts as admitted now: it was not later (ring.rs).
+local AHEAD = 120
+local function hold_back(charge)
+  local ahead = charge.last and charge.last - math.floor(now / charge.a) or 0
+  if ahead <= AHEAD then return end
+  local names, values = amounts(charge.key, charge.first, charge.last)
+  local moved = {}
+  for at = 1, #names do
+    if values[at] then
+      moved[#moved + 1] = int(tonumber(names[at]) - ahead)
+      moved[#moved + 1] = values[at]
+    end
+  end
+  redis.call('HDEL', charge.key, unpack(names))
+  charge.first, charge.last, charge.told_in = charge.first - ahead, charge.last - ahead, charge.last - ahead
+  redis.call('HSET', charge.key, 'f', int(charge.first), 'l', int(charge.last), 'p', int(charge.last), unpack(moved))
+end
+
 -- A ring is a hash: slot -> amount, f and l = first and last slot, s = sum; what was published last: q = the sum, m = the limit, p = the slot.
 local function look_window(charge)
   local head = redis.call('HMGET', charge.key, 'f', 'l', 's', 'p', 'q')
   charge.first, charge.last = tonumber(head[1]), tonumber(head[2])
   charge.used = tonumber(head[3]) or 0
   charge.told_in, charge.told = tonumber(head[4]) or 0, tonumber(head[5]) or 0
+  hold_back(charge)
   local live = math.floor((now + 1 - charge.b) / charge.a)
   if not charge.last or charge.last < live then
     if charge.last then redis.call('DEL', charge.key) end
