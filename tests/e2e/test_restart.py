@@ -1,6 +1,7 @@
 """Limits over a restart: a window goes on where it was, by the provider's own count."""
 
 import asyncio
+import concurrent.futures
 import os
 import random
 import signal
@@ -449,3 +450,26 @@ def test_the_environment_alone_remembers_in_the_store_that_it_names(stands, prov
         at.start(command, env)
         assert until_refused("ada") == 0
     assert until_refused("bob") == most
+
+
+@pytest.mark.parametrize("limit", ["budget: { usd: 0.01, per: day }", "limits: { tpm: 100, window: 5m }"], ids=["budget", "window"])
+def test_an_upgrade_passes_on_what_the_old_process_used_until_its_end(stands, redis, provider, limit):
+    prices = "prices:\n  - { provider: openai, models: [priced], per_million: { input: 10, output: 100 } }\n"
+    at = stands(shared(redis) + prices + f"keys:\n  - {{ name: team, key: {KEY}, {limit} }}\n")
+    at.start()
+    old = at.process
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # Some 0.006 $, or what is left of a hundred tokens beside the upper bound of the prompt.
+        long = pool.submit(at.ask, "one two out=60 pace=50", model="priced", max_tokens=60, stream=True)
+        eventually(lambda: provider.calls)
+        at.begin([BINARY, "serve", "-c", at.config, "--upgrade"])
+        old.send_signal(signal.SIGQUIT)
+        assert long.result()[0] == 200 and old.wait(30) == 0
+    wait_for(f"http://127.0.0.1:{at.port}/readyz")
+    eventually(lambda: "took over the ledger" in at.log.read_text(), seconds=10)
+    before = at.log.read_text().count("limits decides again")
+    redis.said("flushall")
+    eventually(lambda: at.log.read_text().count("limits decides again") > before, seconds=15)
+    status, _, body = at.ask("one two out=60", model="priced", max_tokens=60)
+    assert status == 429, body
+    assert at.ask("one two out=5", model="priced", max_tokens=5)[0] == 200

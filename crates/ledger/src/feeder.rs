@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_millis(400);
 /// Longest pause while the store is away.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the slots of processes that have gone are looked for.
-const TAKE_OVER: Duration = Duration::from_secs(10);
+const TAKE_OVER: Duration = Duration::from_secs(2);
 /// How long the last batches may take when the gateway stops.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -134,7 +134,7 @@ impl Feeder {
             sink.took_over(&batch);
         }
         match taken.await.map_err(io::Error::other).flatten() {
-            Ok(recovered) if recovered == Recovered::default() => {}
+            Ok(recovered) if !took && recovered == Recovered::default() => {}
             Ok(recovered) => {
                 let (rows, crashed) = (recovered.unfed, recovered.crashed.len());
                 tracing::info!(rows, crashed, "took over the ledger of a process that has gone");

@@ -10,7 +10,7 @@ use crate::log::Log;
 use crate::reader::SegmentReader;
 use crate::record::{Event, Kind};
 use crate::recovery::{Recovered, read_all};
-use crate::row::{Row, Settled};
+use crate::row::Settled;
 
 /// Rows that are shown at once.
 const SHOWN: usize = 1_024;
@@ -56,8 +56,37 @@ pub(crate) fn take_over(log: &Log, show: &mut dyn FnMut(Vec<Settled>)) -> io::Re
 
 fn import(log: &Log, from: &Directory, show: &mut dyn FnMut(Vec<Settled>)) -> io::Result<Recovered> {
     let (recovered, _) = read_all(from)?;
-    let cursor = from.cursor();
+    each(log, from, &recovered, &mut |found| {
+        let kind = if found.is_request {
+            Kind::End
+        } else {
+            Kind::Attempt
+        };
+        log.append_surely(kind, &found.row)
+    })?;
+    log.sync_now()?;
+    // Shown once only: until here it may have to be done again.
     let mut batch = Vec::new();
+    each(log, from, &recovered, &mut |found| {
+        batch.push(found);
+        if batch.len() == SHOWN {
+            show(std::mem::take(&mut batch));
+        }
+        Ok(())
+    })?;
+    show(batch);
+    from.delete_before(u64::MAX, |_| {})?;
+    Ok(recovered)
+}
+
+/// The rows of a slot that nobody has that the store may not have, or that are kept for their age.
+fn each(
+    log: &Log,
+    from: &Directory,
+    recovered: &Recovered,
+    take: &mut dyn FnMut(Settled) -> io::Result<()>,
+) -> io::Result<()> {
+    let cursor = from.cursor();
     // What is kept for its age goes along, although the store has it: it knows rows by their key.
     let keep = u64::try_from(log.options.keep.as_millis()).unwrap_or(u64::MAX);
     let kept_since = match keep {
@@ -69,28 +98,12 @@ fn import(log: &Log, from: &Directory, show: &mut dyn FnMut(Vec<Settled>)) -> io
         while let Some(event) = reader.next(u64::MAX)? {
             let offset = reader.whole();
             let is_new = Position { segment, offset } > cursor;
-            let goes = |row: &Row| is_new || row.at_ms >= kept_since;
-            let Some(found) = settled(event).filter(|found| goes(&found.row)) else {
-                continue;
-            };
-            let kind = if found.is_request {
-                Kind::End
-            } else {
-                Kind::Attempt
-            };
-            log.append_surely(kind, &found.row)?;
-            batch.push(found);
-            if batch.len() == SHOWN {
-                show(std::mem::take(&mut batch));
+            let goes = |found: &Settled| is_new || found.row.at_ms >= kept_since;
+            if let Some(found) = settled(event).filter(goes) {
+                take(found)?;
             }
         }
     }
-    for row in &recovered.crashed {
-        log.append_surely(Kind::End, row)?;
-        batch.extend(settled(Event::End(row.clone())));
-    }
-    show(batch);
-    log.sync_now()?;
-    from.delete_before(u64::MAX, |_| {})?;
-    Ok(recovered)
+    let crashed = recovered.crashed.iter().cloned().map(Event::End);
+    crashed.filter_map(settled).try_for_each(take)
 }

@@ -321,12 +321,14 @@ impl Shared {
         self.memory.as_ref().map_or("", |memory| &memory.note.id)
     }
 
-    /// Names its part of what is spent in a store that has lost its data; empty if it has no name.
+    /// Names its part of what is spent in a store that has lost its data; empty if it has no name. While others of its instance run, they
+    /// have that of the instance.
     fn part(&self) -> String {
-        match (self.life(), self.beside) {
-            ("", _) => String::new(),
-            (life, 0) => life.to_owned(),
-            (life, beside) => format!("{life}.{beside}"),
+        let is_beside = self.backlog.lock().of_others_here.is_some();
+        match self.life() {
+            "" => String::new(),
+            life if is_beside => format!("{life}.{}", self.beside),
+            life => life.to_owned(),
         }
     }
 

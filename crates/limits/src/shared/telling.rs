@@ -161,6 +161,7 @@ impl Shared {
 
     fn lines(&self, batch: &Batch) -> Vec<Line> {
         let mut lines = Vec::new();
+        let part = self.part();
         let name = |key: &Key| self.key_name(&batch.generation, *key, None);
         for raise in &batch.raised {
             let (place, amount) = ((raise.key, raise.place, raise.end), signed(raise.amount));
@@ -185,13 +186,13 @@ impl Shared {
                     b: window.life_ms(),
                 }),
                 Kept::Spent { end } => {
-                    let is_whole = correction.whole && !self.life().is_empty();
+                    let is_whole = correction.whole && !part.is_empty();
                     let kind = if is_whole { "t" } else { "p" };
                     self.of_period(
                         &mut lines,
                         batch,
                         (*key, *place, end),
-                        (kind, &self.part(), delta, create),
+                        (kind, &part, delta, create),
                     );
                 }
                 Kept::Open => {}
