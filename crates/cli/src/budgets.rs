@@ -65,15 +65,20 @@ pub(crate) async fn spendings(kept: &Kept, tries: u32) -> Result<Spendings, Stor
     })))
 }
 
+/// Reads again what the store knows, and tells it.
+async fn tell_again(limiter: &Limiter, kept: &Kept, snapshot: &ArcSwap<Snapshot>) {
+    if snapshot.load().rules.has_budgets()
+        && let Ok(spendings) = spendings(kept, u32::MAX).await
+    {
+        tell(&spendings, &snapshot.load(), limiter);
+    }
+}
+
 /// Whenever an instance has ended, or the shared store of limits has lost its data, tells it what the common store knows.
 pub(crate) async fn recall(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<Snapshot>>) {
     loop {
         let since = limiter.stale().await;
-        if snapshot.load().rules.has_budgets()
-            && let Ok(spendings) = spendings(&kept, u32::MAX).await
-        {
-            tell(&spendings, &snapshot.load(), &limiter);
-        }
+        tell_again(&limiter, &kept, &snapshot).await;
         limiter.recalled(since);
     }
 }
@@ -88,11 +93,7 @@ pub(crate) async fn inherit(
     loop {
         inherited.notified().await;
         limiter.inherited();
-        if snapshot.load().rules.has_budgets()
-            && let Ok(spendings) = spendings(&kept, u32::MAX).await
-        {
-            tell(&spendings, &snapshot.load(), &limiter);
-        }
+        tell_again(&limiter, &kept, &snapshot).await;
     }
 }
 
@@ -107,10 +108,8 @@ pub(crate) async fn follow(limiter: Limiter, kept: Kept, snapshot: Arc<ArcSwap<S
             continue;
         }
         let new: Vec<String> = now.rules.budgets().filter(|name| !known.contains(name)).collect();
-        if !new.is_empty()
-            && let Ok(spendings) = spendings(&kept, u32::MAX).await
-        {
-            tell(&spendings, &now, &limiter);
+        if !new.is_empty() {
+            tell_again(&limiter, &kept, &snapshot).await;
         }
         known.extend(new);
         last = now;

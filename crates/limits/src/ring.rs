@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::window::Window;
+use crate::window::{SLOTS, Window};
 
 /// Low 56 bits: the amount. High 8 bits: the slot modulo 256, enough because live slots span at most 124.
 /// One word per used slot keeps a subject that is busy in every slot below 1 KB.
@@ -28,7 +28,7 @@ impl Cell {
 }
 
 /// A clock that is set back by more slots than this, a window, has been wrong. reserve.lua says it too.
-const AHEAD: u64 = 120;
+const AHEAD: u64 = SLOTS as u64;
 
 /// Costs by the slot of their admission. Time is an argument; a clock that steps back a little charges the newest slot, which
 /// only makes a cost count longer.

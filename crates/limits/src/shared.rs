@@ -138,6 +138,8 @@ pub(crate) struct Shared {
     line: Mutex<Option<MultiplexedConnection>>,
     /// Why it could not be asked, as it was last said; empty once it answers.
     trouble: Mutex<String>,
+    /// It was asked whether it drops keys.
+    looked_at_eviction: AtomicBool,
     backlog: Mutex<Backlog>,
     /// Wakes the keeper.
     wake: Notify,
@@ -186,6 +188,7 @@ impl Shared {
             },
             line: Mutex::new(None),
             trouble: Mutex::default(),
+            looked_at_eviction: AtomicBool::new(false),
             backlog: Mutex::new(backlog),
             wake: Notify::new(),
             probe: AtomicBool::new(false),

@@ -17,9 +17,14 @@ local function count()
   return redis.call('INCR', KEYS[4])
 end
 
+-- What all keys have in front, and their names without it.
+local PREFIX = string.sub(KEYS[1], 1, #KEYS[1] - #'generation')
 local function name_of(key)
-  return string.sub(key, #KEYS[1] - #'generation' + 1)
+  return string.sub(key, #PREFIX + 1)
 end
+
+-- So long what a call has taken of budgets is known by its name, or that it was taken back, in ms: by then it has come, or never will.
+local CALL_MS = 60000
 
 -- True if a use has passed a further sixteenth of its limit since it was published, or has fallen by two.
 local function has_moved(used, told, limit)

@@ -7,7 +7,7 @@
 -- Reply: {0, now, used, retry_ms (-1: fits), reset_ms, ...}   refused, nothing charged
 --        {1, now, calls, granted, used, reset_ms, place, ...}  charged
 --        {2, now}                                              data was lost: another generation
-local PER_CHARGE, FIRST, CALL_MS = 7, 6, 60000
+local PER_CHARGE, FIRST = 7, 6
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return { 2, now }
 end

@@ -113,15 +113,14 @@ local function raise_all(key, parts, least, last)
 end
 
 -- If the call comes later, it finds its name taken.
-local function take_back(call, life)
+local function take_back(call)
   local taken = redis.call('GET', call) or ''
-  redis.call('SET', call, '', 'PX', int(life))
-  local prefix = string.sub(KEYS[1], 1, #KEYS[1] - #'generation')
+  redis.call('SET', call, '', 'PX', CALL_MS)
   for name, amount in string.gmatch(taken, '([^=;]*)=(%d+);') do
     -- No error must keep the rest from being told.
-    local have = redis.pcall('GET', prefix .. name)
+    local have = redis.pcall('GET', PREFIX .. name)
     local spent = type(have) == 'string' and tonumber(have)
-    if spent then redis.pcall('DECRBY', prefix .. name, int(math.min(spent, tonumber(amount)))) end
+    if spent then redis.pcall('DECRBY', PREFIX .. name, int(math.min(spent, tonumber(amount)))) end
   end
 end
 
@@ -142,7 +141,7 @@ for at = FIRST, #KEYS do
   elseif kind == 's' then
     raise_all(key, KEYS[at + 1], delta, b)
   elseif kind == 'u' then
-    take_back(key, b)
+    take_back(key)
   elseif kind == 'h' then
     redis.call('ZADD', key, int(now + b), place)
     redis.call('PEXPIRE', key, int(b))

@@ -93,9 +93,7 @@ impl Shared {
         }
         call
     }
-}
 
-impl Shared {
     /// The store may have charged a call whose answer never came: that is taken back. What is in a window ages out.
     fn unheard(&self, (id, generation): (u64, &str), asks: &[Ask], counted: &[Counted]) {
         let mut backlog = self.backlog.lock();

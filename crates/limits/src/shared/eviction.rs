@@ -4,8 +4,8 @@ use redis::aio::MultiplexedConnection;
 use redis::cmd;
 
 /// Warns if the store may do that. Who may not ask it for its settings is not warned.
-pub(super) async fn check(line: &mut MultiplexedConnection) {
-    let info: Result<String, _> = cmd("INFO").arg("memory").query_async(line).await;
+pub(super) async fn check(mut line: MultiplexedConnection) {
+    let info: Result<String, _> = cmd("INFO").arg("memory").query_async(&mut line).await;
     if let Some(policy) = info.as_deref().ok().and_then(evicts) {
         tracing::warn!(
             policy,

@@ -151,6 +151,9 @@ impl Keeper {
     async fn ask_anew(&mut self, core: &Core, shared: &Shared) -> Option<Reply> {
         let line = connect(shared).await?;
         let reply = self.ask(core, shared, line.clone()).await?;
+        if !shared.looked_at_eviction.swap(true, Ordering::Relaxed) {
+            tokio::spawn(eviction::check(line.clone()));
+        }
         *shared.line.lock() = Some(line);
         self.give_up_old_line(shared);
         Some(reply)
@@ -173,13 +176,15 @@ impl Keeper {
             // What the store is asked for first is what it knew before.
             let is_asked = shared.is_restored() && !backlog.generation.is_empty();
             let is_told = !is_alone || (self.sent.is_none() && backlog.has_told_all());
-            let known = (Arc::clone(&backlog.generation), backlog.calls);
-            let noted = || shared.noted_calls().filter(|_| backlog.generation.is_empty());
+            let known = match &*backlog.generation {
+                "" => shared.noted_calls().unwrap_or_default(),
+                _ => (Arc::clone(&backlog.generation), backlog.calls),
+            };
             (
                 is_alone,
                 is_alone && (backlog.has_much() || backlog.still_recalls(shared.now())),
                 is_asked && is_told,
-                noted().unwrap_or(known),
+                known,
             )
         };
         let mut call = shared.scripts.beat.prepare_invoke();
@@ -275,11 +280,10 @@ async fn connect(shared: &Shared) -> Option<MultiplexedConnection> {
         for script in shared.scripts.all() {
             script.load_async(&mut line).await?;
         }
-        eviction::check(&mut line).await;
         Ok(line)
     };
     // Several answers, of which each may take so long.
-    let patience = CONNECT.max(shared.timeout.saturating_mul(6));
+    let patience = CONNECT.max(shared.timeout.saturating_mul(5));
     let connected = timeout(patience, connecting).await;
     let late = |_| Err(trouble::late(shared.client.get_connection_info().addr()));
     shared.told_why(connected.unwrap_or_else(late))

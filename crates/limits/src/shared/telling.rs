@@ -12,9 +12,6 @@ use crate::subject::Key;
 /// On its own for longer, milliseconds, an instance asks the common ledger what others have spent meanwhile.
 const LONG_MS: u64 = 1_500;
 
-/// So long a call that was taken back is known, milliseconds: by then it has come, or never will.
-const CALL_MS: u64 = 60_000;
-
 /// What one call tells the store.
 pub(super) struct Batch {
     raised: Vec<Raise>,
@@ -205,7 +202,7 @@ impl Shared {
             delta: 0,
             flag: false,
             a: 0,
-            b: CALL_MS,
+            b: 0,
         }));
         // A request that entered and left meanwhile is registered first, released then.
         let entered = batch.entered.iter().map(|open| ("h", open));
